@@ -1,0 +1,181 @@
+//! The envelope around every event, CloudEvents-shaped, and how it is read back from the bus.
+
+use crate::{Event, EventId};
+use chrono::{DateTime, SubsecRound, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+/// Serialises a time as RFC 3339 in UTC with exactly three decimals, so that texts sort as times do.
+pub mod millis {
+    use chrono::{DateTime, SecondsFormat, Utc};
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// `2026-11-20T09:30:00.125Z`
+    #[must_use]
+    pub fn text(time: &DateTime<Utc>) -> String {
+        time.to_rfc3339_opts(SecondsFormat::Millis, true)
+    }
+
+    /// For `#[serde(with = "millis")]`.
+    ///
+    /// # Errors
+    /// Only those of the serializer.
+    pub fn serialize<S: Serializer>(time: &DateTime<Utc>, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&text(time))
+    }
+
+    /// For `#[serde(with = "millis")]`.
+    ///
+    /// # Errors
+    /// When the text is not RFC 3339.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<DateTime<Utc>, D::Error> {
+        DateTime::<Utc>::deserialize(from)
+    }
+}
+
+/// Marks an event that was published again from the log, and for whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replay {
+    /// The replay run.
+    pub id: Uuid,
+    /// The one consumer it is addressed to; absent: all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consumer: Option<String>,
+}
+
+/// Who said what, when, about what, because of what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metadata {
+    /// Consumers deduplicate on this, never on EventBridge's own `id`, which changes on every publication.
+    pub id: EventId,
+    /// `quadrille.<service>`
+    pub source: String,
+    /// The event's name: `order.created`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The version of the data's shape.
+    pub version: u32,
+    /// The order id, or the product id for catalogue facts.
+    pub subject: String,
+    /// Position in the telling service's stream for this subject, from 1, gapless.
+    pub seq: u64,
+    /// When it was committed, UTC, to the millisecond.
+    #[serde(with = "millis")]
+    pub time: DateTime<Utc>,
+    /// The same for everything that one request set off.
+    pub correlation_id: Uuid,
+    /// The event (or, for a first fact, the request) that led to this one.
+    pub causation_id: Uuid,
+    /// W3C trace context.
+    pub traceparent: String,
+    /// Present only on a replayed event.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub replay: Option<Replay>,
+}
+
+/// An event as it travels: EventBridge's `detail`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// Everything a rule may match on.
+    pub metadata: Metadata,
+    /// The fact itself, in the shape its schema gives.
+    pub data: Value,
+}
+
+/// Why an envelope could not be read. Always poison: a later delivery of the same bytes fails the same way.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// The bytes are not an envelope.
+    #[error("not an event envelope: {0}")]
+    Envelope(String),
+    /// The data does not have the shape its type promises.
+    #[error("{kind} v{version}: {reason}")]
+    Data {
+        /// The event's type.
+        kind: String,
+        /// The event's version.
+        version: u32,
+        /// What the reader missed.
+        reason: String,
+    },
+}
+
+impl Envelope {
+    /// Reads a `detail`. A pipe's template may leave `data` as an object or as JSON inside a string; public
+    /// accounts of EventBridge Pipes differ, so both are accepted.
+    ///
+    /// # Errors
+    /// [`Unreadable::Envelope`] when it is not one.
+    pub fn read(detail: Value) -> Result<Self, Unreadable> {
+        let unreadable = |e: serde_json::Error| Unreadable::Envelope(e.to_string());
+        let mut envelope: Self = serde_json::from_value(detail).map_err(unreadable)?;
+        if let Value::String(text) = &envelope.data {
+            envelope.data = serde_json::from_str(text).map_err(unreadable)?;
+        }
+        Ok(envelope)
+    }
+
+    /// Whether this is an `E`.
+    #[must_use]
+    pub fn is<E: Event>(&self) -> bool {
+        self.metadata.kind == E::TYPE && self.metadata.version == E::VERSION
+    }
+
+    /// The data as `E`.
+    ///
+    /// # Errors
+    /// [`Unreadable::Data`] when the fields are not those of `E`.
+    pub fn data<E: Event>(&self) -> Result<E, Unreadable> {
+        E::deserialize(&self.data).map_err(|e| Unreadable::Data {
+            kind: self.metadata.kind.clone(),
+            version: self.metadata.version,
+            reason: e.to_string(),
+        })
+    }
+}
+
+/// `time` cut to the precision of the wire, so that what is kept and what is told are equal.
+#[must_use]
+pub fn to_millis(time: DateTime<Utc>) -> DateTime<Utc> {
+    time.trunc_subsecs(3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn detail(data: &Value) -> Value {
+        json!({"metadata": {
+            "id": "018f0000-0000-7000-8000-000000000001", "source": "quadrille.inventory",
+            "type": "product.counted", "version": 1, "subject": "beans", "seq": 1,
+            "time": "2026-11-20T09:30:00.120Z", "correlation_id": "018f0000-0000-7000-8000-000000000002",
+            "causation_id": "018f0000-0000-7000-8000-000000000003",
+            "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        }, "data": data})
+    }
+
+    #[test]
+    fn data_may_arrive_as_an_object_or_as_a_string() {
+        let object = json!({"product_id": "beans", "available": 3, "held": 0});
+        let text = Value::String(object.to_string());
+        assert_eq!(Envelope::read(detail(&object)), Envelope::read(detail(&text)));
+    }
+
+    #[test]
+    fn an_envelope_round_trips_to_the_byte() {
+        let detail = detail(&json!({"product_id": "beans", "available": 3, "held": 0}));
+        let back = serde_json::to_value(Envelope::read(detail.clone()).unwrap()).unwrap();
+        assert_eq!(back.to_string(), detail.to_string());
+    }
+
+    #[test]
+    fn unknown_fields_are_ignored_and_missing_ones_named() {
+        let extra = json!({"product_id": "beans", "available": 3, "held": 0, "colour": "brown"});
+        assert!(Envelope::read(detail(&extra)).unwrap().data::<crate::inventory::ProductCounted>().is_ok());
+        let short = json!({"product_id": "beans", "available": 3});
+        let error = Envelope::read(detail(&short)).unwrap().data::<crate::inventory::ProductCounted>();
+        assert!(error.unwrap_err().to_string().contains("held"));
+    }
+}

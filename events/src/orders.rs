@@ -1,0 +1,166 @@
+//! What orders tells: an order was created, confirmed, cancelled, compensated.
+
+use crate::inventory::ReservationFailure;
+use crate::{CustomerId, Event, Money, OrderId, ProductId};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One line of an order; a product appears on at most one line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OrderLine {
+    /// The product.
+    pub product_id: ProductId,
+    /// Units, 1 to 40,000 (up to forty equal lines of 1,000 become one).
+    #[schemars(range(min = 1, max = 40_000))]
+    pub quantity: u32,
+    /// The price of one unit when the order was placed.
+    pub unit_price: Money,
+}
+
+/// Where the goods go. Personal data: it travels only in fields tagged `x-pii`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Address {
+    /// Who receives it.
+    pub name: String,
+    /// Street and number.
+    pub line1: String,
+    /// Flat, floor, care of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line2: Option<String>,
+    /// Town.
+    pub city: String,
+    /// Postal code, as written in its country.
+    pub postal_code: String,
+    /// ISO 3166-1 alpha-2.
+    pub country: String,
+}
+
+/// A customer placed an order at known prices.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OrderCreated {
+    /// The order.
+    pub order_id: OrderId,
+    /// Who placed it.
+    pub customer_id: CustomerId,
+    /// The sum of the lines.
+    pub total: Money,
+    /// At least one, at most 40; one line per product.
+    #[schemars(length(min = 1, max = 40))]
+    pub lines: Vec<OrderLine>,
+    /// The provider's token for the payment method; absent: the customer's default. Never a card number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payment_method: Option<String>,
+}
+
+impl Event for OrderCreated {
+    const TYPE: &'static str = "order.created";
+    const VERSION: u32 = 1;
+    const TELLER: &'static str = "orders";
+}
+
+/// Stock is held and money captured: this order will happen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OrderConfirmed {
+    /// The order.
+    pub order_id: OrderId,
+    /// Who placed it.
+    pub customer_id: CustomerId,
+    /// What was captured.
+    pub total: Money,
+    /// What is to be shipped.
+    pub lines: Vec<OrderLine>,
+    /// Where to; personal data, read by fulfillment alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-pii" = true))]
+    pub shipping_address: Option<Address>,
+}
+
+impl Event for OrderConfirmed {
+    const TYPE: &'static str = "order.confirmed";
+    const VERSION: u32 = 1;
+    const TELLER: &'static str = "orders";
+}
+
+/// Why an order will not happen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "code", rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum CancelReason {
+    /// One line could not be held.
+    InsufficientStock {
+        /// The product that was short.
+        product_id: ProductId,
+        /// Units ordered.
+        requested: u64,
+        /// Units that were available.
+        available: u64,
+    },
+    /// Inventory does not know a product.
+    UnknownProduct {
+        /// The product.
+        product_id: ProductId,
+    },
+    /// The provider declined the payment.
+    PaymentDeclined {
+        /// The provider's decline code.
+        decline_code: String,
+    },
+}
+
+impl CancelReason {
+    /// The code alone, `INSUFFICIENT_STOCK`: what clients branch on.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::InsufficientStock { .. } => "INSUFFICIENT_STOCK",
+            Self::UnknownProduct { .. } => "UNKNOWN_PRODUCT",
+            Self::PaymentDeclined { .. } => "PAYMENT_DECLINED",
+        }
+    }
+}
+
+impl From<crate::inventory::InventoryReservationFailed> for CancelReason {
+    fn from(failed: crate::inventory::InventoryReservationFailed) -> Self {
+        let crate::inventory::InventoryReservationFailed { product_id, requested, available, .. } = failed;
+        match failed.reason {
+            ReservationFailure::InsufficientStock => {
+                Self::InsufficientStock { product_id, requested, available }
+            }
+            ReservationFailure::UnknownProduct => Self::UnknownProduct { product_id },
+        }
+    }
+}
+
+/// This order will not happen: undo what you hold for it and say so. The one event that asks for an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OrderCancelled {
+    /// The order.
+    pub order_id: OrderId,
+    /// Who placed it.
+    pub customer_id: CustomerId,
+    /// Why.
+    pub reason: CancelReason,
+}
+
+impl Event for OrderCancelled {
+    const TYPE: &'static str = "order.cancelled";
+    const VERSION: u32 = 1;
+    const TELLER: &'static str = "orders";
+}
+
+/// Every participant has undone what it held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OrderCompensated {
+    /// The order.
+    pub order_id: OrderId,
+    /// Who placed it.
+    pub customer_id: CustomerId,
+    /// Why it was cancelled.
+    pub reason: CancelReason,
+}
+
+impl Event for OrderCompensated {
+    const TYPE: &'static str = "order.compensated";
+    const VERSION: u32 = 1;
+    const TELLER: &'static str = "orders";
+}

@@ -1,0 +1,77 @@
+//! What payments tells: charged, declined, voided, or that a charge has to be undone.
+
+use crate::{Event, Money, OrderId, PaymentId};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The order's total was captured at the provider.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PaymentCharged {
+    /// The order.
+    pub order_id: OrderId,
+    /// The payment.
+    pub payment_id: PaymentId,
+    /// What was captured.
+    pub amount: Money,
+    /// The provider's own id of the charge.
+    pub provider_charge_id: String,
+}
+
+impl Event for PaymentCharged {
+    const TYPE: &'static str = "payment.charged";
+    const VERSION: u32 = 1;
+    const TELLER: &'static str = "payments";
+}
+
+/// The provider said no. Final: a declined payment is never tried again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PaymentDeclined {
+    /// The order.
+    pub order_id: OrderId,
+    /// The payment.
+    pub payment_id: PaymentId,
+    /// The provider's decline code: `card_declined`.
+    pub code: String,
+}
+
+impl Event for PaymentDeclined {
+    const TYPE: &'static str = "payment.declined";
+    const VERSION: u32 = 1;
+    const TELLER: &'static str = "payments";
+}
+
+/// Payments' final word on a cancelled order for which nothing was ever charged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PaymentVoided {
+    /// The order.
+    pub order_id: OrderId,
+    /// The payment.
+    pub payment_id: PaymentId,
+    /// What would have been captured; absent when the amount was never learned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount: Option<Money>,
+}
+
+impl Event for PaymentVoided {
+    const TYPE: &'static str = "payment.voided";
+    const VERSION: u32 = 1;
+    const TELLER: &'static str = "payments";
+}
+
+/// A cancelled order was charged, or may have been: the charge has to be looked up and undone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PaymentCompensationRequested {
+    /// The order.
+    pub order_id: OrderId,
+    /// The payment.
+    pub payment_id: PaymentId,
+    /// Counts the attempts to undo it, from 1.
+    #[schemars(range(min = 1))]
+    pub generation: u32,
+}
+
+impl Event for PaymentCompensationRequested {
+    const TYPE: &'static str = "payment.compensation.requested";
+    const VERSION: u32 = 1;
+    const TELLER: &'static str = "payments";
+}
