@@ -22,7 +22,14 @@ pub struct Entry {
 }
 
 const fn entry<E: Event>(takers: &'static [&'static str]) -> Entry {
-    Entry { kind: E::TYPE, version: E::VERSION, teller: E::TELLER, takers, schema: schema::<E>, reread: reread::<E> }
+    Entry {
+        kind: E::TYPE,
+        version: E::VERSION,
+        teller: E::TELLER,
+        takers,
+        schema: schema::<E>,
+        reread: reread::<E>,
+    }
 }
 
 /// The catalogue, in the order of the dance.

@@ -89,6 +89,16 @@ pub enum Unreadable {
     /// The bytes are not an envelope.
     #[error("not an event envelope: {0}")]
     Envelope(String),
+    /// A type or version that the reader does not take.
+    #[error("{taker} does not take {kind} v{version}")]
+    NotTaken {
+        /// Who does not take it.
+        taker: &'static str,
+        /// The event's type.
+        kind: String,
+        /// The event's version.
+        version: u32,
+    },
     /// The data does not have the shape its type promises.
     #[error("{kind} v{version}: {reason}")]
     Data {
@@ -120,6 +130,13 @@ impl Envelope {
     #[must_use]
     pub fn is<E: Event>(&self) -> bool {
         self.metadata.kind == E::TYPE && self.metadata.version == E::VERSION
+    }
+
+    /// The error of a service that does not take this type or version.
+    #[must_use]
+    pub fn not_taken_by(&self, taker: &'static str) -> Unreadable {
+        let Metadata { kind, version, .. } = &self.metadata;
+        Unreadable::NotTaken { taker, kind: kind.clone(), version: *version }
     }
 
     /// The data as `E`.

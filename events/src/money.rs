@@ -43,6 +43,13 @@ impl TryFrom<String> for Currency {
     }
 }
 
+impl std::str::FromStr for Currency {
+    type Err = NotACurrency;
+    fn from_str(text: &str) -> Result<Self, NotACurrency> {
+        Self::try_from(text.to_owned())
+    }
+}
+
 impl From<Currency> for String {
     fn from(currency: Currency) -> String {
         currency.as_str().to_owned()

@@ -1,0 +1,35 @@
+//! The only place of the service code that calls AWS.
+
+pub mod dynamodb;
+pub mod secrets;
+
+use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use std::time::Duration;
+
+/// How long one attempt of one call may take. DynamoDB answers in milliseconds; what takes longer is lost.
+const ATTEMPT: Duration = Duration::from_secs(2);
+const CONNECT: Duration = Duration::from_secs(1);
+const ATTEMPTS: u32 = 3;
+
+/// Region, credentials, endpoint, timeouts and retries, from the environment as Lambda sets it.
+pub async fn sdk_config() -> SdkConfig {
+    let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT);
+    aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http_client())
+        .timeout_config(timeouts.build())
+        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+        .load()
+        .await
+}
+
+#[cfg(feature = "tls")]
+fn http_client() -> aws_smithy_runtime_api::client::http::SharedHttpClient {
+    use aws_smithy_http_client::{Builder, tls};
+    let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc);
+    Builder::new().tls_provider(provider).build_https()
+}
+
+#[cfg(not(feature = "tls"))]
+fn http_client() -> aws_smithy_runtime_api::client::http::SharedHttpClient {
+    aws_smithy_http_client::Builder::new().build_http()
+}

@@ -1,0 +1,230 @@
+//! Requests and answers of the HTTP API, apart from the gateway that carries them, and RFC 9457 problems.
+
+use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
+use aws_lambda_events::http::{HeaderMap, HeaderName, HeaderValue};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::{collections::HashMap, future::Future};
+
+/// The most bytes a request's body may have.
+pub const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// A request, as routed by the gateway.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The route it matched: `GET /orders/{id}`.
+    pub route: String,
+    /// The parameters in its path.
+    pub path: HashMap<String, String>,
+    /// The parameters in its query.
+    pub query: HashMap<String, String>,
+    /// Headers, by lower-case name.
+    pub headers: HashMap<String, String>,
+    /// The body's bytes.
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    /// A path parameter; empty when the route has none of that name.
+    #[must_use]
+    pub fn parameter(&self, name: &str) -> &str {
+        self.path.get(name).map_or("", String::as_str)
+    }
+
+    /// A header by its lower-case name.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+
+    /// Reads the gateway's payload, format 2.0.
+    ///
+    /// # Errors
+    /// A problem when the body is not what the gateway says it is.
+    pub fn read(event: ApiGatewayV2httpRequest) -> Result<Self, Problem> {
+        let text = event.body.unwrap_or_default();
+        let body = if event.is_base64_encoded {
+            STANDARD.decode(text).map_err(|_| Problem::bad_request("the body is not valid base64"))?
+        } else {
+            text.into_bytes()
+        };
+        let header = |(name, value): (&HeaderName, &HeaderValue)| {
+            Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+        };
+        let query = event.query_string_parameters.iter();
+        Ok(Self {
+            route: event.route_key.unwrap_or_default(),
+            path: event.path_parameters,
+            query: query.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            headers: event.headers.iter().filter_map(header).collect(),
+            body,
+        })
+    }
+}
+
+/// One rule that one field of a request breaks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// Where: `items[0].quantity`; empty for the body as a whole.
+    pub field: String,
+    /// The rule's name, for programs: `range`.
+    pub rule: &'static str,
+    /// The rule in words, for people.
+    pub message: String,
+}
+
+impl FieldError {
+    /// `field` breaks `rule`.
+    pub fn new(field: impl Into<String>, rule: &'static str, message: impl Into<String>) -> Self {
+        Self { field: field.into(), rule, message: message.into() }
+    }
+}
+
+/// An RFC 9457 problem. Holds nothing a stranger should not read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem {
+    /// HTTP status.
+    pub status: u16,
+    /// A short code for programs: `VALIDATION_FAILED`.
+    pub error: &'static str,
+    /// One sentence for people.
+    pub detail: String,
+    /// Further members, `errors` among them.
+    pub more: serde_json::Map<String, Value>,
+    /// Seconds after which another try makes sense.
+    pub retry_after: Option<u32>,
+}
+
+impl Problem {
+    /// A problem without further members.
+    pub fn new(status: u16, error: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, error, detail: detail.into(), more: serde_json::Map::new(), retry_after: None }
+    }
+
+    /// 400: the request cannot be read at all.
+    pub fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(400, "BAD_REQUEST", detail)
+    }
+
+    /// 400: fields break rules; every one of them is named.
+    #[must_use]
+    pub fn invalid(errors: &[FieldError]) -> Self {
+        let detail = match errors {
+            [one] if one.field.is_empty() => one.message.clone(),
+            [one] => format!("{} {}", one.field, one.message),
+            many => format!("{} fields break a rule", many.len()),
+        };
+        Self::new(400, "VALIDATION_FAILED", detail).with("errors", json!(errors))
+    }
+
+    /// 404.
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(404, "NOT_FOUND", detail)
+    }
+
+    /// 503: try again; the cause is in the logs and not in the answer.
+    #[must_use]
+    pub fn unavailable() -> Self {
+        let detail = "the service cannot answer right now; nothing was done, try again";
+        Self { retry_after: Some(1), ..Self::new(503, "TEMPORARILY_UNAVAILABLE", detail) }
+    }
+
+    /// The problem with one member more.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: Value) -> Self {
+        self.more.insert(name.to_owned(), value);
+        self
+    }
+}
+
+impl From<crate::Failure> for Problem {
+    fn from(failure: crate::Failure) -> Self {
+        tracing::error!(class = failure.class(), reason = failure.to_string(), "request failed");
+        match failure {
+            crate::Failure::Poison(_) => {
+                Self::new(500, "INTERNAL_ERROR", "something is broken on our side; nothing was done")
+            }
+            _ => Self::unavailable(),
+        }
+    }
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Response {
+    /// HTTP status.
+    pub status: u16,
+    /// Header names (lower case) and values.
+    pub headers: Vec<(&'static str, String)>,
+    /// The JSON body.
+    pub body: Value,
+}
+
+impl Response {
+    /// A JSON answer.
+    #[must_use]
+    pub fn json(status: u16, body: Value) -> Self {
+        Self { status, headers: vec![("content-type", "application/json".into())], body }
+    }
+
+    /// The answer with one header more.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+}
+
+/// The reason phrase of a status that the platform uses: the `title` of a problem.
+const fn title(status: u16) -> &'static str {
+    match status {
+        400 => "Bad Request",
+        404 => "Not Found",
+        409 => "Conflict",
+        422 => "Unprocessable Content",
+        503 => "Service Unavailable",
+        _ => "Internal Server Error",
+    }
+}
+
+impl From<Problem> for Response {
+    fn from(problem: Problem) -> Self {
+        let mut body = problem.more;
+        body.insert("type".into(), "about:blank".into());
+        body.insert("title".into(), title(problem.status).into());
+        body.insert("status".into(), problem.status.into());
+        body.insert("detail".into(), problem.detail.into());
+        body.insert("error".into(), problem.error.into());
+        let retry = problem.retry_after.map(|seconds| ("retry-after", seconds.to_string()));
+        let mut headers = vec![("content-type", "application/problem+json".to_owned())];
+        headers.extend(retry);
+        Self { status: problem.status, headers, body: Value::Object(body) }
+    }
+}
+
+impl From<Response> for ApiGatewayV2httpResponse {
+    fn from(response: Response) -> Self {
+        let mut out = Self::default();
+        out.status_code = response.status.into();
+        out.body = Some(response.body.to_string().into());
+        let mut headers = HeaderMap::new();
+        for (name, value) in response.headers {
+            // Every value is ours and printable; one that were not is left out rather than failing the answer.
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                headers.insert(name, value);
+            }
+        }
+        out.headers = headers;
+        out
+    }
+}
+
+/// A service's part of the HTTP API.
+pub trait Api: Send + Sync + 'static {
+    /// Its routes, as the template spells them: `GET /orders/{id}`.
+    const ROUTES: &'static [&'static str];
+
+    /// Answers a request.
+    fn answer(&self, request: Request) -> impl Future<Output = Result<Response, Problem>> + Send;
+}

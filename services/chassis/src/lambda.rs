@@ -1,0 +1,42 @@
+//! The shell that Lambda talks to. The same binary runs on Lambda and on the local stack.
+
+use crate::batch::{self, Consumer};
+use crate::http::{Api, Request, Response};
+use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
+use std::sync::Arc;
+
+/// Answers HTTP requests until Lambda freezes the process.
+///
+/// # Errors
+/// When the runtime API cannot be reached.
+pub async fn serve_api<A: Api>(api: A) -> Result<(), Error> {
+    let api = Arc::new(api);
+    let answer = move |event: LambdaEvent<ApiGatewayV2httpRequest>| {
+        let api = Arc::clone(&api);
+        async move { Ok::<ApiGatewayV2httpResponse, Error>(respond(api.as_ref(), event.payload).await.into()) }
+    };
+    Runtime::new(service_fn(answer)).run_concurrent().await
+}
+
+async fn respond<A: Api>(api: &A, event: ApiGatewayV2httpRequest) -> Response {
+    let answer = match Request::read(event) {
+        Ok(request) => api.answer(request).await,
+        Err(problem) => Err(problem),
+    };
+    answer.unwrap_or_else(Response::from)
+}
+
+/// Takes batches of the service's queue until Lambda freezes the process.
+///
+/// # Errors
+/// When the runtime API cannot be reached.
+pub async fn serve_queue<C: Consumer>(consumer: C) -> Result<(), Error> {
+    let consumer = Arc::new(consumer);
+    let answer = move |event: LambdaEvent<SqsEvent>| {
+        let consumer = Arc::clone(&consumer);
+        async move { Ok::<SqsBatchResponse, Error>(batch::handle(consumer.as_ref(), event.payload).await) }
+    };
+    Runtime::new(service_fn(answer)).run_concurrent().await
+}

@@ -1,0 +1,131 @@
+//! The store in memory: for domain scenarios and the simulation. It passes the same contract as DynamoDB's.
+
+use crate::store::{CommitError, MAX_PAGE, MAX_WRITES, Rejected, Store};
+use crate::{Attr, Condition, Failure, Item, Key, Write};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+#[derive(Default)]
+struct Table {
+    rows: BTreeMap<Key, Item>,
+    inserted: Vec<Item>,
+}
+
+/// A table in memory. Clones share it.
+#[derive(Clone, Default)]
+pub struct MemoryStore(Arc<Mutex<Table>>);
+
+impl MemoryStore {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The rows inserted since the last call, oldest first: what a stream would have shown.
+    #[must_use]
+    pub fn take_inserted(&self) -> Vec<Item> {
+        std::mem::take(&mut self.table().inserted)
+    }
+
+    /// Every row, by key.
+    #[must_use]
+    pub fn rows(&self) -> Vec<Item> {
+        self.table().rows.values().cloned().collect()
+    }
+
+    /// Deletes a row, as TTL would.
+    pub fn expire(&self, key: &Key) {
+        self.table().rows.remove(key);
+    }
+}
+
+fn holds(when: &Condition, current: Option<&Item>) -> bool {
+    match (when, current) {
+        (Condition::Absent | Condition::AbsentOrExpired(_) | Condition::Newer(..), None) => true,
+        (Condition::Absent, Some(_)) | (Condition::Matches(_), None) => false,
+        (Condition::AbsentOrExpired(now), Some(item)) => {
+            item.number("expires_at").is_some_and(|at| at <= *now)
+        }
+        (Condition::Newer(name, value), Some(item)) => item.number(name).is_some_and(|n| n < *value),
+        (Condition::Matches(wanted), Some(item)) => {
+            wanted.iter().all(|(name, value)| item.attrs.get(*name) == Some(value))
+        }
+    }
+}
+
+/// The row after the write, or `None` when its condition does not hold.
+fn apply(write: &Write, current: Option<&Item>) -> Option<Item> {
+    match write {
+        Write::Put { item, when } => holds(when, current).then(|| item.clone()),
+        Write::Adjust { by, .. } => {
+            let mut item = current?.clone();
+            for (name, difference) in by {
+                let sum = item.number(name)?.checked_add(*difference).filter(|n| *n >= 0)?;
+                item.attrs.insert((*name).to_owned(), Attr::N(sum));
+            }
+            Some(item)
+        }
+    }
+}
+
+/// The rules DynamoDB sets for a transaction as a whole.
+pub(crate) fn check_shape(writes: &[Write]) -> Result<(), Failure> {
+    let distinct: HashSet<&Key> = writes.iter().map(Write::key).collect();
+    if writes.is_empty() || writes.len() > MAX_WRITES {
+        return Err(Failure::Poison(format!(
+            "a commit holds 1 to {MAX_WRITES} writes, not {}",
+            writes.len()
+        )));
+    }
+    if distinct.len() != writes.len() {
+        return Err(Failure::Poison("a commit writes one row twice".into()));
+    }
+    Ok(())
+}
+
+impl Store for MemoryStore {
+    async fn load(&self, key: &Key) -> Result<Option<Item>, Failure> {
+        Ok(self.table().rows.get(key).cloned())
+    }
+
+    async fn load_many(&self, keys: &[Key]) -> Result<Vec<Option<Item>>, Failure> {
+        let table = self.table();
+        Ok(keys.iter().map(|key| table.rows.get(key).cloned()).collect())
+    }
+
+    async fn page(
+        &self,
+        pk: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Item>, Failure> {
+        let table = self.table();
+        let wanted = |key: &Key| key.sk.starts_with(prefix) && after.is_none_or(|after| *key.sk > *after);
+        let from = Key::new(pk, prefix);
+        let rows = table.rows.range(from..).take_while(|(key, _)| key.pk == pk);
+        let most = usize::try_from(limit.min(MAX_PAGE)).unwrap_or(usize::MAX);
+        Ok(rows.filter(|(key, _)| wanted(key)).map(|(_, item)| item.clone()).take(most).collect())
+    }
+
+    async fn commit(&self, writes: Vec<Write>) -> Result<(), CommitError> {
+        check_shape(&writes)?;
+        let mut table = self.table();
+        let results: Vec<Option<Item>> =
+            writes.iter().map(|write| apply(write, table.rows.get(write.key()))).collect();
+        if results.iter().any(Option::is_none) {
+            let rejected = |(write, result): (&Write, &Option<Item>)| match result {
+                Some(_) => None,
+                None => Some(Rejected { current: table.rows.get(write.key()).cloned() }),
+            };
+            return Err(CommitError::Rejected(writes.iter().zip(&results).map(rejected).collect()));
+        }
+        for item in results.into_iter().flatten() {
+            if table.rows.insert(item.key.clone(), item.clone()).is_none() {
+                table.inserted.push(item);
+            }
+        }
+        Ok(())
+    }
+}

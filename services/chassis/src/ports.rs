@@ -1,0 +1,69 @@
+//! The outside world a reaction may touch: a store, a clock, ids and jitter. All are arguments, so that the
+//! same code runs on Lambda, in tests and under a seeded simulation.
+
+use chrono::{DateTime, Utc};
+use std::{sync::Arc, time::Duration};
+use uuid::Uuid;
+
+/// Tells the time.
+pub trait Clock: Send + Sync {
+    /// The current time, UTC, cut to milliseconds.
+    fn now(&self) -> DateTime<Utc>;
+}
+
+/// Makes the ids that are not derived from a cause, and the jitter of retries.
+pub trait Ids: Send + Sync {
+    /// A fresh UUIDv7.
+    fn fresh(&self) -> Uuid;
+    /// A duration between zero and `most`.
+    fn jitter(&self, most: Duration) -> Duration;
+}
+
+/// The machine's clock.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> DateTime<Utc> {
+        events::envelope::to_millis(Utc::now())
+    }
+}
+
+/// The machine's randomness.
+#[derive(Clone, Copy, Debug)]
+pub struct RandomIds;
+
+impl Ids for RandomIds {
+    fn fresh(&self) -> Uuid {
+        Uuid::now_v7()
+    }
+
+    fn jitter(&self, most: Duration) -> Duration {
+        let micros = u64::try_from(most.as_micros()).unwrap_or(u64::MAX);
+        Duration::from_micros(fastrand::u64(0..=micros))
+    }
+}
+
+/// Everything a reaction or a request handler is given.
+#[derive(Clone)]
+pub struct Ports<S> {
+    /// The service's own table.
+    pub store: S,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Ids and jitter.
+    pub ids: Arc<dyn Ids>,
+}
+
+impl<S> Ports<S> {
+    /// Real time and real randomness around `store`.
+    pub fn system(store: S) -> Self {
+        Self { store, clock: Arc::new(SystemClock), ids: Arc::new(RandomIds) }
+    }
+
+    /// Waits before attempt number `attempt` (from 0): exponential from 10 ms, capped at 400 ms, full jitter.
+    pub async fn back_off(&self, attempt: u32) {
+        let ceiling = Duration::from_millis(10_u64.saturating_mul(1 << attempt.min(10)).min(400));
+        tokio::time::sleep(self.ids.jitter(ceiling)).await;
+    }
+}

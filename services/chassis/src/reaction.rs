@@ -1,0 +1,385 @@
+//! The reaction loop: one record in, at most one transaction out.
+//!
+//! Load, decide, commit state + inbox row + event rows together. What cannot be committed is decided again
+//! from fresh state, a bounded number of times. An outward call is made between two commits: the intent is
+//! committed first and without the inbox row, because that row belongs to the transaction of the outcome; a
+//! crash in between must look like work to finish, not like a duplicate.
+
+use crate::store::{CommitError, Rejected, Store};
+use crate::telling::{Cause, Entry, event_rows};
+use crate::{Attr, Condition, Failure, Item, Key, Ports, Write};
+use chrono::{DateTime, Duration, Utc};
+use events::{Envelope, Metadata, Unreadable, envelope::millis};
+use serde::{Serialize, de::DeserializeOwned};
+use std::future::Future;
+
+/// How often one delivery is decided anew when others keep changing the same rows.
+pub const MAX_ATTEMPTS: u32 = 8;
+
+/// How many outward calls one delivery may lead to.
+const MAX_CALLS: u32 = 2;
+
+/// How long an inbox row is kept. Longer than any queue keeps a message; after it, the state itself refuses
+/// what it already knows.
+const INBOX_DAYS: i64 = 7;
+
+/// What became of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Verdict {
+    /// It changed something, or was taken note of.
+    Applied,
+    /// The inbox knew it.
+    Duplicate,
+    /// It came before what it depends on, and is remembered.
+    Early,
+    /// It came after the order was given up, and is being undone.
+    LateCompensated,
+    /// The state already was past it.
+    Stale,
+    /// It makes no sense in this state.
+    Refused,
+}
+
+impl Verdict {
+    /// As it stands in inbox rows, logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Duplicate => "duplicate",
+            Self::Early => "early",
+            Self::LateCompensated => "late_compensated",
+            Self::Stale => "stale",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// A message that changes nothing, and why. Comparable, so that a spec can expect it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Already known, or overtaken.
+    #[error("stale: {0}")]
+    Stale(&'static str),
+    /// Not legal in this state.
+    #[error("illegal: {0}")]
+    Illegal(&'static str),
+}
+
+impl Refusal {
+    const fn verdict(self) -> Verdict {
+        match self {
+            Self::Stale(_) => Verdict::Stale,
+            Self::Illegal(_) => Verdict::Refused,
+        }
+    }
+}
+
+/// What a reaction writes beside its state, inbox and event rows.
+pub struct SideWrite<M> {
+    /// The write.
+    pub write: Write,
+    /// The message to decide on instead, should its condition not hold; `None` where it always holds.
+    pub refused: Option<Refused<M>>,
+}
+
+/// Turns a write that its condition refused into the message to decide on instead.
+pub type Refused<M> = Box<dyn Fn(Rejected) -> M + Send + Sync>;
+
+/// A service's reaction to what it takes from the bus: the pure domain, and how it maps to rows and events.
+pub trait Reactor: Send + Sync + 'static {
+    /// The service's name: the consumer of its inbox rows, the teller of its events.
+    const SERVICE: &'static str;
+    /// The aggregate's state; `Default` is "nothing known".
+    type State: Default + Clone + Serialize + DeserializeOwned + Send + Sync;
+    /// What it decides on.
+    type Message: Send + Sync;
+    /// What it decides.
+    type Fact: Send + Sync;
+    /// An outward call that a state asks for. `std::convert::Infallible` where there is none.
+    type Call: Send;
+
+    /// What an envelope means to this service.
+    ///
+    /// # Errors
+    /// [`Unreadable`] for a type it does not take or data that is not of its shape.
+    fn read(envelope: &Envelope) -> Result<Self::Message, Unreadable>;
+
+    /// The partition key of the aggregate an envelope is about.
+    fn partition(metadata: &Metadata) -> String {
+        format!("order#{}", metadata.subject)
+    }
+
+    /// Facts, or why there are none. Pure.
+    ///
+    /// # Errors
+    /// A [`Refusal`] for what is stale or illegal.
+    fn decide(
+        state: &Self::State,
+        message: &Self::Message,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Self::Fact>, Refusal>;
+
+    /// The state after a fact. Pure.
+    fn evolve(state: Self::State, fact: &Self::Fact) -> Self::State;
+
+    /// The event row of a fact, if it has one.
+    fn tell(fact: &Self::Fact) -> Option<Entry>;
+
+    /// Attributes of the state row that indexes need.
+    fn index(_state: &Self::State) -> Vec<(&'static str, Attr)> {
+        Vec::new()
+    }
+
+    /// Writes to other rows of the table that belong to a fact.
+    fn side_writes(_fact: &Self::Fact) -> Vec<SideWrite<Self::Message>> {
+        Vec::new()
+    }
+
+    /// How the delivery that led from `before` to `facts` is to be called.
+    fn verdict(_before: &Self::State, _facts: &[Self::Fact]) -> Verdict {
+        Verdict::Applied
+    }
+
+    /// The outward call that `state` is waiting for.
+    fn due_call(_state: &Self::State) -> Option<Self::Call> {
+        None
+    }
+
+    /// Makes the call; its outcome is the next message. It must carry an idempotency key: it may be repeated.
+    fn perform(&self, call: Self::Call) -> impl Future<Output = Result<Self::Message, Failure>> + Send;
+}
+
+/// An aggregate as loaded: its state with the version that a commit must find unchanged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded<T> {
+    /// The state.
+    pub state: T,
+    /// 0: no row yet.
+    pub version: u64,
+    /// The number of its last event row.
+    pub seq: u64,
+}
+
+impl<T: Default> Default for Loaded<T> {
+    fn default() -> Self {
+        Self { state: T::default(), version: 0, seq: 0 }
+    }
+}
+
+/// Loads the aggregate at `pk`.
+///
+/// # Errors
+/// [`Failure::Transient`] when the store does not answer, [`Failure::Poison`] when the row cannot be read.
+pub async fn load<T, S>(store: &S, pk: &str) -> Result<Loaded<T>, Failure>
+where
+    T: Default + DeserializeOwned,
+    S: Store,
+{
+    match store.load(&Key::state(pk)).await? {
+        None => Ok(Loaded::default()),
+        Some(row) => read_state(&row),
+    }
+}
+
+/// Reads a state row.
+///
+/// # Errors
+/// [`Failure::Poison`] when it is not one.
+pub fn read_state<T: DeserializeOwned>(row: &Item) -> Result<Loaded<T>, Failure> {
+    let poison = |what: &str| Failure::Poison(format!("{}: {what}", row.key));
+    let data = row.text("data").ok_or_else(|| poison("no data"))?;
+    Ok(Loaded {
+        state: serde_json::from_str(data).map_err(|e| poison(&e.to_string()))?,
+        version: row.count("version").ok_or_else(|| poison("no version"))?,
+        seq: row.count("seq").ok_or_else(|| poison("no seq"))?,
+    })
+}
+
+/// The writes that turn `before` into `after`: the state row under its version, and the event rows.
+///
+/// # Errors
+/// [`Failure::Poison`] when an event is too large or the state cannot be written as JSON.
+pub fn writes<R: Reactor>(
+    before: &Loaded<R::State>,
+    facts: &[R::Fact],
+    (pk, subject): (&str, &str),
+    (cause, now): (&Cause, DateTime<Utc>),
+) -> Result<(Loaded<R::State>, Vec<Write>), Failure> {
+    let state = facts.iter().fold(before.state.clone(), R::evolve);
+    let entries: Vec<Entry> = facts.iter().filter_map(R::tell).collect();
+    let told = u64::try_from(entries.len()).unwrap_or(u64::MAX);
+    let after = Loaded { state, version: before.version + 1, seq: before.seq + told };
+    let rows = event_rows(&entries, (pk, subject), before.seq + 1, (R::SERVICE, cause, now))?;
+    let data = serde_json::to_string(&after.state).map_err(|e| Failure::Poison(e.to_string()))?;
+    let mut row = Item::new(Key::state(pk))
+        .with("version", number(after.version))
+        .with("seq", number(after.seq))
+        .with("updated_at", millis::text(&now))
+        .with("data", data);
+    for (name, value) in R::index(&after.state) {
+        row = row.with(name, value);
+    }
+    let when = match before.version {
+        0 => Condition::Absent,
+        version => Condition::Matches(vec![("version", number(version).into())]),
+    };
+    let mut writes = vec![Write::Put { item: row, when }];
+    writes.extend(rows.into_iter().map(|item| Write::Put { item, when: Condition::Absent }));
+    Ok((after, writes))
+}
+
+fn number(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// The row by which `consumer` remembers that it has dealt with an event, and how.
+#[must_use]
+pub fn inbox_row(metadata: &Metadata, consumer: &str, verdict: Verdict, now: DateTime<Utc>) -> Write {
+    let item = Item::new(Key::inbox(metadata.id, consumer))
+        .with("verdict", verdict.as_str())
+        .with("type", metadata.kind.as_str())
+        .with("subject", metadata.subject.as_str())
+        .with("at", millis::text(&now))
+        .with("expires_at", (now + Duration::days(INBOX_DAYS)).timestamp());
+    Write::Put { item, when: Condition::Absent }
+}
+
+/// Lets a service react to one delivered event.
+///
+/// # Errors
+/// A [`Failure`]: everything that is not a verdict. Nothing of the last attempt was written.
+pub async fn react<R, S>(ports: &Ports<S>, reactor: &R, envelope: &Envelope) -> Result<Verdict, Failure>
+where
+    R: Reactor,
+    S: Store,
+{
+    let mut run = Run::<R, S> {
+        ports,
+        metadata: &envelope.metadata,
+        cause: Cause::from(&envelope.metadata),
+        pk: R::partition(&envelope.metadata),
+        loaded: None,
+    };
+    let mut message = R::read(envelope)?;
+    let (mut attempts, mut calls) = (0, 0);
+    loop {
+        match run.step(&message).await? {
+            Step::Done(verdict) => return Ok(verdict),
+            Step::Instead(other) => message = other,
+            Step::Call(call) => {
+                calls += 1;
+                message = reactor.perform(call).await?;
+            }
+            Step::Again => {
+                attempts += 1;
+                ports.back_off(attempts).await;
+            }
+        }
+        if attempts == MAX_ATTEMPTS || calls > MAX_CALLS {
+            return Err(Failure::Conflict { attempts });
+        }
+    }
+}
+
+/// What one pass of the loop came to.
+enum Step<R: Reactor> {
+    Done(Verdict),
+    Call(R::Call),
+    Instead(R::Message),
+    Again,
+}
+
+/// One delivery being worked on.
+struct Run<'a, R: Reactor, S> {
+    ports: &'a Ports<S>,
+    metadata: &'a Metadata,
+    cause: Cause,
+    pk: String,
+    loaded: Option<Loaded<R::State>>,
+}
+
+impl<R: Reactor, S: Store> Run<'_, R, S> {
+    async fn step(&mut self, message: &R::Message) -> Result<Step<R>, Failure> {
+        let loaded = match self.loaded.take() {
+            Some(loaded) => loaded,
+            None => load(&self.ports.store, &self.pk).await?,
+        };
+        let now = self.ports.clock.now();
+        match R::decide(&loaded.state, message, now) {
+            Err(refusal) => self.settle(refusal.verdict(), now).await,
+            Ok(facts) => self.carry_out(loaded, facts, now).await,
+        }
+    }
+
+    /// Remembers a delivery that changes nothing.
+    async fn settle(&self, verdict: Verdict, now: DateTime<Utc>) -> Result<Step<R>, Failure> {
+        let inbox = inbox_row(self.metadata, R::SERVICE, verdict, now);
+        match self.ports.store.commit(vec![inbox]).await {
+            Ok(()) => Ok(Step::Done(verdict)),
+            Err(CommitError::Rejected(_)) => Ok(Step::Done(Verdict::Duplicate)),
+            Err(CommitError::Busy(_)) => Ok(Step::Again),
+            Err(CommitError::Failed(failure)) => Err(failure),
+        }
+    }
+
+    async fn carry_out(
+        &mut self,
+        loaded: Loaded<R::State>,
+        facts: Vec<R::Fact>,
+        now: DateTime<Utc>,
+    ) -> Result<Step<R>, Failure> {
+        if facts.is_empty() {
+            return match R::due_call(&loaded.state) {
+                Some(call) => {
+                    self.loaded = Some(loaded);
+                    Ok(Step::Call(call))
+                }
+                None => self.settle(Verdict::Applied, now).await,
+            };
+        }
+        let about = (self.pk.as_str(), self.metadata.subject.as_str());
+        let (after, mut writes) = writes::<R>(&loaded, &facts, about, (&self.cause, now))?;
+        let sides: Vec<_> = facts.iter().flat_map(R::side_writes).collect();
+        let first_side = writes.len();
+        writes.extend(sides.iter().map(|side| side.write.clone()));
+        let call = R::due_call(&after.state);
+        let verdict = R::verdict(&loaded.state, &facts);
+        if call.is_none() {
+            writes.push(inbox_row(self.metadata, R::SERVICE, verdict, now));
+        }
+        let inbox = call.is_none().then_some(first_side + sides.len());
+        match (self.ports.store.commit(writes).await, call) {
+            (Ok(()), None) => Ok(Step::Done(verdict)),
+            (Ok(()), Some(call)) => {
+                self.loaded = Some(after);
+                Ok(Step::Call(call))
+            }
+            (Err(CommitError::Rejected(rejected)), _) => sort_out(rejected, inbox, first_side, &sides),
+            (Err(CommitError::Busy(_)), _) => Ok(Step::Again),
+            (Err(CommitError::Failed(failure)), _) => Err(failure),
+        }
+    }
+}
+
+/// Which of the conditions failed decides what to do: the inbox row, a side write, or the version.
+fn sort_out<R: Reactor>(
+    rejected: Vec<Option<Rejected>>,
+    inbox: Option<usize>,
+    first_side: usize,
+    sides: &[SideWrite<R::Message>],
+) -> Result<Step<R>, Failure> {
+    if inbox.is_some_and(|inbox| rejected.get(inbox).is_some_and(Option::is_some)) {
+        return Ok(Step::Done(Verdict::Duplicate));
+    }
+    // A moved version comes first: what a side write said may be about a state that is no longer true.
+    if rejected.iter().take(first_side).any(Option::is_some) {
+        return Ok(Step::Again);
+    }
+    let refused = rejected.into_iter().skip(first_side).zip(sides);
+    match refused.filter_map(|(rejected, side)| Some((side, rejected?))).next() {
+        Some((SideWrite { refused: Some(instead), .. }, rejected)) => Ok(Step::Instead(instead(rejected))),
+        Some((side, _)) => Err(Failure::Poison(format!("{} cannot be adjusted", side.write.key()))),
+        None => Ok(Step::Again),
+    }
+}

@@ -1,0 +1,65 @@
+//! The store port: strongly consistent reads, and one atomic, conditional commit.
+
+use crate::{Failure, Item, Key, Write};
+use std::future::Future;
+
+/// The most writes one commit may hold (DynamoDB: 100 actions per TransactWriteItems).
+pub const MAX_WRITES: usize = 100;
+
+/// The most rows one page of history may hold.
+pub const MAX_PAGE: u32 = 100;
+
+/// Why nothing of a commit was written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// Conditions did not hold. One entry per write, in order: `None` for those that would have passed.
+    #[error("conditions did not hold")]
+    Rejected(Vec<Option<Rejected>>),
+    /// Another transaction was at the same rows, or the table asked for patience. Try again.
+    #[error("busy: {0}")]
+    Busy(String),
+    /// Not worth a retry here, or not worth one anywhere; the failure says which.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+}
+
+/// A write whose condition did not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// The row as it was, when there is one.
+    pub current: Option<Item>,
+}
+
+/// A service's own table.
+pub trait Store: Clone + Send + Sync + 'static {
+    /// One row, strongly consistent.
+    ///
+    /// # Errors
+    /// [`Failure::Transient`] when the table did not answer, [`Failure::Poison`] for a row nobody can read.
+    fn load(&self, key: &Key) -> impl Future<Output = Result<Option<Item>, Failure>> + Send;
+
+    /// Several rows, strongly consistent, in the order of the keys. At most [`MAX_WRITES`] distinct keys.
+    ///
+    /// # Errors
+    /// As [`Store::load`].
+    fn load_many(&self, keys: &[Key]) -> impl Future<Output = Result<Vec<Option<Item>>, Failure>> + Send;
+
+    /// The rows of one partition whose sort key starts with `prefix` and is greater than `after`, oldest
+    /// first, at most `limit` (capped at [`MAX_PAGE`]).
+    ///
+    /// # Errors
+    /// As [`Store::load`].
+    fn page(
+        &self,
+        pk: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<Item>, Failure>> + Send;
+
+    /// All of the writes, or none.
+    ///
+    /// # Errors
+    /// [`CommitError`]; in every case nothing was written.
+    fn commit(&self, writes: Vec<Write>) -> impl Future<Output = Result<(), CommitError>> + Send;
+}

@@ -1,0 +1,19 @@
+//! Wires inventory's two functions: its HTTP API and its queue.
+
+use anyhow::{Result, anyhow};
+use chassis::{Ports, aws, batch::Reacting, config, lambda, log};
+use inventory::{api::ProductsApi, reactor::Inventory};
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    log::init("inventory");
+    let sdk = aws::sdk_config().await;
+    let ports = Ports::system(aws::dynamodb::DynamoStore::new(&sdk, config::required("TABLE")?));
+    let handler = config::handler()?;
+    let served = match handler.as_str() {
+        "api" => lambda::serve_api(ProductsApi { ports, currency: config::parsed("CURRENCY")? }).await,
+        "reactor" => lambda::serve_queue(Reacting { ports, reactor: Inventory }).await,
+        other => return Err(config::unknown_handler(other, "api, reactor").into()),
+    };
+    served.map_err(|e| anyhow!(e))
+}

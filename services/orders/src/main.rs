@@ -1,0 +1,19 @@
+//! Wires orders' two functions: its HTTP API and its queue.
+
+use anyhow::{Result, anyhow};
+use chassis::{Ports, aws, config, lambda, log};
+use orders::{api::OrdersApi, reactor::Inbox};
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    log::init("orders");
+    let sdk = aws::sdk_config().await;
+    let ports = Ports::system(aws::dynamodb::DynamoStore::new(&sdk, config::required("TABLE")?));
+    let handler = config::handler()?;
+    let served = match handler.as_str() {
+        "api" => lambda::serve_api(OrdersApi { ports, stage: config::required("STAGE")? }).await,
+        "reactor" => lambda::serve_queue(Inbox { ports }).await,
+        other => return Err(config::unknown_handler(other, "api, reactor").into()),
+    };
+    served.map_err(|e| anyhow!(e))
+}

@@ -1,0 +1,138 @@
+//! How the tracker maps to what orders takes and tells, and the one queue that brings it all.
+
+use crate::prices;
+use crate::tracker::{self, Fact, Message, News, Order};
+use chassis::batch::Consumer;
+use chassis::telling::{Entry, Kind};
+use chassis::{Attr, Failure, Ports, Reactor, Refusal, Store, Verdict, react};
+use chrono::{DateTime, Utc};
+use events::inventory::{InventoryReleased, InventoryReservationFailed, InventoryReserved, ProductListed};
+use events::orders::{Address, OrderCancelled, OrderCompensated, OrderConfirmed, OrderCreated};
+use events::payments::{PaymentCharged, PaymentDeclined, PaymentVoided};
+use events::{Envelope, Event, EventId, Unreadable};
+use serde_json::json;
+use std::convert::Infallible;
+
+/// Orders' reaction to what the other services say about orders.
+pub struct Tracker;
+
+/// The type of the row that keeps an order's address. Recorded only: no rule and no pipe lets it out.
+pub const ADDRESSED: &str = "order.addressed";
+
+/// What an envelope says about an order, if orders takes it.
+///
+/// # Errors
+/// [`Unreadable`] for a type that orders does not take or data that is not of its shape.
+pub fn news(envelope: &Envelope) -> Result<News, Unreadable> {
+    match envelope.metadata.kind.as_str() {
+        InventoryReserved::TYPE => envelope.data().map(News::Reserved),
+        InventoryReservationFailed::TYPE => envelope.data().map(News::ReservationFailed),
+        InventoryReleased::TYPE => envelope.data().map(News::Released),
+        PaymentCharged::TYPE => envelope.data().map(News::Charged),
+        PaymentDeclined::TYPE => envelope.data().map(News::Declined),
+        PaymentVoided::TYPE => envelope.data().map(News::Voided),
+        _ => Err(envelope.not_taken_by(Tracker::SERVICE)),
+    }
+}
+
+fn recorded(news: &News, from: EventId) -> Entry {
+    match news {
+        News::Reserved(said) => Entry::recorded(said, from),
+        News::ReservationFailed(said) => Entry::recorded(said, from),
+        News::Released(said) => Entry::recorded(said, from),
+        News::Charged(said) => Entry::recorded(said, from),
+        News::Declined(said) => Entry::recorded(said, from),
+        News::Voided(said) => Entry::recorded(said, from),
+    }
+}
+
+fn addressed(address: &Address) -> Entry {
+    Entry {
+        kind: Kind::Recorded,
+        event: ADDRESSED.into(),
+        version: 1,
+        data: json!(address),
+        teller: Tracker::SERVICE.into(),
+        learned_from: None,
+    }
+}
+
+fn confirmed(order: &OrderCreated, address: Option<&Address>) -> Entry {
+    let OrderCreated { order_id, customer_id, total, lines, .. } = order.clone();
+    let shipping_address = address.cloned();
+    Entry::told(&OrderConfirmed { order_id, customer_id, total, lines, shipping_address })
+}
+
+impl Reactor for Tracker {
+    const SERVICE: &'static str = "orders";
+    type State = Order;
+    type Message = Message;
+    type Fact = Fact;
+    type Call = Infallible;
+
+    fn read(envelope: &Envelope) -> Result<Message, Unreadable> {
+        Ok(Message::Heard { event_id: envelope.metadata.id, news: news(envelope)? })
+    }
+
+    fn decide(state: &Order, message: &Message, now: DateTime<Utc>) -> Result<Vec<Fact>, Refusal> {
+        tracker::decide(state, message, now)
+    }
+
+    fn evolve(state: Order, fact: &Fact) -> Order {
+        tracker::evolve(state, fact)
+    }
+
+    fn tell(fact: &Fact) -> Option<Entry> {
+        Some(match fact {
+            Fact::Created { order, .. } => Entry::told(order),
+            Fact::Addressed(address) => addressed(address),
+            Fact::Learned { event_id, news, .. } => recorded(news, *event_id),
+            Fact::Confirmed { order, address, .. } => confirmed(order, address.as_ref()),
+            Fact::Cancelled { order, reason, .. } => Entry::told(&OrderCancelled {
+                order_id: order.order_id,
+                customer_id: order.customer_id.clone(),
+                reason: reason.clone(),
+            }),
+            Fact::Compensated { order, reason, .. } => Entry::told(&OrderCompensated {
+                order_id: order.order_id,
+                customer_id: order.customer_id.clone(),
+                reason: reason.clone(),
+            }),
+        })
+    }
+
+    fn index(state: &Order) -> Vec<(&'static str, Attr)> {
+        vec![("status", state.status().as_str().into())]
+    }
+
+    fn verdict(before: &Order, facts: &[Fact]) -> Verdict {
+        let success =
+            |fact: &Fact| matches!(fact, Fact::Learned { news: News::Reserved(_) | News::Charged(_), .. });
+        match facts {
+            _ if before.created.is_none() => Verdict::Early,
+            _ if before.cancelled.is_some() && facts.iter().any(success) => Verdict::LateCompensated,
+            _ => Verdict::Applied,
+        }
+    }
+
+    async fn perform(&self, call: Infallible) -> Result<Message, Failure> {
+        match call {}
+    }
+}
+
+/// Everything that comes through orders' queue: news of sagas, and prices.
+pub struct Inbox<S> {
+    /// The ports.
+    pub ports: Ports<S>,
+}
+
+impl<S: Store> Consumer for Inbox<S> {
+    const NAME: &'static str = Tracker::SERVICE;
+
+    async fn take(&self, envelope: &Envelope) -> Result<Verdict, Failure> {
+        if envelope.is::<ProductListed>() {
+            return prices::project(&self.ports, envelope).await;
+        }
+        react(&self.ports, &Tracker, envelope).await
+    }
+}

@@ -1,0 +1,326 @@
+//! The saga tracker: the pure core of orders.
+//!
+//! A saga is the set of facts known about an order. Status and next fact are functions of that set, so the
+//! order in which events arrive cannot matter. The tracker records and, when something failed, cancels; it
+//! never tells anybody what to do next.
+
+use chassis::Refusal;
+use chrono::{DateTime, Utc};
+use events::envelope::millis;
+use events::inventory::{InventoryReleased, InventoryReservationFailed, InventoryReserved};
+use events::orders::{Address, CancelReason, OrderCreated};
+use events::payments::{PaymentCharged, PaymentDeclined, PaymentVoided};
+use events::{EventId, OrderId};
+use serde::{Deserialize, Serialize};
+
+/// What another service said about an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// Every line is held.
+    Reserved(InventoryReserved),
+    /// Nothing could be held.
+    ReservationFailed(InventoryReservationFailed),
+    /// The total was captured.
+    Charged(PaymentCharged),
+    /// The provider declined.
+    Declined(PaymentDeclined),
+    /// What was held is free again.
+    Released(InventoryReleased),
+    /// Nothing was charged and nothing will be.
+    Voided(PaymentVoided),
+}
+
+/// What orders decides on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// A customer places an order.
+    Place {
+        /// The order, priced.
+        order: OrderCreated,
+        /// Where the goods go.
+        address: Option<Address>,
+    },
+    /// Another service said something.
+    Heard {
+        /// The event.
+        event_id: EventId,
+        /// What it says.
+        news: News,
+    },
+}
+
+/// What orders decides; each is one event row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// The order exists.
+    Created {
+        /// The order.
+        order: OrderCreated,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// Where its goods go. Recorded, not told: personal data stays off the bus until it is needed.
+    Addressed(Address),
+    /// Something was learned from another service.
+    Learned {
+        /// The event it came from.
+        event_id: EventId,
+        /// What it said.
+        news: News,
+        /// When it was learned.
+        at: DateTime<Utc>,
+    },
+    /// The order will happen.
+    Confirmed {
+        /// The order.
+        order: OrderCreated,
+        /// Where its goods go.
+        address: Option<Address>,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// The order will not happen.
+    Cancelled {
+        /// The order.
+        order: OrderCreated,
+        /// Why.
+        reason: CancelReason,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// Everything is undone.
+    Compensated {
+        /// The order.
+        order: OrderCreated,
+        /// Why it was cancelled.
+        reason: CancelReason,
+        /// When.
+        at: DateTime<Utc>,
+    },
+}
+
+/// When something became known, and from which event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// When.
+    #[serde(with = "millis")]
+    pub at: DateTime<Utc>,
+    /// The event it was learned from; none for what orders itself decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<EventId>,
+}
+
+/// A mark with what was said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said<T> {
+    /// When and whence.
+    #[serde(flatten)]
+    pub mark: Mark,
+    /// What.
+    pub what: T,
+}
+
+/// Everything known about an order. A field is set once and never changes: a set that only grows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Order {
+    /// The order as placed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created: Option<Said<OrderCreated>>,
+    /// Where its goods go.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<Address>,
+    /// Inventory holds every line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reserved: Option<Mark>,
+    /// Inventory could not hold a line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reservation_failed: Option<Said<InventoryReservationFailed>>,
+    /// Payments captured the total.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub charged: Option<Mark>,
+    /// The provider declined, with this code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub declined: Option<Said<String>>,
+    /// Orders confirmed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirmed: Option<Mark>,
+    /// Orders cancelled, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cancelled: Option<Said<CancelReason>>,
+    /// Inventory's final word: whether it had held anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub released: Option<Said<bool>>,
+    /// Payments' final word when nothing was charged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub voided: Option<Mark>,
+    /// Orders declared everything undone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compensated: Option<Mark>,
+}
+
+/// Where an order stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Status {
+    /// Waiting for stock and money.
+    Pending,
+    /// Held and charged.
+    Confirmed,
+    /// Given up; participants are undoing what they hold.
+    Cancelling,
+    /// Given up, and nothing had to be undone. Terminal.
+    Cancelled,
+    /// Given up, and everything is undone. Terminal.
+    Compensated,
+}
+
+impl Status {
+    /// As the API and the index show it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Confirmed => "CONFIRMED",
+            Self::Cancelling => "CANCELLING",
+            Self::Cancelled => "CANCELLED",
+            Self::Compensated => "COMPENSATED",
+        }
+    }
+}
+
+impl Order {
+    /// Where the order stands: a function of the set of facts and of nothing else.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match (&self.cancelled, &self.compensated, &self.confirmed) {
+            (Some(_), Some(_), _) => Status::Compensated,
+            (Some(_), None, _) if self.final_words_are_in() => Status::Cancelled,
+            (Some(_), None, _) => Status::Cancelling,
+            (None, _, Some(_)) => Status::Confirmed,
+            (None, _, None) => Status::Pending,
+        }
+    }
+
+    /// Whether every final word that can still be expected has been said.
+    fn final_words_are_in(&self) -> bool {
+        let inventory = self.released.is_some() || self.reservation_failed.is_some();
+        // A charge is only made for what is held: where nothing was, payments owes no word.
+        let owes = self.declined.is_none() && self.reservation_failed.is_none();
+        inventory && (self.voided.is_some() || !owes)
+    }
+
+    fn something_was_undone(&self) -> bool {
+        self.released.as_ref().is_some_and(|released| released.what)
+    }
+
+    /// Why the order cannot happen, if something already said so.
+    fn failure(&self) -> Option<CancelReason> {
+        let short = self.reservation_failed.as_ref().map(|said| CancelReason::from(said.what.clone()));
+        let declined = self.declined.as_ref();
+        let declined = declined.map(|said| CancelReason::PaymentDeclined { decline_code: said.what.clone() });
+        short.or(declined)
+    }
+
+    /// The next fact that follows from what is known, if one does.
+    fn next(&self, at: DateTime<Utc>) -> Option<Fact> {
+        let order = self.created.as_ref()?.what.clone();
+        if let Some(cancelled) = &self.cancelled {
+            let due = self.compensated.is_none() && self.final_words_are_in() && self.something_was_undone();
+            return due.then(|| Fact::Compensated { order, reason: cancelled.what.clone(), at });
+        }
+        if let Some(reason) = self.failure() {
+            return Some(Fact::Cancelled { order, reason, at });
+        }
+        let ready = self.confirmed.is_none() && self.reserved.is_some() && self.charged.is_some();
+        ready.then(|| Fact::Confirmed { order, address: self.address.clone(), at })
+    }
+
+    fn knows(&self, news: &News) -> bool {
+        match news {
+            News::Reserved(_) => self.reserved.is_some(),
+            News::ReservationFailed(_) => self.reservation_failed.is_some(),
+            News::Charged(_) => self.charged.is_some(),
+            News::Declined(_) => self.declined.is_some(),
+            News::Released(_) => self.released.is_some(),
+            News::Voided(_) => self.voided.is_some(),
+        }
+    }
+
+    fn learn(&mut self, mark: Mark, news: &News) {
+        match news {
+            News::Reserved(_) => self.reserved = Some(mark),
+            News::ReservationFailed(failed) => {
+                self.reservation_failed = Some(Said { mark, what: failed.clone() });
+            }
+            News::Charged(_) => self.charged = Some(mark),
+            News::Declined(declined) => self.declined = Some(Said { mark, what: declined.code.clone() }),
+            News::Released(released) => {
+                self.released = Some(Said { mark, what: !released.lines.is_empty() });
+            }
+            News::Voided(_) => self.voided = Some(mark),
+        }
+    }
+}
+
+/// Decides what a message means for an order: the fact itself, and every fact that follows from it.
+///
+/// # Errors
+/// [`Refusal`] for what is already known.
+pub fn decide(order: &Order, message: &Message, now: DateTime<Utc>) -> Result<Vec<Fact>, Refusal> {
+    let mut facts = match message {
+        Message::Place { .. } if order.created.is_some() => return Err(Refusal::Illegal("already placed")),
+        Message::Place { order, address } => {
+            let created = Fact::Created { order: order.clone(), at: now };
+            [Some(created), address.clone().map(Fact::Addressed)].into_iter().flatten().collect()
+        }
+        Message::Heard { news, .. } if order.knows(news) => return Err(Refusal::Stale("already known")),
+        Message::Heard { event_id, news } => {
+            vec![Fact::Learned { event_id: *event_id, news: news.clone(), at: now }]
+        }
+    };
+    let mut known = facts.iter().fold(order.clone(), evolve);
+    while let Some(fact) = known.next(now) {
+        known = evolve(known, &fact);
+        facts.push(fact);
+    }
+    Ok(facts)
+}
+
+/// The order after a fact.
+#[must_use]
+pub fn evolve(mut order: Order, fact: &Fact) -> Order {
+    let own = |at: &DateTime<Utc>| Mark { at: *at, event_id: None };
+    match fact {
+        Fact::Created { order: placed, at } => {
+            order.created = Some(Said { mark: own(at), what: placed.clone() });
+        }
+        Fact::Addressed(address) => order.address = Some(address.clone()),
+        Fact::Learned { event_id, news, at } => {
+            order.learn(Mark { at: *at, event_id: Some(*event_id) }, news);
+        }
+        Fact::Confirmed { at, .. } => order.confirmed = Some(own(at)),
+        Fact::Cancelled { reason, at, .. } => {
+            order.cancelled = Some(Said { mark: own(at), what: reason.clone() });
+        }
+        Fact::Compensated { at, .. } => order.compensated = Some(own(at)),
+    }
+    order
+}
+
+/// The order that news is about.
+#[must_use]
+pub const fn about(news: &News) -> OrderId {
+    match news {
+        News::Reserved(said) => said.order_id,
+        News::ReservationFailed(said) => said.order_id,
+        News::Charged(said) => said.order_id,
+        News::Declined(said) => said.order_id,
+        News::Released(said) => said.order_id,
+        News::Voided(said) => said.order_id,
+    }
+}
+
+#[cfg(test)]
+#[path = "tracker_specs.rs"]
+mod specs;

@@ -1,0 +1,200 @@
+//! Given/when/then for the saga tracker, and that no order of arrival matters.
+
+use super::*;
+use events::inventory::{ReservationFailure, StockLine};
+use events::orders::OrderLine;
+use events::{Currency, Money, PaymentId};
+use std::collections::BTreeSet;
+use uuid::Uuid;
+
+fn order_id() -> OrderId {
+    OrderId(Uuid::from_u128(1))
+}
+
+fn placed() -> OrderCreated {
+    let unit_price = Money::new(250, Currency::USD);
+    OrderCreated {
+        order_id: order_id(),
+        customer_id: "ada".parse().unwrap(),
+        total: Money::new(500, Currency::USD),
+        lines: vec![OrderLine { product_id: "beans".parse().unwrap(), quantity: 2, unit_price }],
+        payment_method: None,
+    }
+}
+
+fn place() -> Message {
+    Message::Place { order: placed(), address: None }
+}
+
+fn lines() -> Vec<StockLine> {
+    vec![StockLine { product_id: "beans".parse().unwrap(), quantity: 2 }]
+}
+
+fn payment_id() -> PaymentId {
+    PaymentId::of(order_id())
+}
+
+fn reserved() -> News {
+    News::Reserved(InventoryReserved { order_id: order_id(), lines: lines() })
+}
+
+fn short() -> News {
+    News::ReservationFailed(InventoryReservationFailed {
+        order_id: order_id(),
+        reason: ReservationFailure::InsufficientStock,
+        product_id: "beans".parse().unwrap(),
+        requested: 2,
+        available: 1,
+    })
+}
+
+fn charged() -> News {
+    News::Charged(PaymentCharged {
+        order_id: order_id(),
+        payment_id: payment_id(),
+        amount: placed().total,
+        provider_charge_id: "ch_1".into(),
+    })
+}
+
+fn declined() -> News {
+    News::Declined(PaymentDeclined {
+        order_id: order_id(),
+        payment_id: payment_id(),
+        code: "card_declined".into(),
+    })
+}
+
+fn released(lines: Vec<StockLine>) -> News {
+    News::Released(InventoryReleased { order_id: order_id(), lines })
+}
+
+fn voided() -> News {
+    News::Voided(PaymentVoided { order_id: order_id(), payment_id: payment_id(), amount: None })
+}
+
+fn heard(news: News) -> Message {
+    Message::Heard { event_id: EventId(Uuid::from_u128(99)), news }
+}
+
+/// Runs messages through decide and evolve; a refusal changes nothing.
+fn run(messages: &[Message]) -> (Order, Vec<Fact>) {
+    let mut order = Order::default();
+    let mut all = Vec::new();
+    for message in messages {
+        let facts = decide(&order, message, DateTime::UNIX_EPOCH).unwrap_or_default();
+        order = facts.iter().fold(order, evolve);
+        all.extend(facts);
+    }
+    (order, all)
+}
+
+fn own(facts: &[Fact]) -> Vec<&'static str> {
+    let name = |fact: &Fact| match fact {
+        Fact::Confirmed { .. } => Some("confirmed"),
+        Fact::Cancelled { .. } => Some("cancelled"),
+        Fact::Compensated { .. } => Some("compensated"),
+        Fact::Created { .. } | Fact::Addressed(_) | Fact::Learned { .. } => None,
+    };
+    facts.iter().filter_map(name).collect()
+}
+
+/// Given news in this order, then this status and these facts of orders' own.
+#[track_caller]
+fn story(news: Vec<News>, status: Status, facts: &[&str]) {
+    let messages: Vec<Message> = std::iter::once(place()).chain(news.into_iter().map(heard)).collect();
+    let (order, all) = run(&messages);
+    assert_eq!((order.status(), own(&all)), (status, facts.to_vec()));
+}
+
+#[test]
+fn reserved_and_charged_is_confirmed() {
+    story(vec![reserved()], Status::Pending, &[]);
+    story(vec![reserved(), charged()], Status::Confirmed, &["confirmed"]);
+}
+
+#[test]
+fn a_decline_is_compensated_once_the_stock_is_back() {
+    story(vec![reserved(), declined()], Status::Cancelling, &["cancelled"]);
+    let back = vec![reserved(), declined(), released(lines())];
+    story(back, Status::Compensated, &["cancelled", "compensated"]);
+}
+
+#[test]
+fn a_shortage_is_cancelled_at_once_because_nothing_has_to_be_undone() {
+    story(vec![short()], Status::Cancelled, &["cancelled"]);
+    story(vec![short(), voided()], Status::Cancelled, &["cancelled"]);
+}
+
+/// Guards: final words are waited for. Without that, a decline would end while stock is still held.
+#[test]
+fn an_empty_release_means_that_nothing_had_to_be_undone() {
+    story(vec![declined()], Status::Cancelling, &["cancelled"]);
+    story(vec![declined(), released(vec![])], Status::Cancelled, &["cancelled"]);
+}
+
+/// Guards: I7, a terminal status does not move.
+#[test]
+fn late_success_does_not_revive_a_cancelled_order() {
+    story(vec![short(), reserved(), charged()], Status::Cancelled, &["cancelled"]);
+}
+
+#[test]
+fn the_same_news_twice_is_stale() {
+    let (order, _) = run(&[place(), heard(reserved())]);
+    let again = decide(&order, &heard(reserved()), DateTime::UNIX_EPOCH);
+    assert_eq!(again, Err(Refusal::Stale("already known")));
+}
+
+#[test]
+fn an_order_is_placed_once() {
+    let (order, _) = run(&[place()]);
+    let again = decide(&order, &place(), DateTime::UNIX_EPOCH);
+    assert_eq!(again, Err(Refusal::Illegal("already placed")));
+}
+
+#[test]
+fn the_reason_names_product_requested_and_available() {
+    let (order, _) = run(&[place(), heard(short())]);
+    let reason = order.cancelled.unwrap().what;
+    let beans = "beans".parse().unwrap();
+    assert_eq!(reason, CancelReason::InsufficientStock { product_id: beans, requested: 2, available: 1 });
+}
+
+fn permutations(items: Vec<Message>) -> Vec<Vec<Message>> {
+    if items.len() <= 1 {
+        return vec![items];
+    }
+    let mut all = Vec::new();
+    for first in 0..items.len() {
+        let mut rest = items.clone();
+        let head = rest.remove(first);
+        for mut tail in permutations(rest) {
+            tail.insert(0, head.clone());
+            all.push(tail);
+        }
+    }
+    all
+}
+
+/// Guards: the fold is commutative. Each set of messages, `place` among them, is run in every order of
+/// arrival and with every message delivered twice; the status and orders' own facts are the same.
+#[test]
+fn the_order_of_arrival_does_not_matter() {
+    for (news, status) in [
+        (vec![reserved(), charged()], Status::Confirmed),
+        (vec![reserved(), declined(), released(lines())], Status::Compensated),
+        (vec![short(), voided()], Status::Cancelled),
+        (vec![declined(), released(vec![])], Status::Cancelled),
+    ] {
+        let messages: Vec<Message> = std::iter::once(place()).chain(news.into_iter().map(heard)).collect();
+        let mut told = BTreeSet::new();
+        for order in permutations(messages) {
+            let twice: Vec<Message> = order.iter().chain(&order).cloned().collect();
+            let (state, facts) = run(&twice);
+            assert_eq!(state.status(), status, "{order:?}");
+            told.insert(own(&facts));
+        }
+        assert_eq!(told.len(), 1, "{told:?}");
+    }
+}

@@ -1,0 +1,84 @@
+//! What the HTTP API shows of an order.
+
+use crate::tracker::{Order, Status};
+use chassis::Failure;
+use events::Envelope;
+use events::envelope::millis;
+use events::inventory::{InventoryReleased, InventoryReservationFailed, InventoryReserved};
+use events::orders::{CancelReason, OrderCancelled, OrderCompensated, OrderConfirmed, OrderCreated};
+use events::payments::{PaymentCharged, PaymentDeclined, PaymentVoided};
+use events::{Event, OrderId};
+use serde_json::{Map, Value, json};
+
+/// The public name of an event; `None` for rows that are nobody's business.
+#[must_use]
+pub fn public_name(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        OrderCreated::TYPE => "ORDER_CREATED",
+        InventoryReserved::TYPE => "STOCK_RESERVED",
+        InventoryReservationFailed::TYPE => "STOCK_RESERVATION_FAILED",
+        PaymentCharged::TYPE => "PAYMENT_CHARGED",
+        PaymentDeclined::TYPE => "PAYMENT_FAILED",
+        OrderConfirmed::TYPE => "ORDER_CONFIRMED",
+        OrderCancelled::TYPE => "ORDER_CANCELLED",
+        InventoryReleased::TYPE => "STOCK_RELEASED",
+        PaymentVoided::TYPE => "PAYMENT_VOIDED",
+        OrderCompensated::TYPE => "ORDER_COMPENSATED",
+        _ => return None,
+    })
+}
+
+/// Why an order failed, for programs: `{error, …}`.
+#[must_use]
+pub fn failure(reason: &CancelReason) -> Value {
+    let mut members = match json!(reason) {
+        Value::Object(members) => members,
+        _ => Map::new(),
+    };
+    members.remove("code");
+    members.insert("error".into(), reason.code().into());
+    Value::Object(members)
+}
+
+/// The answer to `GET /orders/{id}`.
+///
+/// # Errors
+/// [`Failure::Poison`] for a state row without an order: nobody ever placed it.
+pub fn order(id: OrderId, order: &Order, history: &[Envelope]) -> Result<Value, Failure> {
+    let created = order.created.as_ref();
+    let placed = &created.ok_or_else(|| Failure::Poison(format!("order {id} was never created")))?.what;
+    let items = placed.lines.iter().map(|line| {
+        let (quantity, price) = (line.quantity, line.unit_price.amount);
+        json!({"product_id": line.product_id, "quantity": quantity, "unit_price_cents": price})
+    });
+    let events = history.iter().filter_map(|envelope| {
+        let name = public_name(&envelope.metadata.kind)?;
+        Some(json!({"type": name, "timestamp": millis::text(&envelope.metadata.time)}))
+    });
+    let mut answer = json!({
+        "order_id": id,
+        "status": order.status().as_str(),
+        "customer_id": placed.customer_id,
+        "total_cents": placed.total.amount,
+        "currency": placed.total.currency,
+        "items": items.collect::<Vec<_>>(),
+        "events": events.collect::<Vec<_>>(),
+    });
+    if let Some(cancelled) = &order.cancelled {
+        answer["failure_reason"] = cancelled.what.code().into();
+        answer["failure"] = failure(&cancelled.what);
+    }
+    Ok(answer)
+}
+
+/// The answer to `POST /orders`.
+#[must_use]
+pub fn accepted(placed: &OrderCreated, correlation_id: &str) -> Value {
+    json!({
+        "order_id": placed.order_id,
+        "status": Status::Pending.as_str(),
+        "total_cents": placed.total.amount,
+        "currency": placed.total.currency,
+        "correlation_id": correlation_id,
+    })
+}

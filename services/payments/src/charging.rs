@@ -1,0 +1,324 @@
+//! The payment of one order: the pure core.
+//!
+//! A charge is committed as an intent before the provider is called, so that a crash in between leaves a
+//! state that says "there may be a charge". What the provider answers comes back as a message.
+
+use chassis::Refusal;
+use chrono::{DateTime, Utc};
+use events::{CustomerId, Money, OrderId};
+use serde::{Deserialize, Serialize};
+
+/// What is to be charged, to whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bill {
+    /// The order.
+    pub order_id: OrderId,
+    /// Who pays.
+    pub customer_id: CustomerId,
+    /// How much.
+    pub amount: Money,
+    /// The provider's token; absent: the customer's default payment method.
+    pub payment_method: Option<String>,
+}
+
+/// How far the payment is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Waiting for the bill, the permission, or both.
+    #[default]
+    Waiting,
+    /// The intent is committed: there may be a charge at the provider.
+    Charging,
+    /// Captured.
+    Charged,
+    /// The provider said no. Never tried again.
+    Declined,
+    /// Cancelled before anything was started; also the tombstone of an order cancelled before it was known.
+    Voided,
+    /// Cancelled with a charge made or in flight: it is being undone.
+    Compensating,
+}
+
+/// What payments knows about an order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Charging {
+    /// From `order.created`.
+    pub bill: Option<Bill>,
+    /// From `inventory.reserved`.
+    pub reserved: bool,
+    /// How far it is.
+    pub stage: Stage,
+}
+
+/// What payments decides on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// An order was created.
+    Created(Bill),
+    /// Its stock is held.
+    Reserved(OrderId),
+    /// It was cancelled.
+    Cancelled(OrderId),
+    /// The provider captured the amount.
+    Captured {
+        /// The provider's id of the charge.
+        charge_id: String,
+    },
+    /// The provider declined.
+    Refused {
+        /// The provider's code.
+        code: String,
+    },
+}
+
+/// What payments decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// The bill is known.
+    Billed(Bill),
+    /// Stock is held: charging is allowed.
+    Permitted,
+    /// The charge is about to be made.
+    Started,
+    /// The amount was captured.
+    Charged {
+        /// What was billed.
+        bill: Bill,
+        /// The provider's id of the charge.
+        charge_id: String,
+    },
+    /// The provider declined.
+    Declined {
+        /// The order.
+        order_id: OrderId,
+        /// The provider's code.
+        code: String,
+    },
+    /// Nothing was charged and nothing will be.
+    Voided {
+        /// The order.
+        order_id: OrderId,
+        /// What would have been charged, if that was known.
+        amount: Option<Money>,
+    },
+    /// A charge, made or in flight, has to be undone.
+    CompensationRequested {
+        /// The order.
+        order_id: OrderId,
+    },
+}
+
+/// Decides what a message means for a payment.
+///
+/// # Errors
+/// [`Refusal`] for what the payment is already past, or what cannot be.
+pub fn decide(charging: &Charging, message: &Message, _now: DateTime<Utc>) -> Result<Vec<Fact>, Refusal> {
+    match message {
+        Message::Created(bill) => prepare(charging, Fact::Billed(bill.clone()), charging.bill.is_some()),
+        Message::Reserved(_) => prepare(charging, Fact::Permitted, charging.reserved),
+        Message::Cancelled(order_id) => cancel(charging, *order_id),
+        Message::Captured { charge_id } => {
+            let bill = answered(charging)?.clone();
+            Ok(vec![Fact::Charged { bill, charge_id: charge_id.clone() }])
+        }
+        Message::Refused { code } => {
+            let order_id = answered(charging)?.order_id;
+            Ok(vec![Fact::Declined { order_id, code: code.clone() }])
+        }
+    }
+}
+
+/// One of the two things a charge needs has arrived.
+fn prepare(charging: &Charging, learned: Fact, known: bool) -> Result<Vec<Fact>, Refusal> {
+    match charging.stage {
+        Stage::Waiting if known => Err(Refusal::Stale("already known")),
+        Stage::Waiting => {
+            let after = evolve(charging.clone(), &learned);
+            let ready = after.bill.is_some() && after.reserved;
+            Ok(if ready { vec![learned, Fact::Started] } else { vec![learned] })
+        }
+        // Delivered again after a crash: no new fact, but the call is still due.
+        Stage::Charging => Ok(Vec::new()),
+        Stage::Voided | Stage::Compensating => Err(Refusal::Stale("cancelled before it could be charged")),
+        Stage::Charged | Stage::Declined => Err(Refusal::Stale("already answered")),
+    }
+}
+
+fn cancel(charging: &Charging, order_id: OrderId) -> Result<Vec<Fact>, Refusal> {
+    match charging.stage {
+        Stage::Waiting => {
+            let amount = charging.bill.as_ref().map(|bill| bill.amount);
+            Ok(vec![Fact::Voided { order_id, amount }])
+        }
+        Stage::Charging | Stage::Charged => Ok(vec![Fact::CompensationRequested { order_id }]),
+        // Its "no" was its final word.
+        Stage::Declined => Ok(Vec::new()),
+        Stage::Voided | Stage::Compensating => Err(Refusal::Stale("already cancelled")),
+    }
+}
+
+/// The bill that a provider's answer is about. A charge may be answered after the order was cancelled: the
+/// charge is a fact all the same, and is being undone.
+fn answered(charging: &Charging) -> Result<&Bill, Refusal> {
+    match (charging.stage, &charging.bill) {
+        (Stage::Charging | Stage::Compensating, Some(bill)) => Ok(bill),
+        (Stage::Charged | Stage::Declined, _) => Err(Refusal::Stale("already answered")),
+        _ => Err(Refusal::Illegal("an answer without a charge")),
+    }
+}
+
+/// The payment after a fact.
+#[must_use]
+pub fn evolve(mut charging: Charging, fact: &Fact) -> Charging {
+    match fact {
+        Fact::Billed(bill) => charging.bill = Some(bill.clone()),
+        Fact::Permitted => charging.reserved = true,
+        Fact::Started => charging.stage = Stage::Charging,
+        Fact::Charged { .. } if charging.stage == Stage::Compensating => {}
+        Fact::Charged { .. } => charging.stage = Stage::Charged,
+        Fact::Declined { .. } => charging.stage = Stage::Declined,
+        Fact::Voided { .. } => charging.stage = Stage::Voided,
+        Fact::CompensationRequested { .. } => charging.stage = Stage::Compensating,
+    }
+    charging
+}
+
+/// The charge that is due, if one is.
+#[must_use]
+pub fn due(charging: &Charging) -> Option<&Bill> {
+    charging.bill.as_ref().filter(|_| charging.stage == Stage::Charging)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use events::Currency;
+    use uuid::Uuid;
+
+    const OVER: Refusal = Refusal::Stale("cancelled before it could be charged");
+    const ANSWERED: Refusal = Refusal::Stale("already answered");
+
+    fn order_id() -> OrderId {
+        OrderId(Uuid::from_u128(1))
+    }
+
+    fn bill() -> Bill {
+        Bill {
+            order_id: order_id(),
+            customer_id: "ada".parse().unwrap(),
+            amount: Money::new(500, Currency::USD),
+            payment_method: None,
+        }
+    }
+
+    fn billed() -> Fact {
+        Fact::Billed(bill())
+    }
+
+    fn created() -> Message {
+        Message::Created(bill())
+    }
+
+    fn reserved() -> Message {
+        Message::Reserved(order_id())
+    }
+
+    fn cancelled() -> Message {
+        Message::Cancelled(order_id())
+    }
+
+    fn captured() -> Message {
+        Message::Captured { charge_id: "ch_1".into() }
+    }
+
+    fn charged() -> Fact {
+        Fact::Charged { bill: bill(), charge_id: "ch_1".into() }
+    }
+
+    fn declined() -> Fact {
+        Fact::Declined { order_id: order_id(), code: "card_declined".into() }
+    }
+
+    fn voided(amount: Option<Money>) -> Fact {
+        Fact::Voided { order_id: order_id(), amount }
+    }
+
+    fn requested() -> Fact {
+        Fact::CompensationRequested { order_id: order_id() }
+    }
+
+    fn started() -> Vec<Fact> {
+        vec![billed(), Fact::Permitted, Fact::Started]
+    }
+
+    #[track_caller]
+    fn spec(given: &[Fact], when: &Message, then: Result<Vec<Fact>, Refusal>) {
+        let charging = given.iter().fold(Charging::default(), evolve);
+        assert_eq!(decide(&charging, when, DateTime::UNIX_EPOCH), then);
+    }
+
+    #[test]
+    fn a_charge_needs_the_bill_and_the_permission_in_either_order() {
+        spec(&[], &created(), Ok(vec![billed()]));
+        spec(&[billed()], &reserved(), Ok(vec![Fact::Permitted, Fact::Started]));
+        spec(&[], &reserved(), Ok(vec![Fact::Permitted]));
+        spec(&[Fact::Permitted], &created(), Ok(vec![billed(), Fact::Started]));
+    }
+
+    #[test]
+    fn the_providers_answer_is_a_fact_once() {
+        spec(&started(), &captured(), Ok(vec![charged()]));
+        let after = [started(), vec![charged()]].concat();
+        spec(&after, &captured(), Err(ANSWERED));
+        spec(&after, &created(), Err(ANSWERED));
+    }
+
+    /// Guards: a declined payment is never tried again, whatever is delivered twice.
+    #[test]
+    fn declined_is_final() {
+        let refused = Message::Refused { code: "card_declined".into() };
+        spec(&started(), &refused, Ok(vec![declined()]));
+        let after = [started(), vec![declined()]].concat();
+        for again in [created(), reserved(), captured()] {
+            spec(&after, &again, Err(ANSWERED));
+        }
+        assert_eq!(due(&after.iter().fold(Charging::default(), evolve)), None);
+        spec(&after, &cancelled(), Ok(vec![]));
+    }
+
+    /// Guards: after a crash between intent and outcome, the redelivery finds the call still due.
+    #[test]
+    fn a_started_charge_stays_due_until_it_is_answered() {
+        spec(&started(), &reserved(), Ok(vec![]));
+        spec(&started(), &created(), Ok(vec![]));
+        assert_eq!(due(&started().iter().fold(Charging::default(), evolve)), Some(&bill()));
+    }
+
+    /// Guards: the tombstone. Without it, the late events would charge for a dead order.
+    #[test]
+    fn cancelled_first_closes_the_door() {
+        spec(&[], &cancelled(), Ok(vec![voided(None)]));
+        spec(&[billed()], &cancelled(), Ok(vec![voided(Some(bill().amount))]));
+        spec(&[voided(None)], &created(), Err(OVER));
+        spec(&[voided(None)], &reserved(), Err(OVER));
+        spec(&[voided(None)], &cancelled(), Err(Refusal::Stale("already cancelled")));
+    }
+
+    /// Guards: a charge made or in flight is undone, and its late answer is not lost.
+    #[test]
+    fn cancelling_a_charge_asks_for_its_compensation() {
+        spec(&started(), &cancelled(), Ok(vec![requested()]));
+        spec(&[started(), vec![charged()]].concat(), &cancelled(), Ok(vec![requested()]));
+        let racing = [started(), vec![requested()]].concat();
+        spec(&racing, &captured(), Ok(vec![charged()]));
+        spec(&racing, &reserved(), Err(OVER));
+        let after = racing.iter().chain(&[charged()]).fold(Charging::default(), evolve);
+        assert_eq!(after.stage, Stage::Compensating);
+    }
+
+    #[test]
+    fn an_answer_without_a_charge_is_illegal() {
+        spec(&[billed()], &captured(), Err(Refusal::Illegal("an answer without a charge")));
+    }
+}

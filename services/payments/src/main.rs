@@ -1,0 +1,20 @@
+//! Wires payments' one function: its queue.
+
+use anyhow::{Result, anyhow};
+use chassis::{Ports, aws, batch::Reacting, config, lambda, log};
+use payments::{provider::Provider, reactor::Payments};
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    log::init("payments");
+    let sdk = aws::sdk_config().await;
+    let ports = Ports::system(aws::dynamodb::DynamoStore::new(&sdk, config::required("TABLE")?));
+    let secret = aws::secrets::secret(&sdk, &config::required("PROVIDER_SECRET")?).await?;
+    let provider = Provider::new(config::parsed("PROVIDER_URL")?, &secret)?;
+    match config::handler()?.as_str() {
+        "reactor" => lambda::serve_queue(Reacting { ports, reactor: Payments { provider } })
+            .await
+            .map_err(|e| anyhow!(e)),
+        other => Err(config::unknown_handler(other, "reactor").into()),
+    }
+}

@@ -1,0 +1,205 @@
+//! The provider port over HTTP: Stripe's PaymentIntents.
+//!
+//! <https://docs.stripe.com/api/payment_intents/create>, <https://docs.stripe.com/api/idempotent_requests>,
+//! <https://docs.stripe.com/error-codes>. Only tokens travel here, never card numbers.
+
+use crate::charging::{Bill, Message};
+use crate::reactor::Gateway;
+use anyhow::Context;
+use bytes::Bytes;
+use chassis::Failure;
+use form_urlencoded::Serializer;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{Method, Request, StatusCode, Uri, header};
+use hyper_util::client::legacy::{Client, connect::HttpConnector};
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+use std::time::Duration;
+
+/// How long one call may take. Well below the function's own timeout, so that giving up is our decision.
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// The most of an answer that is read.
+const MAX_ANSWER_BYTES: usize = 256 * 1024;
+/// The API version that the requests below were written for.
+const STRIPE_VERSION: &str = "2025-09-30.clover";
+
+#[cfg(feature = "tls")]
+type Connector = hyper_rustls::HttpsConnector<HttpConnector>;
+#[cfg(not(feature = "tls"))]
+type Connector = HttpConnector;
+
+#[cfg(feature = "tls")]
+fn connector() -> anyhow::Result<Connector> {
+    let builder = hyper_rustls::HttpsConnectorBuilder::new().with_native_roots()?;
+    Ok(builder.https_or_http().enable_http1().build())
+}
+
+#[cfg(not(feature = "tls"))]
+fn connector() -> anyhow::Result<Connector> {
+    Ok(HttpConnector::new())
+}
+
+/// A provider that speaks Stripe's API.
+pub struct Provider {
+    client: Client<Connector, Full<Bytes>>,
+    base: Uri,
+    authorization: header::HeaderValue,
+}
+
+impl Provider {
+    /// The provider at `base`, with its secret key.
+    ///
+    /// # Errors
+    /// When the key cannot be sent in a header, or the system's root certificates cannot be read.
+    pub fn new(base: Uri, secret: &str) -> anyhow::Result<Self> {
+        let mut authorization = header::HeaderValue::from_str(&format!("Bearer {secret}"))
+            .context("the provider's secret holds characters that a header cannot")?;
+        authorization.set_sensitive(true);
+        Ok(Self { client: Client::builder(TokioExecutor::new()).build(connector()?), base, authorization })
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        form: Option<(String, String)>,
+    ) -> Result<Answer, Failure> {
+        let base = self.base.to_string();
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", base.trim_end_matches('/')))
+            .header(header::AUTHORIZATION, &self.authorization)
+            .header("Stripe-Version", STRIPE_VERSION);
+        let mut body = String::new();
+        if let Some((key, form)) = form {
+            request = request
+                .header("Idempotency-Key", key)
+                .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+            body = form;
+        }
+        let request = request.body(Full::from(body)).map_err(|e| Failure::Poison(e.to_string()))?;
+        let exchange = async {
+            let answer = self.client.request(request).await.map_err(|e| unreachable(&e))?;
+            let status = answer.status();
+            let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await;
+            let body = body.map_err(|e| Failure::Transient(format!("provider: {e}")))?.to_bytes();
+            Ok(Answer { status, body: serde_json::from_slice(&body).unwrap_or(Value::Null) })
+        };
+        match tokio::time::timeout(TIMEOUT, exchange).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Failure::Transient(format!("provider: no answer within {TIMEOUT:?}"))),
+        }
+    }
+
+    /// The customer's default payment method: <https://docs.stripe.com/api/customers/retrieve>.
+    async fn default_method(&self, bill: &Bill) -> Result<Result<String, Message>, Failure> {
+        let path = format!("/v1/customers/{}", bill.customer_id);
+        let answer = self.send(Method::GET, &path, None).await?;
+        match answer.status {
+            StatusCode::OK => {
+                let method = answer.text("/invoice_settings/default_payment_method");
+                Ok(method.map(str::to_owned).ok_or_else(|| refused("no_default_payment_method")))
+            }
+            StatusCode::NOT_FOUND => Ok(Err(refused("no_default_payment_method"))),
+            _ => Err(answer.failure()),
+        }
+    }
+}
+
+fn unreachable(error: &hyper_util::client::legacy::Error) -> Failure {
+    Failure::Transient(format!("provider: {error}"))
+}
+
+fn refused(code: &str) -> Message {
+    Message::Refused { code: code.to_owned() }
+}
+
+/// What the provider answered.
+struct Answer {
+    status: StatusCode,
+    body: Value,
+}
+
+impl Answer {
+    fn text(&self, pointer: &str) -> Option<&str> {
+        self.body.pointer(pointer).and_then(Value::as_str)
+    }
+
+    fn failure(&self) -> Failure {
+        let code = self.text("/error/code").or_else(|| self.text("/error/type")).unwrap_or("no code");
+        Failure::Transient(format!("provider: {} ({code})", self.status))
+    }
+
+    /// Sorts the answer to a confirmed PaymentIntent. What is neither a clear yes nor a clear no is unknown,
+    /// and is asked again under the same idempotency key.
+    fn outcome(&self) -> Result<Message, Failure> {
+        match self.status.as_u16() {
+            200 if self.text("/status") == Some("succeeded") => {
+                let charge_id = self.text("/latest_charge").or_else(|| self.text("/id"));
+                let charge_id = charge_id.ok_or_else(|| self.failure())?.to_owned();
+                Ok(Message::Captured { charge_id })
+            }
+            // 402: the card was declined. 400 and 404: the provider does not know such a payment method.
+            400 | 402 | 404 => {
+                let code = self.text("/error/decline_code").or_else(|| self.text("/error/code"));
+                Ok(refused(code.unwrap_or("declined")))
+            }
+            _ => Err(self.failure()),
+        }
+    }
+}
+
+impl Gateway for Provider {
+    async fn charge(&self, bill: &Bill) -> Result<Message, Failure> {
+        let method = match &bill.payment_method {
+            Some(token) => token.clone(),
+            None => match self.default_method(bill).await? {
+                Ok(token) => token,
+                Err(refused) => return Ok(refused),
+            },
+        };
+        let form = Serializer::new(String::new())
+            .append_pair("amount", &bill.amount.amount.to_string())
+            .append_pair("currency", &bill.amount.currency.as_str().to_ascii_lowercase())
+            .append_pair("payment_method", &method)
+            .append_pair("confirm", "true")
+            // Nobody is there to answer a challenge: an authentication request counts as a decline.
+            .append_pair("error_on_requires_action", "true")
+            .append_pair("metadata[order_id]", &bill.order_id.to_string())
+            .finish();
+        let key = format!("{}:charge", bill.order_id);
+        self.send(Method::POST, "/v1/payment_intents", Some((key, form))).await?.outcome()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn outcome(status: u16, body: Value) -> Result<Message, Failure> {
+        Answer { status: StatusCode::from_u16(status).unwrap(), body }.outcome()
+    }
+
+    #[test]
+    fn only_a_clear_yes_is_a_capture() {
+        let yes = json!({"id": "pi_1", "status": "succeeded", "latest_charge": "ch_1"});
+        assert_eq!(outcome(200, yes), Ok(Message::Captured { charge_id: "ch_1".into() }));
+        for unclear in ["processing", "requires_capture", "requires_action"] {
+            assert!(matches!(outcome(200, json!({"status": unclear})), Err(Failure::Transient(_))));
+        }
+    }
+
+    #[test]
+    fn a_decline_is_an_answer_and_an_outage_is_not() {
+        let declined = json!({"error": {"code": "card_declined", "decline_code": "insufficient_funds"}});
+        assert_eq!(outcome(402, declined), Ok(refused("insufficient_funds")));
+        assert_eq!(
+            outcome(400, json!({"error": {"code": "resource_missing"}})),
+            Ok(refused("resource_missing"))
+        );
+        for outage in [401, 403, 409, 429, 500, 503] {
+            assert!(matches!(outcome(outage, Value::Null), Err(Failure::Transient(_))), "{outage}");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! How charging maps to what payments takes, tells and calls.
+
+use crate::charging::{self, Bill, Charging, Fact, Message, Stage};
+use crate::provider::Provider;
+use chassis::telling::Entry;
+use chassis::{Failure, Reactor, Refusal, Verdict};
+use chrono::{DateTime, Utc};
+use events::inventory::InventoryReserved;
+use events::orders::{OrderCancelled, OrderCreated};
+use events::payments::{PaymentCharged, PaymentCompensationRequested, PaymentDeclined, PaymentVoided};
+use events::{Envelope, PaymentId, Unreadable};
+use std::future::Future;
+
+/// Payments' reaction.
+pub struct Payments<P = Provider> {
+    /// Where charges are made.
+    pub provider: P,
+}
+
+/// The payment provider, as far as payments calls it.
+pub trait Gateway: Send + Sync + 'static {
+    /// Captures a bill. The idempotency key is derived from the order: the call may be repeated and charges
+    /// once. Answers [`Message::Captured`] or [`Message::Refused`].
+    fn charge(&self, bill: &Bill) -> impl Future<Output = Result<Message, Failure>> + Send;
+}
+
+impl<P: Gateway> Reactor for Payments<P> {
+    const SERVICE: &'static str = "payments";
+    type State = Charging;
+    type Message = Message;
+    type Fact = Fact;
+    type Call = Bill;
+
+    fn read(envelope: &Envelope) -> Result<Message, Unreadable> {
+        if envelope.is::<OrderCreated>() {
+            let OrderCreated { order_id, customer_id, total, payment_method, .. } = envelope.data()?;
+            return Ok(Message::Created(Bill { order_id, customer_id, amount: total, payment_method }));
+        }
+        if envelope.is::<InventoryReserved>() {
+            return Ok(Message::Reserved(envelope.data::<InventoryReserved>()?.order_id));
+        }
+        if envelope.is::<OrderCancelled>() {
+            return Ok(Message::Cancelled(envelope.data::<OrderCancelled>()?.order_id));
+        }
+        Err(envelope.not_taken_by(Self::SERVICE))
+    }
+
+    fn decide(state: &Charging, message: &Message, now: DateTime<Utc>) -> Result<Vec<Fact>, Refusal> {
+        charging::decide(state, message, now)
+    }
+
+    fn evolve(state: Charging, fact: &Fact) -> Charging {
+        charging::evolve(state, fact)
+    }
+
+    fn tell(fact: &Fact) -> Option<Entry> {
+        match fact.clone() {
+            Fact::Billed(_) | Fact::Permitted | Fact::Started => None,
+            Fact::Charged { bill: Bill { order_id, amount, .. }, charge_id } => {
+                let payment_id = PaymentId::of(order_id);
+                let provider_charge_id = charge_id;
+                Some(Entry::told(&PaymentCharged { order_id, payment_id, amount, provider_charge_id }))
+            }
+            Fact::Declined { order_id, code } => {
+                let payment_id = PaymentId::of(order_id);
+                Some(Entry::told(&PaymentDeclined { order_id, payment_id, code }))
+            }
+            Fact::Voided { order_id, amount } => {
+                let payment_id = PaymentId::of(order_id);
+                Some(Entry::told(&PaymentVoided { order_id, payment_id, amount }))
+            }
+            Fact::CompensationRequested { order_id } => {
+                let payment_id = PaymentId::of(order_id);
+                Some(Entry::told(&PaymentCompensationRequested { order_id, payment_id, generation: 1 }))
+            }
+        }
+    }
+
+    fn verdict(before: &Charging, facts: &[Fact]) -> Verdict {
+        match facts {
+            [Fact::Voided { amount: None, .. }] | [Fact::Permitted] => Verdict::Early,
+            _ if before.stage == Stage::Compensating => Verdict::LateCompensated,
+            _ => Verdict::Applied,
+        }
+    }
+
+    fn due_call(state: &Charging) -> Option<Bill> {
+        charging::due(state).cloned()
+    }
+
+    async fn perform(&self, bill: Bill) -> Result<Message, Failure> {
+        self.provider.charge(&bill).await
+    }
+}
