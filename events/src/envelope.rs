@@ -2,8 +2,9 @@
 
 use crate::{Event, EventId};
 use chrono::{DateTime, SubsecRound, Utc};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned, de::Error as _};
 use serde_json::Value;
+use std::{fmt::Display, str::FromStr};
 use uuid::Uuid;
 
 /// Serialises a time as RFC 3339 in UTC with exactly three decimals, so that texts sort as times do.
@@ -44,6 +45,16 @@ pub struct Replay {
     pub consumer: Option<String>,
 }
 
+/// A number, or the text of one: a pipe may place DynamoDB's `N`, which is a text, with its quotes.
+fn lenient<'de, D: Deserializer<'de>, T: FromStr<Err: Display> + DeserializeOwned>(
+    from: D,
+) -> Result<T, D::Error> {
+    match Value::deserialize(from)? {
+        Value::String(text) => text.parse().map_err(D::Error::custom),
+        other => T::deserialize(other).map_err(D::Error::custom),
+    }
+}
+
 /// Who said what, when, about what, because of what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metadata {
@@ -55,10 +66,12 @@ pub struct Metadata {
     #[serde(rename = "type")]
     pub kind: String,
     /// The version of the data's shape.
+    #[serde(deserialize_with = "lenient")]
     pub version: u32,
     /// The order id, or the product id for catalogue facts.
     pub subject: String,
     /// Position in the telling service's stream for this subject, from 1, gapless.
+    #[serde(deserialize_with = "lenient")]
     pub seq: u64,
     /// When it was committed, UTC, to the millisecond.
     #[serde(with = "millis")]
@@ -176,8 +189,10 @@ mod tests {
     #[test]
     fn data_may_arrive_as_an_object_or_as_a_string() {
         let object = json!({"product_id": "beans", "available": 3, "held": 0});
-        let text = Value::String(object.to_string());
-        assert_eq!(Envelope::read(detail(&object)), Envelope::read(detail(&text)));
+        let mut text = detail(&Value::String(object.to_string()));
+        text["metadata"]["seq"] = "1".into();
+        text["metadata"]["version"] = "1".into();
+        assert_eq!(Envelope::read(detail(&object)), Envelope::read(text));
     }
 
     #[test]

@@ -1,1 +1,16 @@
+//! The whole platform on one machine: the templates that are deployed, the binaries that are deployed, and
+//! just enough of AWS to run them. One rule holds everywhere: refuse, don't ignore.
 
+pub mod bus;
+pub mod endpoint;
+pub mod engine;
+pub mod gateway;
+pub mod iam;
+pub mod journal;
+pub mod lambda;
+pub mod pipes;
+pub mod provider;
+pub mod queues;
+pub mod seed;
+pub mod stack;
+pub mod template;

@@ -1,0 +1,321 @@
+//! The one AWS endpoint: authenticates by access key, asks IAM, and hands each call to its service.
+
+use crate::bus::{Buses, Put};
+use crate::engine::Engine;
+use crate::iam::{Caller, Iam};
+use crate::journal::Journal;
+use crate::lambda::md5_of;
+use crate::queues::Queues;
+use crate::template::names::{self, ACCOUNT};
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// The most bytes of a request: what a TransactWriteItems may carry is 4 MiB, in JSON somewhat more.
+const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
+
+/// The services behind the endpoint.
+pub struct Endpoint {
+    /// DynamoDB.
+    pub engine: Engine,
+    /// SQS.
+    pub queues: Queues,
+    /// EventBridge.
+    pub buses: Buses,
+    /// Secrets by ARN.
+    pub secrets: BTreeMap<String, String>,
+    /// Who may do what.
+    pub iam: Iam,
+    /// Where acknowledged messages are kept.
+    pub journal: Journal,
+    /// The endpoint's own URL.
+    pub url: String,
+}
+
+/// An error as the JSON protocols write it.
+struct Fault {
+    status: u16,
+    code: &'static str,
+    message: String,
+}
+
+impl Fault {
+    fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { status: 400, code, message: message.into() }
+    }
+
+    fn denied(message: String) -> Self {
+        Self::new("AccessDeniedException", message)
+    }
+}
+
+type Outcome = Result<(u16, Bytes), Fault>;
+
+fn ok(value: &Value) -> Outcome {
+    Ok((200, value.to_string().into()))
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
+    serde_json::from_slice(body).map_err(|e| Fault::new("SerializationException", e.to_string()))
+}
+
+/// Answers a call to AWS.
+pub async fn answer(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let outcome = match axum::body::to_bytes(body, MAX_BODY_BYTES).await {
+        Ok(body) => endpoint.dispatch(&parts.headers, body).await,
+        Err(_) => Err(Fault::new("RequestEntityTooLarge", "the request is too large")),
+    };
+    let (status, body) = outcome.unwrap_or_else(|fault| {
+        let body = json!({"__type": fault.code, "message": fault.message});
+        (fault.status, body.to_string().into())
+    });
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let kind = HeaderValue::from_static("application/x-amz-json-1.0");
+    response.headers_mut().insert("content-type", kind);
+    response
+}
+
+/// The access key in `Authorization: AWS4-HMAC-SHA256 Credential=<key>/…`. The signature is not checked: the
+/// endpoint listens on loopback, and a key names a role, it does not guard a secret.
+fn access_key(headers: &HeaderMap) -> Option<&str> {
+    let authorization = headers.get("authorization")?.to_str().ok()?;
+    authorization.split_once("Credential=")?.1.split('/').next()
+}
+
+impl Endpoint {
+    async fn dispatch(&self, headers: &HeaderMap, body: Bytes) -> Outcome {
+        let key = access_key(headers)
+            .ok_or_else(|| Fault::new("MissingAuthenticationTokenException", "the request is not signed"))?;
+        let caller = self.iam.caller(key).ok_or_else(|| {
+            Fault::new(
+                "UnrecognizedClientException",
+                "The security token included in the request is invalid.",
+            )
+        })?;
+        let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
+        let (service, operation) = target.split_once('.').unwrap_or_default();
+        match service {
+            "DynamoDB_20120810" => self.dynamodb(&caller, operation, body).await,
+            "AmazonSQS" => self.sqs(&caller, operation, &body).await,
+            "AWSEvents" => self.events(&caller, operation, &body).await,
+            "secretsmanager" => self.secrets(&caller, operation, &body),
+            _ => Err(unknown(target)),
+        }
+    }
+
+    fn allow(&self, caller: &Caller, action: &str, resource: &str) -> Result<(), Fault> {
+        self.iam.check(caller, action, resource).map_err(Fault::denied)
+    }
+
+    async fn dynamodb(&self, caller: &Caller, operation: &str, body: Bytes) -> Outcome {
+        if *caller != Caller::Administrator {
+            for (action, table) in actions(operation, &body)? {
+                let resource = names::arn("dynamodb", &format!("table/{table}"));
+                self.allow(caller, &format!("dynamodb:{action}"), &resource)?;
+            }
+        }
+        Ok(self.engine.call(operation, body).await)
+    }
+
+    async fn sqs(&self, caller: &Caller, operation: &str, body: &[u8]) -> Outcome {
+        if operation == "ListQueues" {
+            self.allow(caller, "sqs:ListQueues", &names::arn("sqs", "*"))?;
+            let urls: Vec<String> = self.queues.all().iter().map(|q| self.queue_url(&q.name)).collect();
+            return ok(&json!({ "QueueUrls": urls }));
+        }
+        let request: SqsRequest = parse(body)?;
+        let name = request.queue_name.as_deref().or(request.queue_url.as_deref()).unwrap_or_default();
+        let queue = self
+            .queues
+            .get(names::last_part(name))
+            .ok_or_else(|| Fault::new("QueueDoesNotExist", "The specified queue does not exist."))?;
+        self.allow(caller, &format!("sqs:{operation}"), &names::arn("sqs", &queue.name))?;
+        match operation {
+            "GetQueueUrl" => ok(&json!({"QueueUrl": self.queue_url(&queue.name)})),
+            "GetQueueAttributes" => {
+                let (ready, in_flight) = queue.depth();
+                ok(&json!({"Attributes": {
+                    "QueueArn": names::arn("sqs", &queue.name),
+                    "ApproximateNumberOfMessages": ready.to_string(),
+                    "ApproximateNumberOfMessagesNotVisible": in_flight.to_string(),
+                }}))
+            }
+            "SendMessage" => {
+                let body = request.message_body.unwrap_or_default();
+                let id = queue.send(&body);
+                self.journal.flush().await;
+                ok(&json!({"MessageId": id, "MD5OfMessageBody": md5_of(&body)}))
+            }
+            "ReceiveMessage" => {
+                let most = request.max_number_of_messages.unwrap_or(1).clamp(1, 10);
+                let wait = std::time::Duration::from_secs(request.wait_time_seconds.unwrap_or(0).min(20));
+                let received = tokio::time::timeout(wait, queue.receive(most, &self.queues)).await;
+                let messages: Vec<Value> = received.unwrap_or_default().iter().map(message_json).collect();
+                ok(&json!({ "Messages": messages }))
+            }
+            "DeleteMessage" => {
+                queue.delete(&request.receipt_handle.unwrap_or_default());
+                self.journal.flush().await;
+                ok(&json!({}))
+            }
+            _ => Err(unknown(operation)),
+        }
+    }
+
+    fn queue_url(&self, name: &str) -> String {
+        format!("{}/{ACCOUNT}/{name}", self.url)
+    }
+
+    async fn events(&self, caller: &Caller, operation: &str, body: &[u8]) -> Outcome {
+        if operation != "PutEvents" {
+            return Err(unknown(operation));
+        }
+        let request: PutEvents = parse(body)?;
+        let mut results = Vec::new();
+        for entry in &request.entries {
+            let bus = names::last_part(entry.event_bus_name.as_deref().unwrap_or("default"));
+            self.allow(caller, "events:PutEvents", &names::arn("events", &format!("event-bus/{bus}")))?;
+            results.push(match self.buses.put(bus, &entry.put()) {
+                Ok(id) => json!({ "EventId": id }),
+                Err(error) => json!({"ErrorCode": error.code, "ErrorMessage": error.message}),
+            });
+        }
+        self.journal.flush().await;
+        let failed = results.iter().filter(|result| result.get("ErrorCode").is_some()).count();
+        ok(&json!({"FailedEntryCount": failed, "Entries": results}))
+    }
+
+    fn secrets(&self, caller: &Caller, operation: &str, body: &[u8]) -> Outcome {
+        if operation != "GetSecretValue" {
+            return Err(unknown(operation));
+        }
+        let request: GetSecret = parse(body)?;
+        let named = |arn: &str| arn == request.secret_id || arn.contains(&format!(":{}-", request.secret_id));
+        let secret = self.secrets.iter().find(|(arn, _)| named(arn));
+        let (arn, text) = secret.ok_or_else(|| {
+            Fault::new("ResourceNotFoundException", "Secrets Manager can't find the specified secret.")
+        })?;
+        self.allow(caller, "secretsmanager:GetSecretValue", arn)?;
+        ok(&json!({"ARN": arn, "Name": request.secret_id, "VersionId": "local", "SecretString": text}))
+    }
+}
+
+fn unknown(what: &str) -> Fault {
+    Fault::new("UnknownOperationException", format!("{what} is not implemented by the local stack"))
+}
+
+fn message_json(received: &crate::queues::Received) -> Value {
+    json!({
+        "MessageId": received.message.id,
+        "ReceiptHandle": received.receipt,
+        "Body": &*received.message.body,
+        "MD5OfBody": md5_of(&received.message.body),
+        "Attributes": {"ApproximateReceiveCount": received.message.receives.to_string()},
+    })
+}
+
+/// What a DynamoDB call needs permission for: a transaction needs it for each of its parts.
+///
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html>
+fn actions(operation: &str, body: &[u8]) -> Result<Vec<(String, String)>, Fault> {
+    let mut all = Vec::new();
+    match operation {
+        "TransactWriteItems" | "TransactGetItems" => {
+            for (part, on) in parse::<Transact>(body)?.transact_items.iter().flatten() {
+                let action = format!("{part}{}", if part == "ConditionCheck" { "Item" } else { "" });
+                let action = if action.ends_with("Item") { action } else { format!("{action}Item") };
+                all.push((action, on.table_name.clone()));
+            }
+        }
+        "BatchGetItem" => {
+            let tables = parse::<Batch>(body)?.request_items.into_keys();
+            all.extend(tables.map(|table| (operation.to_owned(), table)));
+        }
+        "ListTables" => all.push((operation.to_owned(), "*".into())),
+        _ => {
+            let on: OnTable = parse(body)?;
+            let index = on.index_name.map(|index| format!("/index/{index}")).unwrap_or_default();
+            all.push((operation.to_owned(), format!("{}{index}", on.table_name)));
+        }
+    }
+    all.sort_unstable();
+    all.dedup();
+    Ok(all)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct OnTable {
+    table_name: String,
+    index_name: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Transact {
+    transact_items: Vec<HashMap<String, OnTable>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Batch {
+    request_items: HashMap<String, Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct SqsRequest {
+    queue_name: Option<String>,
+    queue_url: Option<String>,
+    message_body: Option<String>,
+    max_number_of_messages: Option<usize>,
+    wait_time_seconds: Option<u64>,
+    receipt_handle: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct GetSecret {
+    secret_id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct PutEvents {
+    entries: Vec<PutEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct PutEntry {
+    event_bus_name: Option<String>,
+    source: Option<String>,
+    detail_type: Option<String>,
+    detail: Option<String>,
+    #[serde(default)]
+    resources: Vec<String>,
+    time: Option<f64>,
+}
+
+impl PutEntry {
+    fn put(&self) -> Put {
+        #[allow(clippy::cast_possible_truncation, reason = "AWS's own time stamp: epoch seconds")]
+        let time = self.time.and_then(|seconds| DateTime::from_timestamp(seconds as i64, 0));
+        Put {
+            source: self.source.clone().unwrap_or_default(),
+            detail_type: self.detail_type.clone().unwrap_or_default(),
+            detail: self.detail.clone().unwrap_or_default(),
+            time: time.unwrap_or_else(Utc::now),
+            resources: self.resources.clone(),
+        }
+    }
+}

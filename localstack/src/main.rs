@@ -1,0 +1,161 @@
+//! The command that starts the platform.
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use localstack::iam::ADMINISTRATOR_KEY;
+use localstack::pipes::PipeData;
+use localstack::stack::{Options, Stack};
+use localstack::{seed, template};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+
+/// Runs the whole platform on this machine, from the templates and binaries that are deployed.
+///
+/// No account, no containers. Everything listens on 127.0.0.1. Ctrl-C stops it; what was acknowledged is
+/// there at the next start.
+#[derive(Parser)]
+#[command(name = "localstack", version)]
+struct Arguments {
+    /// Port of the HTTP API
+    #[arg(long, default_value_t = 3000)]
+    api_port: u16,
+    /// Port of the AWS endpoint
+    #[arg(long, default_value_t = 4566)]
+    aws_port: u16,
+    /// Port of the payment provider simulator
+    #[arg(long, default_value_t = 4567)]
+    provider_port: u16,
+    /// Where tables, queues and logs are kept [default: <target>/quadrille]
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+    /// Forget what the data folder holds
+    #[arg(long)]
+    fresh: bool,
+    /// Keep tables and queues in memory only
+    #[arg(long)]
+    in_memory: bool,
+    /// The folder with the templates
+    #[arg(long, default_value = "infra")]
+    infra: PathBuf,
+    /// A folder with built service binaries; without it they are built first
+    #[arg(long)]
+    bin_dir: Option<PathBuf>,
+    /// Do not list the first products on an empty stack
+    #[arg(long)]
+    no_seed: bool,
+    /// The stage to run
+    #[arg(long, default_value = "local")]
+    stage: String,
+    /// How pipes place texts that stand unquoted in their template
+    #[arg(long, value_enum, default_value_t)]
+    pipe_data: PipeData,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let level = tracing_subscriber::EnvFilter::try_from_default_env();
+    let level = level.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr).without_time().init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let ended = runtime.context("no runtime").and_then(|runtime| runtime.block_on(run(&arguments)));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let refused = error.downcast_ref::<template::Refused>().is_some();
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::from(if refused { 2 } else { 1 })
+        }
+    }
+}
+
+async fn run(arguments: &Arguments) -> Result<()> {
+    let here = std::env::current_exe()?;
+    let built = here.parent().context("this program lies nowhere")?.to_path_buf();
+    let binaries = match &arguments.bin_dir {
+        Some(folder) => folder.clone(),
+        None => {
+            build(&built)?;
+            built.clone()
+        }
+    };
+    let data = arguments.data_dir.clone();
+    let target = built.parent().unwrap_or(&built);
+    let options = Options {
+        infra: arguments.infra.clone(),
+        binaries,
+        data: data.unwrap_or_else(|| target.join("quadrille")),
+        in_memory: arguments.in_memory,
+        fresh: arguments.fresh,
+        api_port: arguments.api_port,
+        aws_port: arguments.aws_port,
+        provider_port: arguments.provider_port,
+        stage: arguments.stage.clone(),
+        pipe_data: arguments.pipe_data,
+    };
+    let mut stack = Stack::start(&options).await?;
+    if stack.is_new && !arguments.no_seed {
+        seed::products(&stack.api).await?;
+        stack.settle(Duration::from_secs(20)).await?;
+    }
+    announce(&stack, &options)?;
+    tokio::select! {
+        stopped = stopped() => stopped?,
+        () = stack.run() => anyhow::bail!("a part of the platform stopped; its error stands above"),
+    }
+    Ok(())
+}
+
+/// Ctrl-C, or a polite kill.
+async fn stopped() -> Result<()> {
+    let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = terminated.recv() => {}
+    }
+    Ok(())
+}
+
+/// Builds the service binaries in the profile of this program.
+fn build(folder: &Path) -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet", "--bin", "orders", "--bin", "inventory", "--bin", "payments"]);
+    if folder.ends_with("release") {
+        command.arg("--release");
+    }
+    let status = command.stdin(Stdio::null()).status().context("cannot run cargo to build the services")?;
+    anyhow::ensure!(status.success(), "the services do not build");
+    Ok(())
+}
+
+fn announce(stack: &Stack, options: &Options) -> Result<()> {
+    let kept = if options.in_memory { "in memory only".into() } else { options.data.display().to_string() };
+    let (api, endpoint, provider) = (&stack.api, &stack.endpoint, &stack.provider_url);
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        r#"
+Quadrille is running. Ctrl-C stops it.
+
+  API            {api}
+  AWS endpoint   {endpoint}   (access key "{ADMINISTRATOR_KEY}", any secret)
+  Payments book  {provider}/book
+  Data           {kept}
+  Logs           {logs}
+
+Place an order:
+
+  curl -s {api}/orders -H 'content-type: application/json' \
+    -d '{{"customer_id": "ada", "items": [{{"product_id": "espresso-beans", "quantity": 2}}]}}'
+
+and look at it with the order_id of the answer:
+
+  curl -s {api}/orders/<order_id>
+"#,
+        logs = options.data.join("logs").display()
+    )?;
+    out.flush()?;
+    Ok(())
+}

@@ -1,0 +1,230 @@
+//! The payment provider simulator: Stripe's PaymentIntents with Stripe's test tokens and a few of its own.
+//!
+//! <https://docs.stripe.com/testing>, <https://docs.stripe.com/api/idempotent_requests>
+//!
+//! Its book (calls, captures, refunds) is kept in the journal and can be read at `GET /book`: what a test
+//! needs to know about money stands here and not in the services' own tables.
+
+use crate::journal::{Entry, Journal};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
+use axum::routing::{get, post};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// How long an answer that never comes is held back; every client has given up by then.
+const NEVER: Duration = Duration::from_secs(60);
+
+/// What the book says of one idempotency key.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Record {
+    /// How often the key was used.
+    pub calls: u32,
+    /// The order it was for.
+    pub order_id: String,
+    /// Minor units captured.
+    pub captured: u64,
+    /// Minor units refunded.
+    pub refunded: u64,
+    /// The currency, in lower case as Stripe writes it.
+    pub currency: String,
+    /// The PaymentIntent.
+    pub intent: Option<Value>,
+    /// The parameters, to tell a repetition from a mistake.
+    parameters: BTreeMap<String, String>,
+    /// The status and body of the first answer, repeated for every further call.
+    answer: Option<(u16, Value)>,
+}
+
+#[derive(Default)]
+struct Book {
+    records: BTreeMap<String, Record>,
+}
+
+/// The running simulator. Clones share it.
+#[derive(Clone)]
+pub struct Provider {
+    book: Arc<Mutex<Book>>,
+    journal: Journal,
+}
+
+/// Where the journal keeps the book.
+const PREFIX: &str = "provider/";
+
+impl Provider {
+    /// A simulator with the book that the journal kept.
+    ///
+    /// # Errors
+    /// When a kept record cannot be read.
+    pub fn new(journal: &Journal, kept: &[(String, String)]) -> anyhow::Result<Self> {
+        let mut records = BTreeMap::new();
+        for (key, value) in kept {
+            if let Some(key) = key.strip_prefix(PREFIX) {
+                records.insert(key.to_owned(), serde_json::from_str(value)?);
+            }
+        }
+        Ok(Self { book: Arc::new(Mutex::new(Book { records })), journal: journal.clone() })
+    }
+
+    /// Its HTTP routes.
+    pub fn routes(&self) -> Router {
+        Router::new()
+            .route("/v1/payment_intents", post(create))
+            .route("/v1/customers/{id}", get(customer))
+            .route("/book", get(read_book))
+            .with_state(self.clone())
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The book, by idempotency key.
+    #[must_use]
+    pub fn records(&self) -> BTreeMap<String, Record> {
+        self.book().records.clone()
+    }
+
+    /// Remembers a record before anybody hears of it.
+    async fn keep(&self, key: &str, record: &Record) {
+        let value = serde_json::to_string(record).unwrap_or_default();
+        self.journal.write(vec![Entry::Book { key: format!("{PREFIX}{key}"), value }]);
+        self.journal.flush().await;
+    }
+}
+
+fn json_response(status: u16, body: &Value) -> Response<Body> {
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
+    response
+}
+
+fn error(status: u16, kind: &str, code: &str, message: &str) -> (u16, Value) {
+    (status, json!({"error": {"type": kind, "code": code, "message": message}}))
+}
+
+/// Reads the book.
+async fn read_book(State(provider): State<Provider>) -> Response<Body> {
+    json_response(200, &json!(provider.records()))
+}
+
+/// Every customer has a default payment method that works.
+async fn customer(Path(id): Path<String>) -> Response<Body> {
+    let settings = json!({"default_payment_method": "pm_card_visa"});
+    json_response(200, &json!({"id": id, "object": "customer", "invoice_settings": settings}))
+}
+
+/// How a payment method behaves.
+enum Behaviour {
+    Succeeds,
+    Declines(&'static str),
+    NeverAnswers,
+    Fails,
+    LosesItsAnswer,
+    Unknown,
+}
+
+fn behaviour(method: &str) -> Behaviour {
+    match method {
+        "pm_card_visa" | "pm_card_mastercard" | "pm_sim_refund_refused" => Behaviour::Succeeds,
+        "pm_card_visa_chargeDeclined" => Behaviour::Declines("generic_decline"),
+        "pm_card_visa_chargeDeclinedInsufficientFunds" => Behaviour::Declines("insufficient_funds"),
+        "pm_sim_timeout" => Behaviour::NeverAnswers,
+        "pm_sim_error" => Behaviour::Fails,
+        "pm_sim_lost_answer" => Behaviour::LosesItsAnswer,
+        _ => Behaviour::Unknown,
+    }
+}
+
+/// Creates and confirms a PaymentIntent.
+async fn create(State(provider): State<Provider>, headers: HeaderMap, body: String) -> Response<Body> {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    if !header("authorization").is_some_and(|value| value.starts_with("Bearer sk_")) {
+        let (status, body) = error(401, "invalid_request_error", "api_key_missing", "no API key was given");
+        return json_response(status, &body);
+    }
+    let parameters: HashMap<String, String> = form_urlencoded::parse(body.as_bytes()).into_owned().collect();
+    let parameters: BTreeMap<String, String> = parameters.into_iter().collect();
+    let key = header("idempotency-key").map_or_else(|| Uuid::new_v4().to_string(), str::to_owned);
+    let method = behaviour(parameters.get("payment_method").map_or("", String::as_str));
+    let (first, record) = provider.call(&key, &parameters, &method);
+    provider.keep(&key, &record).await;
+    let lost = first && matches!(method, Behaviour::LosesItsAnswer);
+    if lost || matches!(method, Behaviour::NeverAnswers) {
+        tokio::time::sleep(NEVER).await;
+    }
+    let mismatch =
+        error(400, "idempotency_error", "idempotency_key_in_use", "other parameters under this key");
+    let (status, body) = if record.parameters == parameters {
+        record
+            .answer
+            .unwrap_or_else(|| error(500, "api_error", "api_error", "the simulator was told to fail"))
+    } else {
+        mismatch
+    };
+    json_response(status, &body)
+}
+
+impl Provider {
+    /// Books a call; says whether it is the first one under its key, and what the book holds now.
+    fn call(&self, key: &str, parameters: &BTreeMap<String, String>, method: &Behaviour) -> (bool, Record) {
+        let mut book = self.book();
+        let record = book.records.entry(key.to_owned()).or_default();
+        record.calls += 1;
+        let first = record.calls == 1;
+        if first {
+            record.parameters = parameters.clone();
+            record.order_id = parameters.get("metadata[order_id]").cloned().unwrap_or_default();
+            record.currency = parameters.get("currency").cloned().unwrap_or_default();
+            record.answer = decide(record, method);
+        }
+        (first, record.clone())
+    }
+}
+
+/// The answer to a first call, which captures the amount when it succeeds.
+fn decide(record: &mut Record, method: &Behaviour) -> Option<(u16, Value)> {
+    let amount = record.parameters.get("amount").and_then(|amount| amount.parse::<u64>().ok());
+    let Some(amount) = amount.filter(|amount| *amount > 0) else {
+        return Some(error(
+            400,
+            "invalid_request_error",
+            "parameter_invalid_integer",
+            "the amount is not one",
+        ));
+    };
+    match method {
+        Behaviour::Succeeds | Behaviour::LosesItsAnswer => {
+            record.captured = amount;
+            let id = Uuid::new_v4().simple();
+            let intent = json!({
+                "id": format!("pi_{id}"),
+                "object": "payment_intent",
+                "amount": amount,
+                "amount_received": amount,
+                "currency": record.currency,
+                "status": "succeeded",
+                "latest_charge": format!("ch_{id}"),
+                "metadata": {"order_id": record.order_id},
+            });
+            record.intent = Some(intent.clone());
+            Some((200, intent))
+        }
+        Behaviour::Declines(code) => {
+            let mut answer = error(402, "card_error", "card_declined", "Your card was declined.");
+            answer.1["error"]["decline_code"] = (*code).into();
+            Some(answer)
+        }
+        Behaviour::Unknown => {
+            Some(error(400, "invalid_request_error", "resource_missing", "No such PaymentMethod"))
+        }
+        Behaviour::NeverAnswers | Behaviour::Fails => None,
+    }
+}

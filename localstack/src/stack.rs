@@ -1,0 +1,298 @@
+//! Puts the parts together: from templates to a running platform.
+
+use crate::bus::Buses;
+use crate::endpoint::{self, Endpoint};
+use crate::engine::Engine;
+use crate::gateway::{self, Gateway};
+use crate::iam::{self, Iam};
+use crate::journal::{Journal, Past};
+use crate::lambda::{self, Function, Functions, Surroundings};
+use crate::pipes::{Pipe, PipeData, Plumbing};
+use crate::provider::Provider;
+use crate::queues::Queues;
+use crate::template::names::{self, Names};
+use crate::template::{self, resources::Model};
+use anyhow::{Context, Result};
+use axum::Router;
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+/// How to start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The folder with the templates.
+    pub infra: PathBuf,
+    /// The folder with the service binaries.
+    pub binaries: PathBuf,
+    /// Where tables, queues and logs are kept.
+    pub data: PathBuf,
+    /// Keep tables and queues in memory only; logs still go to `data`.
+    pub in_memory: bool,
+    /// Forget what `data` holds.
+    pub fresh: bool,
+    /// The API's port; 0 for any.
+    pub api_port: u16,
+    /// The AWS endpoint's port; 0 for any.
+    pub aws_port: u16,
+    /// The payment simulator's port; 0 for any.
+    pub provider_port: u16,
+    /// The stage to run.
+    pub stage: String,
+    /// How pipes place unquoted texts.
+    pub pipe_data: PipeData,
+}
+
+/// A running platform. Stops when dropped.
+pub struct Stack {
+    /// `http://127.0.0.1:3000`
+    pub api: String,
+    /// `http://127.0.0.1:4566`
+    pub endpoint: String,
+    /// `http://127.0.0.1:4567`
+    pub provider_url: String,
+    /// Whether it started without any data.
+    pub is_new: bool,
+    /// The functions.
+    pub functions: Functions,
+    /// The queues.
+    pub queues: Queues,
+    /// The payment simulator.
+    pub provider: Provider,
+    /// The tables.
+    pub engine: Engine,
+    pipes: Vec<Arc<Pipe>>,
+    tasks: JoinSet<()>,
+}
+
+async fn listen(port: u16, what: &str, flag: &str) -> Result<(TcpListener, SocketAddr)> {
+    let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+    let listener = TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            anyhow::anyhow!("port {port} for {what} is in use; choose another with {flag} PORT")
+        }
+        _ => anyhow::anyhow!("cannot listen on {address} for {what}: {error}"),
+    })?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+impl Stack {
+    /// Starts everything that the templates declare.
+    ///
+    /// # Errors
+    /// When a template is refused, a port is taken, a binary is missing, or the data cannot be opened. The
+    /// text says what to do.
+    pub async fn start(options: &Options) -> Result<Self> {
+        let (api_listener, api) = listen(options.api_port, "the API", "--api-port").await?;
+        let (aws_listener, aws) = listen(options.aws_port, "the AWS endpoint", "--aws-port").await?;
+        let (provider_listener, provider_at) =
+            listen(options.provider_port, "the payment simulator", "--provider-port").await?;
+        let (runtime_listener, runtime) = listen(0, "the Lambda Runtime API", "").await?;
+        let names = Names { endpoint: format!("http://{aws}"), api: format!("http://{api}") };
+        let provider_url = format!("http://{provider_at}");
+        let model = template::load(&options.infra, &names, &parameters(options, &provider_url))?;
+        let logs = options.data.join("logs");
+        let is_new = prepare(options, &logs)?;
+        let database = (!options.in_memory).then(|| options.data.join("tables.db"));
+        let engine = Engine::start(database.as_deref(), &model.tables)?;
+        let journal = (!options.in_memory).then(|| options.data.join("journal.db"));
+        let (journal, past) = Journal::open(journal.as_deref())?;
+        let Past { messages, positions, book } = past;
+        let queues = Queues::start(&model.queues, messages, &journal)?;
+        let buses = Buses::start(&model, &queues, &journal)?;
+        let iam = Iam::new(&model.roles)?;
+        check(&model, &iam)?;
+        let provider = Provider::new(&journal, &book)?;
+        let plumbing = Plumbing {
+            engine: &engine,
+            buses: &buses,
+            queues: &queues,
+            journal: &journal,
+            mode: options.pipe_data,
+        };
+        let pipes = pipes(&model, &plumbing)?;
+        let around = Surroundings {
+            runtime_api: runtime.to_string(),
+            endpoint: names.endpoint.clone(),
+            binaries: options.binaries.clone(),
+            logs,
+        };
+        let functions = model
+            .functions
+            .iter()
+            .map(|declared| Function::new(declared, &iam.issue_key(&declared.role), &around));
+        let functions: Functions = functions.collect::<Result<Vec<_>>>()?.into_iter().collect();
+        let gateway = Arc::new(Gateway::new(&model, &functions)?);
+        let endpoint = Arc::new(Endpoint {
+            engine: engine.clone(),
+            queues: queues.clone(),
+            buses,
+            secrets: secrets(&model),
+            iam,
+            journal,
+            url: names.endpoint.clone(),
+        });
+        let mut tasks = JoinSet::new();
+        serve(&mut tasks, runtime_listener, functions.runtime_api());
+        serve(&mut tasks, aws_listener, Router::new().fallback(endpoint::answer).with_state(endpoint));
+        serve(&mut tasks, provider_listener, provider.routes());
+        run_pipes(&mut tasks, &pipes, &positions);
+        run_functions(&mut tasks, &model, &functions, &queues)?;
+        serve(&mut tasks, api_listener, Router::new().fallback(gateway::answer).with_state(gateway));
+        sweep(&mut tasks, engine.clone());
+        let (api, endpoint) = (names.api, names.endpoint);
+        Ok(Self { api, endpoint, provider_url, is_new, functions, queues, provider, engine, pipes, tasks })
+    }
+
+    /// Waits until nothing moves any more: every pipe has carried everything, no inbox holds a message, no
+    /// function works. Dead-letter queues do not count.
+    ///
+    /// # Errors
+    /// When something still moves after `patience`.
+    pub async fn settle(&self, patience: Duration) -> Result<()> {
+        let started = Instant::now();
+        let mut calm = 0;
+        while calm < 3 {
+            anyhow::ensure!(started.elapsed() < patience, "the platform is still busy after {patience:?}");
+            calm = if self.is_calm() { calm + 1 } else { 0 };
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+
+    fn is_calm(&self) -> bool {
+        let inboxes = self.queues.all();
+        let mut inboxes = inboxes.iter().filter(|queue| !queue.name.ends_with("-dlq"));
+        self.pipes.iter().all(|pipe| pipe.is_idle())
+            && inboxes.all(|queue| queue.depth() == (0, 0))
+            && self.functions.all().all(|function| function.is_idle())
+    }
+
+    /// Waits until a part of the platform stops, which none does by itself.
+    pub async fn run(&mut self) {
+        self.tasks.join_next().await;
+    }
+}
+
+/// What the templates are told locally.
+fn parameters(options: &Options, provider: &str) -> BTreeMap<String, String> {
+    let pairs =
+        [("Stage", options.stage.as_str()), ("ProviderUrl", provider), ("ProviderKey", "sk_test_simulator")];
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// Makes the data folder; says whether there was nothing in it.
+fn prepare(options: &Options, logs: &Path) -> Result<bool> {
+    let tables = options.data.join("tables.db");
+    if options.fresh && options.data.exists() {
+        // Only what this program writes: the folder is the user's choice.
+        for name in
+            ["tables.db", "tables.db-wal", "tables.db-shm", "journal.db", "journal.db-wal", "journal.db-shm"]
+        {
+            remove(&options.data.join(name))?;
+        }
+    }
+    std::fs::create_dir_all(logs).with_context(|| logs.display().to_string())?;
+    Ok(options.in_memory || !tables.exists())
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| path.display().to_string())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn secrets(model: &Model) -> BTreeMap<String, String> {
+    let arn = |name: &str| names::arn("secretsmanager", &format!("secret:{name}-local0"));
+    model.secrets.iter().map(|secret| (arn(&secret.name), secret.secret_string.clone())).collect()
+}
+
+/// What AWS would only show at run time as a silence: permissions that are missing between resources.
+fn check(model: &Model, iam: &Iam) -> Result<()> {
+    iam::require_delivery(model)?;
+    for pipe in &model.pipes {
+        let stream = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"];
+        iam.require(&pipe.role_arn, &stream, &pipe.source)?;
+        iam.require(&pipe.role_arn, &["events:PutEvents"], &pipe.target)?;
+        if let Some(dead) = &pipe.source_parameters.stream.dead_letter_config {
+            iam.require(&pipe.role_arn, &["sqs:SendMessage"], &dead.arn)?;
+        }
+    }
+    for mapping in &model.mappings {
+        let name = names::last_part(&mapping.function_name);
+        let function = model.functions.iter().find(|function| function.function_name == name);
+        let function = function.with_context(|| format!("no template declares the function {name}"))?;
+        let queue = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
+        iam.require(&function.role, &queue, &mapping.event_source_arn)?;
+    }
+    Ok(())
+}
+
+fn pipes(model: &Model, plumbing: &Plumbing<'_>) -> Result<Vec<Arc<Pipe>>> {
+    let pipe = |declared| Pipe::new(declared, plumbing).map(Arc::new);
+    let named = |(declared, pipe): (&template::resources::Pipe, Result<_>)| {
+        pipe.with_context(|| format!("pipe {}", declared.name))
+    };
+    model.pipes.iter().map(|declared| (declared, pipe(declared))).map(named).collect()
+}
+
+fn run_pipes(tasks: &mut JoinSet<()>, pipes: &[Arc<Pipe>], positions: &[(String, i64)]) {
+    let positions: HashMap<&str, i64> = positions.iter().map(|(pipe, at)| (pipe.as_str(), *at)).collect();
+    for pipe in pipes {
+        let position = positions.get(pipe.name.as_str()).copied().unwrap_or(0);
+        let pipe = Arc::clone(pipe);
+        tasks.spawn(async move { pipe.run(position).await });
+    }
+}
+
+fn run_functions(
+    tasks: &mut JoinSet<()>,
+    model: &Model,
+    functions: &Functions,
+    queues: &Queues,
+) -> Result<()> {
+    for function in functions.all() {
+        let function = Arc::clone(function);
+        tasks.spawn(async move { function.supervise().await });
+    }
+    for mapping in &model.mappings {
+        let queue = queues.by_arn(&mapping.event_source_arn)?;
+        let function = functions.get(&mapping.function_name)?;
+        let batch = usize::try_from(mapping.batch_size.unwrap_or(10))?;
+        let partial = mapping.function_response_types.as_ref().is_some_and(|types| !types.is_empty());
+        tasks.spawn(lambda::poll(queue, queues.clone(), function, batch, partial));
+    }
+    Ok(())
+}
+
+fn serve(tasks: &mut JoinSet<()>, listener: TcpListener, router: Router) {
+    tasks.spawn(async move {
+        use axum::serve::ListenerExt;
+        let listener = listener.tap_io(|stream| {
+            // Small answers must not wait for Nagle; a socket that refuses is merely slower.
+            let _ = stream.set_nodelay(true);
+        });
+        if let Err(error) = axum::serve(listener, router).await {
+            tracing::error!("a listener stopped: {error}");
+        }
+    });
+}
+
+/// TTL and stream retention, as AWS's background work does it: now and then.
+fn sweep(tasks: &mut JoinSet<()>, engine: Engine) {
+    tasks.spawn(async move {
+        let mut timer = tokio::time::interval(Duration::from_secs(60));
+        loop {
+            timer.tick().await;
+            engine.sweep();
+        }
+    });
+}
