@@ -104,7 +104,7 @@ impl Endpoint {
         let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
         let (service, operation) = target.split_once('.').unwrap_or_default();
         match service {
-            "DynamoDB_20120810" => self.dynamodb(&caller, operation, body).await,
+            "DynamoDB_20120810" => self.dynamodb(&caller, operation, &body),
             "AmazonSQS" => self.sqs(&caller, operation, &body).await,
             "AWSEvents" => self.events(&caller, operation, &body).await,
             "secretsmanager" => self.secrets(&caller, operation, &body),
@@ -116,14 +116,14 @@ impl Endpoint {
         self.iam.check(caller, action, resource).map_err(Fault::denied)
     }
 
-    async fn dynamodb(&self, caller: &Caller, operation: &str, body: Bytes) -> Outcome {
+    fn dynamodb(&self, caller: &Caller, operation: &str, body: &[u8]) -> Outcome {
         if *caller != Caller::Administrator {
-            for (action, table) in actions(operation, &body)? {
+            for (action, table) in actions(operation, body)? {
                 let resource = names::arn("dynamodb", &format!("table/{table}"));
                 self.allow(caller, &format!("dynamodb:{action}"), &resource)?;
             }
         }
-        Ok(self.engine.call(operation, body).await)
+        Ok(self.engine.call(operation, &body))
     }
 
     async fn sqs(&self, caller: &Caller, operation: &str, body: &[u8]) -> Outcome {

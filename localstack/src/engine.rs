@@ -1,4 +1,4 @@
-//! DynamoDB and its streams: the `dynoxide` engine on a thread of its own.
+//! DynamoDB and its streams: the `dynoxide` engine behind one mutex.
 //!
 //! The engine's own facade slows down as it is used (its stream table has no index and its idempotency
 //! tokens are swept on every call), so the storage is driven directly, with the two missing indexes, our own
@@ -15,14 +15,14 @@ use futures_util::FutureExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{HashMap, VecDeque};
+use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
-use std::sync::{Arc, mpsc};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
-/// The most calls that share one fsync.
-const MAX_BATCH: usize = 64;
 /// How long a `ClientRequestToken` is remembered: DynamoDB's ten minutes.
 const TOKEN_WINDOW: Duration = Duration::from_secs(600);
 /// How long a stream keeps its records: 24 hours, as in AWS.
@@ -30,12 +30,6 @@ const STREAM_SECONDS: i64 = 24 * 3600;
 
 /// An answer: HTTP status and body.
 pub type Answer = (u16, Bytes);
-
-enum Call {
-    Api { operation: String, body: Bytes, reply: oneshot::Sender<Answer> },
-    Stream { table: String, after: i64, limit: usize, reply: oneshot::Sender<Result<Vec<StreamRecord>>> },
-    Sweep,
-}
 
 /// A record of a table's stream, as a pipe reads it.
 #[derive(Clone, Debug)]
@@ -54,9 +48,41 @@ pub struct StreamRecord {
 
 /// The running engine. Clones share it.
 #[derive(Clone)]
-pub struct Engine {
-    calls: mpsc::Sender<Call>,
-    wakers: Arc<HashMap<String, Arc<Notify>>>,
+pub struct Engine(Arc<Shared>);
+
+struct Shared {
+    worker: Mutex<Worker>,
+    log: Option<Log>,
+    wakers: HashMap<String, Arc<Notify>>,
+}
+
+/// The write-ahead log's file, and how much of what was committed is known to be on disk.
+struct Log {
+    file: File,
+    committed: AtomicU64,
+    synced: Mutex<u64>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Log {
+    /// One fsync for everything committed since the last: whoever comes first syncs for all who wait behind.
+    /// SQLite itself runs with `synchronous = NORMAL`, which leaves exactly this to us.
+    fn sync(&self, commit: u64) {
+        let mut synced = lock(&self.synced);
+        if *synced >= commit {
+            return;
+        }
+        let covered = self.committed.load(Ordering::SeqCst);
+        if let Err(error) = self.file.sync_data() {
+            // Acknowledging what may not be there would break the one promise made here.
+            tracing::error!("cannot write to disk, stopping: {error}");
+            std::process::exit(1);
+        }
+        *synced = covered;
+    }
 }
 
 impl Engine {
@@ -80,48 +106,53 @@ impl Engine {
         for table in tables {
             create(&storage, table).with_context(|| format!("table {}", table.table_name))?;
         }
-        let log = path.map(|path| std::fs::File::open(format!("{}-wal", path.display()))).transpose()?;
+        let log = path.map(|path| File::open(format!("{}-wal", path.display()))).transpose()?;
+        let log = log.map(|file| Log { file, committed: AtomicU64::new(0), synced: Mutex::new(0) });
         let wakers = tables.iter().map(|table| (table.table_name.clone(), Arc::new(Notify::new())));
-        let wakers = Arc::new(wakers.collect::<HashMap<_, _>>());
-        let (calls, inbox) = mpsc::channel();
-        let worker = Worker { storage, log, wakers: Arc::clone(&wakers), tokens: Tokens::default() };
-        std::thread::Builder::new().name("dynamodb".into()).spawn(move || worker.run(&inbox))?;
-        Ok(Self { calls, wakers })
+        let worker = Mutex::new(Worker { storage, tokens: Tokens::default() });
+        Ok(Self(Arc::new(Shared { worker, log, wakers: wakers.collect() })))
     }
 
-    /// Carries out one operation of the DynamoDB API, `PutItem` and so on, on its JSON body.
-    pub async fn call(&self, operation: &str, body: Bytes) -> Answer {
-        let (reply, answer) = oneshot::channel();
-        let call = Call::Api { operation: operation.to_owned(), body, reply };
-        let sent = self.calls.send(call);
-        match (sent, answer.await) {
-            (Ok(()), Ok(answer)) => answer,
-            _ => (500, error_body("InternalServerError", "the engine has stopped")),
+    /// Carries out one operation of the DynamoDB API, `PutItem` and so on, on its JSON body. Blocks for as
+    /// long as the work takes: handing it to another thread and back takes longer.
+    #[must_use]
+    pub fn call(&self, operation: &str, body: &[u8]) -> Answer {
+        let mut written = Vec::new();
+        let mut worker = lock(&self.0.worker);
+        let answer = worker.execute(operation, body, &mut written);
+        if written.is_empty() {
+            return answer;
         }
+        let commit = self.0.log.as_ref().map(|log| (log, log.committed.fetch_add(1, Ordering::SeqCst) + 1));
+        drop(worker);
+        if let Some((log, commit)) = commit {
+            log.sync(commit);
+        }
+        for table in written {
+            if let Some(waker) = self.0.wakers.get(&table) {
+                waker.notify_one();
+            }
+        }
+        answer
     }
 
     /// At most `limit` records of a table's stream after `after`, oldest first.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn stream(&self, table: &str, after: i64, limit: usize) -> Result<Vec<StreamRecord>> {
-        let (reply, answer) = oneshot::channel();
-        let stopped = || anyhow::anyhow!("the engine has stopped");
-        let call = Call::Stream { table: table.to_owned(), after, limit, reply };
-        self.calls.send(call).map_err(|_| stopped())?;
-        answer.await.map_err(|_| stopped())?
+    pub fn stream(&self, table: &str, after: i64, limit: usize) -> Result<Vec<StreamRecord>> {
+        lock(&self.0.worker).records(table, after, limit)
     }
 
     /// Signals each time something was written to a table; `None` for a table nobody declared.
     #[must_use]
     pub fn waker(&self, table: &str) -> Option<Arc<Notify>> {
-        self.wakers.get(table).cloned()
+        self.0.wakers.get(table).cloned()
     }
 
     /// Deletes rows past their TTL and stream records past their day.
     pub fn sweep(&self) {
-        // A stopped engine has nothing left to sweep.
-        let _ = self.calls.send(Call::Sweep);
+        lock(&self.0.worker).sweep();
     }
 }
 
@@ -172,56 +203,10 @@ fn error_body(code: &str, message: &str) -> Bytes {
 
 struct Worker {
     storage: Storage,
-    /// The write-ahead log's file; none in memory.
-    log: Option<std::fs::File>,
-    wakers: Arc<HashMap<String, Arc<Notify>>>,
     tokens: Tokens,
 }
 
 impl Worker {
-    fn run(mut self, inbox: &mpsc::Receiver<Call>) {
-        while let Ok(first) = inbox.recv() {
-            let mut replies: Vec<(oneshot::Sender<Answer>, Answer)> = Vec::new();
-            let mut streams = Vec::new();
-            let mut written: Vec<String> = Vec::new();
-            let batch = std::iter::once(first).chain(inbox.try_iter().take(MAX_BATCH - 1));
-            for call in batch {
-                match call {
-                    Call::Api { operation, body, reply } => {
-                        let answer = self.execute(&operation, &body, &mut written);
-                        replies.push((reply, answer));
-                    }
-                    Call::Stream { table, after, limit, reply } => {
-                        streams.push((reply, self.records(&table, after, limit)));
-                    }
-                    Call::Sweep => self.sweep(),
-                }
-            }
-            if !written.is_empty() {
-                self.sync();
-            }
-            // Whoever waits for an answer may be gone; that is theirs to decide.
-            replies.into_iter().for_each(|(reply, answer)| drop(reply.send(answer)));
-            streams.into_iter().for_each(|(reply, records)| drop(reply.send(records)));
-            for table in written {
-                if let Some(waker) = self.wakers.get(&table) {
-                    waker.notify_one();
-                }
-            }
-        }
-    }
-
-    /// One fsync of the log for everything committed since the last: SQLite itself runs with
-    /// `synchronous = NORMAL`, which leaves exactly this to us.
-    fn sync(&self) {
-        let Some(log) = &self.log else { return };
-        if let Err(error) = log.sync_data() {
-            // Acknowledging what may not be there would break the one promise that this thread makes.
-            tracing::error!("cannot write to disk, stopping: {error}");
-            std::process::exit(1);
-        }
-    }
-
     fn execute(&mut self, operation: &str, body: &[u8], written: &mut Vec<String>) -> Answer {
         match self.dispatch(operation, body, written) {
             Ok(answer) => (200, answer),

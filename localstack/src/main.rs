@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs the whole platform on this machine, from the templates and binaries that are deployed.
 ///
 /// No account, no containers. Everything listens on 127.0.0.1. Ctrl-C stops it; what was acknowledged is
@@ -53,12 +56,15 @@ struct Arguments {
     pipe_data: PipeData,
 }
 
+/// A worker that waits for the disk keeps its thread: enough of them for the others to go on.
+const WORKERS: usize = 8;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let level = tracing_subscriber::EnvFilter::try_from_default_env();
     let level = level.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr).without_time().init();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     let ended = runtime.context("no runtime").and_then(|runtime| runtime.block_on(run(&arguments)));
     match ended {
         Ok(()) => ExitCode::SUCCESS,

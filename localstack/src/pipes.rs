@@ -175,7 +175,7 @@ impl Pipe {
     pub async fn run(&self, mut position: i64) {
         loop {
             let woken = self.wake.notified();
-            match self.engine.stream(&self.table, position, READ).await {
+            match self.engine.stream(&self.table, position, READ) {
                 Ok(records) if records.is_empty() => {
                     self.idle.store(true, Ordering::SeqCst);
                     woken.await;

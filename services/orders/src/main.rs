@@ -4,7 +4,12 @@ use anyhow::{Result, anyhow};
 use chassis::{Ports, aws, config, lambda, log};
 use orders::{api::OrdersApi, reactor::Inbox};
 
-#[tokio::main]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+// One thread: a function waits far more than it computes, and a wake-up across threads costs more than the
+// work it hands over.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     log::init("orders");
     let sdk = aws::sdk_config().await;

@@ -7,7 +7,7 @@ use chassis::telling::{Entry, Kind};
 use chassis::{Attr, Failure, Ports, Reactor, Refusal, Store, Verdict, react};
 use chrono::{DateTime, Utc};
 use events::inventory::{InventoryReleased, InventoryReservationFailed, InventoryReserved, ProductListed};
-use events::orders::{Address, OrderCancelled, OrderCompensated, OrderConfirmed, OrderCreated};
+use events::orders::Address;
 use events::payments::{PaymentCharged, PaymentDeclined, PaymentVoided};
 use events::{Envelope, Event, EventId, Unreadable};
 use serde_json::json;
@@ -57,12 +57,6 @@ fn addressed(address: &Address) -> Entry {
     }
 }
 
-fn confirmed(order: &OrderCreated, address: Option<&Address>) -> Entry {
-    let OrderCreated { order_id, customer_id, total, lines, .. } = order.clone();
-    let shipping_address = address.cloned();
-    Entry::told(&OrderConfirmed { order_id, customer_id, total, lines, shipping_address })
-}
-
 impl Reactor for Tracker {
     const SERVICE: &'static str = "orders";
     type State = Order;
@@ -87,17 +81,9 @@ impl Reactor for Tracker {
             Fact::Created { order, .. } => Entry::told(order),
             Fact::Addressed(address) => addressed(address),
             Fact::Learned { event_id, news, .. } => recorded(news, *event_id),
-            Fact::Confirmed { order, address, .. } => confirmed(order, address.as_ref()),
-            Fact::Cancelled { order, reason, .. } => Entry::told(&OrderCancelled {
-                order_id: order.order_id,
-                customer_id: order.customer_id.clone(),
-                reason: reason.clone(),
-            }),
-            Fact::Compensated { order, reason, .. } => Entry::told(&OrderCompensated {
-                order_id: order.order_id,
-                customer_id: order.customer_id.clone(),
-                reason: reason.clone(),
-            }),
+            Fact::Confirmed { told, .. } => Entry::told(told),
+            Fact::Cancelled { told, .. } => Entry::told(told),
+            Fact::Compensated { told, .. } => Entry::told(told),
         })
     }
 

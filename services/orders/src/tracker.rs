@@ -6,11 +6,11 @@
 
 use chassis::Refusal;
 use chrono::{DateTime, Utc};
+use events::EventId;
 use events::envelope::millis;
 use events::inventory::{InventoryReleased, InventoryReservationFailed, InventoryReserved};
-use events::orders::{Address, CancelReason, OrderCreated};
+use events::orders::{Address, CancelReason, OrderCancelled, OrderCompensated, OrderConfirmed, OrderCreated};
 use events::payments::{PaymentCharged, PaymentDeclined, PaymentVoided};
-use events::{EventId, OrderId};
 use serde::{Deserialize, Serialize};
 
 /// What another service said about an order.
@@ -72,28 +72,22 @@ pub enum Fact {
     },
     /// The order will happen.
     Confirmed {
-        /// The order.
-        order: OrderCreated,
-        /// Where its goods go.
-        address: Option<Address>,
+        /// What is told.
+        told: OrderConfirmed,
         /// When.
         at: DateTime<Utc>,
     },
     /// The order will not happen.
     Cancelled {
-        /// The order.
-        order: OrderCreated,
-        /// Why.
-        reason: CancelReason,
+        /// What is told.
+        told: OrderCancelled,
         /// When.
         at: DateTime<Utc>,
     },
     /// Everything is undone.
     Compensated {
-        /// The order.
-        order: OrderCreated,
-        /// Why it was cancelled.
-        reason: CancelReason,
+        /// What is told.
+        told: OrderCompensated,
         /// When.
         at: DateTime<Utc>,
     },
@@ -224,16 +218,16 @@ impl Order {
 
     /// The next fact that follows from what is known, if one does.
     fn next(&self, at: DateTime<Utc>) -> Option<Fact> {
-        let order = self.created.as_ref()?.what.clone();
+        let order = &self.created.as_ref()?.what;
         if let Some(cancelled) = &self.cancelled {
             let due = self.compensated.is_none() && self.final_words_are_in() && self.something_was_undone();
-            return due.then(|| Fact::Compensated { order, reason: cancelled.what.clone(), at });
+            return due.then(|| Fact::Compensated { told: compensated(order, &cancelled.what), at });
         }
         if let Some(reason) = self.failure() {
-            return Some(Fact::Cancelled { order, reason, at });
+            return Some(Fact::Cancelled { told: cancelled(order, reason), at });
         }
         let ready = self.confirmed.is_none() && self.reserved.is_some() && self.charged.is_some();
-        ready.then(|| Fact::Confirmed { order, address: self.address.clone(), at })
+        ready.then(|| Fact::Confirmed { told: confirmed(order, self.address.as_ref()), at })
     }
 
     fn knows(&self, news: &News) -> bool {
@@ -261,6 +255,20 @@ impl Order {
             News::Voided(_) => self.voided = Some(mark),
         }
     }
+}
+
+fn confirmed(order: &OrderCreated, address: Option<&Address>) -> OrderConfirmed {
+    let OrderCreated { order_id, customer_id, total, lines, .. } = order.clone();
+    OrderConfirmed { order_id, customer_id, total, lines, shipping_address: address.cloned() }
+}
+
+fn cancelled(order: &OrderCreated, reason: CancelReason) -> OrderCancelled {
+    OrderCancelled { order_id: order.order_id, customer_id: order.customer_id.clone(), reason }
+}
+
+fn compensated(order: &OrderCreated, reason: &CancelReason) -> OrderCompensated {
+    let (order_id, customer_id) = (order.order_id, order.customer_id.clone());
+    OrderCompensated { order_id, customer_id, reason: reason.clone() }
 }
 
 /// Decides what a message means for an order: the fact itself, and every fact that follows from it.
@@ -300,25 +308,12 @@ pub fn evolve(mut order: Order, fact: &Fact) -> Order {
             order.learn(Mark { at: *at, event_id: Some(*event_id) }, news);
         }
         Fact::Confirmed { at, .. } => order.confirmed = Some(own(at)),
-        Fact::Cancelled { reason, at, .. } => {
-            order.cancelled = Some(Said { mark: own(at), what: reason.clone() });
+        Fact::Cancelled { told, at } => {
+            order.cancelled = Some(Said { mark: own(at), what: told.reason.clone() });
         }
         Fact::Compensated { at, .. } => order.compensated = Some(own(at)),
     }
     order
-}
-
-/// The order that news is about.
-#[must_use]
-pub const fn about(news: &News) -> OrderId {
-    match news {
-        News::Reserved(said) => said.order_id,
-        News::ReservationFailed(said) => said.order_id,
-        News::Charged(said) => said.order_id,
-        News::Declined(said) => said.order_id,
-        News::Released(said) => said.order_id,
-        News::Voided(said) => said.order_id,
-    }
 }
 
 #[cfg(test)]

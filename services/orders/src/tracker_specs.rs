@@ -3,7 +3,7 @@
 use super::*;
 use events::inventory::{ReservationFailure, StockLine};
 use events::orders::OrderLine;
-use events::{Currency, Money, PaymentId};
+use events::{Currency, Money, OrderId, PaymentId};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 

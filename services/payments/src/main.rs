@@ -4,7 +4,12 @@ use anyhow::{Result, anyhow};
 use chassis::{Ports, aws, batch::Reacting, config, lambda, log};
 use payments::{provider::Provider, reactor::Payments};
 
-#[tokio::main]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+// One thread: a function waits far more than it computes, and a wake-up across threads costs more than the
+// work it hands over.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     log::init("payments");
     let sdk = aws::sdk_config().await;

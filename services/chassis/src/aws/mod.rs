@@ -3,7 +3,10 @@
 pub mod dynamodb;
 pub mod secrets;
 
-use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{
+    BehaviorVersion, SdkConfig, retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
+    timeout::TimeoutConfig,
+};
 use std::time::Duration;
 
 /// How long one attempt of one call may take. DynamoDB answers in milliseconds; what takes longer is lost.
@@ -17,6 +20,8 @@ pub async fn sdk_config() -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
         .http_client(http_client())
         .timeout_config(timeouts.build())
+        // Answers are small and arrive whole; watching their throughput costs more than reading them.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
         .load()
         .await

@@ -1,0 +1,245 @@
+//! Load on a running platform: open loop by rate or closed loop by concurrency, then I1 and I2 over all orders.
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tests::client::{Client, order_of};
+use tests::invariants;
+
+/// Places orders on a running platform, follows each to its end, and checks that no money and no stock is lost.
+///
+/// Latencies are what the client sees, its own polling included. Exits with 1 when an order does not end or an
+/// invariant does not hold.
+#[derive(Parser)]
+#[command(name = "load")]
+struct Arguments {
+    /// The API
+    #[arg(long, default_value = "http://127.0.0.1:3000")]
+    api: String,
+    /// The payment simulator, whose book is checked
+    #[arg(long, default_value = "http://127.0.0.1:4567")]
+    provider: String,
+    /// Closed loop: this many clients, each placing its next order when the last one has ended
+    #[arg(long, default_value_t = 8, conflicts_with = "rate")]
+    concurrency: usize,
+    /// Open loop: this many orders per second, whatever becomes of them
+    #[arg(long)]
+    rate: Option<u32>,
+    /// Seconds during which orders are placed
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// How many products the orders are spread over
+    #[arg(long, default_value_t = 20)]
+    products: usize,
+}
+
+/// Stock of each product: enough for every run.
+const STOCK: u64 = 1_000_000;
+/// How long an order may take to end.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the run has seen.
+struct Seen {
+    post: Mutex<Vec<Duration>>,
+    end: Mutex<Vec<Duration>>,
+    orders: Mutex<Vec<String>>,
+    errors: Mutex<Vec<String>>,
+    next: AtomicUsize,
+    /// The typical time to the end in microseconds: when a first look at an order makes sense.
+    typical: AtomicU64,
+    bar: ProgressBar,
+}
+
+struct Run {
+    api: Client,
+    products: Vec<String>,
+    seen: Seen,
+}
+
+fn push<T>(list: &Mutex<Vec<T>>, value: T) {
+    list.lock().unwrap_or_else(PoisonError::into_inner).push(value);
+}
+
+fn taken<T>(list: &Mutex<Vec<T>>) -> Vec<T> {
+    std::mem::take(&mut *list.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+impl Run {
+    async fn one(&self) {
+        if let Err(error) = self.order().await {
+            push(&self.seen.errors, format!("{error:#}"));
+        }
+        self.seen.bar.inc(1);
+    }
+
+    async fn order(&self) -> Result<()> {
+        let n = self.seen.next.fetch_add(1, Ordering::Relaxed);
+        let product = self.products.get(n % self.products.len()).context("no product")?;
+        let started = Instant::now();
+        let id = self.api.place(&order_of(product, 1)).await?;
+        push(&self.seen.post, started.elapsed());
+        push(&self.seen.orders, id.clone());
+        self.follow(&id, started).await
+    }
+
+    /// Looks at the order first when orders usually end, then at a tenth of that time, at least each millisecond.
+    async fn follow(&self, id: &str, started: Instant) -> Result<()> {
+        let typical = Duration::from_micros(self.seen.typical.load(Ordering::Relaxed));
+        tokio::time::sleep((typical * 9 / 10).saturating_sub(started.elapsed())).await;
+        let pause = (typical / 10).max(Duration::from_millis(1));
+        loop {
+            let order = self.api.order(id).await?;
+            let status = order["status"].as_str().unwrap_or_default();
+            if !matches!(status, "PENDING" | "CANCELLING") {
+                ensure!(status == "CONFIRMED", "order {id} ended {status}");
+                let took = started.elapsed();
+                push(&self.seen.end, took);
+                let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+                let before = self.seen.typical.load(Ordering::Relaxed);
+                self.seen.typical.store((before * 7 + took) / 8, Ordering::Relaxed);
+                return Ok(());
+            }
+            ensure!(started.elapsed() < PATIENCE, "order {id} is still {status} after {PATIENCE:?}");
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn closed_loop(self: &Arc<Self>, clients: usize, until: Instant) {
+        let client = |_| {
+            let run = Arc::clone(self);
+            tokio::spawn(async move {
+                while Instant::now() < until {
+                    run.one().await;
+                }
+            })
+        };
+        let clients: Vec<_> = (0..clients).map(client).collect();
+        for client in clients {
+            // A client that panicked has not placed its orders: the count shows it.
+            let _ = client.await;
+        }
+    }
+
+    async fn open_loop(self: &Arc<Self>, rate: u32, until: Instant) {
+        let mut timer = tokio::time::interval(Duration::from_secs(1) / rate.max(1));
+        timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
+        let mut orders = tokio::task::JoinSet::new();
+        while Instant::now() < until {
+            timer.tick().await;
+            let run = Arc::clone(self);
+            orders.spawn(async move { run.one().await });
+        }
+        while orders.join_next().await.is_some() {}
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(&Arguments::parse()).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: &Arguments) -> Result<bool> {
+    let api = Client::new(&arguments.api);
+    let run = Arc::new(Run { products: products(&api, arguments.products).await?, api, seen: Seen::new()? });
+    let started = Instant::now();
+    let until = started + Duration::from_secs(arguments.seconds);
+    match arguments.rate {
+        Some(rate) => run.open_loop(rate, until).await,
+        None => run.closed_loop(arguments.concurrency, until).await,
+    }
+    let took = started.elapsed();
+    run.seen.bar.finish_and_clear();
+    report(&run, took, arguments).await
+}
+
+/// Lists this run's own products and waits until orders knows their prices.
+async fn products(api: &Client, count: usize) -> Result<Vec<String>> {
+    let tag = uuid::Uuid::new_v4().simple().to_string();
+    let tag = tag.get(..8).unwrap_or_default();
+    let ids: Vec<String> = (0..count.max(1)).map(|n| format!("load-{tag}-{n}")).collect();
+    for id in &ids {
+        api.list(id, STOCK).await?;
+    }
+    for id in &ids {
+        let deadline = Instant::now() + PATIENCE;
+        // A price that cannot be right is refused only once the right one is known.
+        let mut probe = order_of(id, 1);
+        probe["items"][0]["unit_price_cents"] = 1.into();
+        while api.post(&probe).await?.body["error"] != "PRICE_MISMATCH" {
+            ensure!(Instant::now() < deadline, "the price of {id} never reached orders");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    Ok(ids)
+}
+
+impl Seen {
+    fn new() -> Result<Self> {
+        let style = ProgressStyle::with_template("{spinner} {elapsed_precise}  {pos} orders  {per_sec}")?;
+        Ok(Self {
+            post: Mutex::default(),
+            end: Mutex::default(),
+            orders: Mutex::default(),
+            errors: Mutex::default(),
+            next: AtomicUsize::new(0),
+            typical: AtomicU64::new(0),
+            bar: ProgressBar::new_spinner().with_style(style),
+        })
+    }
+}
+
+/// `p50 / p95 / p99` in milliseconds.
+fn percentiles(mut times: Vec<Duration>) -> String {
+    times.sort_unstable();
+    let at = |percent: usize| {
+        let index = (times.len() * percent / 100).min(times.len().saturating_sub(1));
+        times.get(index).map_or_else(|| "-".into(), |time| format!("{:.1}", time.as_micros() as f64 / 1000.0))
+    };
+    format!("{:>9} {:>9} {:>9}", at(50), at(95), at(99))
+}
+
+#[allow(clippy::float_arithmetic, reason = "rates and milliseconds for people")]
+async fn report(run: &Run, took: Duration, arguments: &Arguments) -> Result<bool> {
+    let (posts, ends, orders) = (taken(&run.seen.post), taken(&run.seen.end), taken(&run.seen.orders));
+    let errors = taken(&run.seen.errors);
+    let rate = |count: usize| format!("{:.1}", count as f64 / took.as_secs_f64());
+    let mode = match arguments.rate {
+        Some(rate) => format!("open loop, {rate} orders/s"),
+        None => format!("closed loop, {} clients", arguments.concurrency),
+    };
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{mode}, {:.1} s, {} products", took.as_secs_f64(), run.products.len())?;
+    writeln!(out, "  accepted   {:>7}  {:>8}/s", posts.len(), rate(posts.len()))?;
+    writeln!(out, "  confirmed  {:>7}  {:>8}/s", ends.len(), rate(ends.len()))?;
+    writeln!(out, "  ms                       p50       p95       p99")?;
+    writeln!(out, "  POST               {}", percentiles(posts))?;
+    writeln!(out, "  POST to CONFIRMED  {}", percentiles(ends))?;
+    drop(out);
+    let violations = check(run, arguments, &orders).await?;
+    let mut out = std::io::stdout().lock();
+    for line in errors.iter().chain(&violations).take(20) {
+        writeln!(out, "  FAILED  {line}")?;
+    }
+    let good = errors.is_empty() && violations.is_empty();
+    let verdict = if good { "I1 and I2 hold" } else { "FAILED" };
+    writeln!(out, "  {verdict} over {} orders, {} errors", orders.len(), errors.len())?;
+    Ok(good)
+}
+
+async fn check(run: &Run, arguments: &Arguments, orders: &[String]) -> Result<Vec<String>> {
+    let provider = Client::new(&arguments.provider);
+    let stock: Vec<(String, u64)> = run.products.iter().map(|id| (id.clone(), STOCK)).collect();
+    Ok(invariants::check(&run.api, &provider, &stock, orders).await?.violations)
+}

@@ -1,0 +1,132 @@
+//! A small JSON client for the API.
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{HeaderMap, Method, Request};
+use hyper_util::client::legacy::{Client as Hyper, connect::HttpConnector};
+use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body; null when it is not JSON.
+    pub body: Value,
+}
+
+/// A client of one API. Clones share its connections.
+#[derive(Clone)]
+pub struct Client {
+    http: Hyper<HttpConnector, Full<Bytes>>,
+    base: String,
+}
+
+/// A product with this much stock, at 2.50 a unit.
+pub const CENTS: u64 = 250;
+
+impl Client {
+    /// A client of the API at `base`, `http://127.0.0.1:3000`.
+    pub fn new(base: impl Into<String>) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        Self { http: Hyper::builder(TokioExecutor::new()).build(connector), base: base.into() }
+    }
+
+    /// Sends raw bytes.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn send(&self, method: Method, path: &str, body: impl Into<Bytes>) -> Result<Answer> {
+        let request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+        let request = request.header("content-type", "application/json").body(Full::new(body.into()))?;
+        let answer = self.http.request(request).await.with_context(|| format!("{}{path}", self.base))?;
+        let (parts, body) = answer.into_parts();
+        let body = body.collect().await?.to_bytes();
+        let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
+    }
+
+    /// Gets a path.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn get(&self, path: &str) -> Result<Answer> {
+        self.send(Method::GET, path, Bytes::new()).await
+    }
+
+    /// Lists a product at [`CENTS`] with `stock` units.
+    ///
+    /// # Errors
+    /// When the API does not take it.
+    pub async fn list(&self, id: &str, stock: u64) -> Result<()> {
+        let body = json!({"name": id, "unit_price_cents": CENTS, "stock": stock}).to_string();
+        let answer = self.send(Method::PUT, &format!("/products/{id}"), body).await?;
+        ensure!(answer.status < 300, "listing {id}: {} {}", answer.status, answer.body);
+        Ok(())
+    }
+
+    /// A product.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn product(&self, id: &str) -> Result<Value> {
+        Ok(self.get(&format!("/products/{id}")).await?.body)
+    }
+
+    /// Posts an order.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn post(&self, order: &Value) -> Result<Answer> {
+        self.send(Method::POST, "/orders", order.to_string()).await
+    }
+
+    /// Posts an order that must be accepted; gives its id.
+    ///
+    /// # Errors
+    /// When it is not accepted.
+    pub async fn place(&self, order: &Value) -> Result<String> {
+        let answer = self.post(order).await?;
+        ensure!(answer.status == 202, "{order}: {} {}", answer.status, answer.body);
+        Ok(answer.body["order_id"].as_str().context("no order_id")?.to_owned())
+    }
+
+    /// An order.
+    ///
+    /// # Errors
+    /// When there is no such order.
+    pub async fn order(&self, id: &str) -> Result<Value> {
+        let answer = self.get(&format!("/orders/{id}")).await?;
+        ensure!(answer.status == 200, "order {id}: {} {}", answer.status, answer.body);
+        Ok(answer.body)
+    }
+
+    /// The order once its status is neither PENDING nor CANCELLING.
+    ///
+    /// # Errors
+    /// When that takes longer than `patience`.
+    pub async fn ended(&self, id: &str, patience: Duration) -> Result<Value> {
+        let deadline = tokio::time::Instant::now() + patience;
+        loop {
+            let order = self.order(id).await?;
+            if !matches!(order["status"].as_str(), Some("PENDING" | "CANCELLING")) {
+                return Ok(order);
+            }
+            ensure!(tokio::time::Instant::now() < deadline, "after {patience:?} the order is {order}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+/// An order of `quantity` units of one product.
+#[must_use]
+pub fn order_of(product: &str, quantity: u64) -> Value {
+    json!({"customer_id": "ada", "payment_method": "pm_card_visa",
+        "items": [{"product_id": product, "quantity": quantity}]})
+}

@@ -1,0 +1,85 @@
+//! `kill -9`, of the whole platform and of single functions, in the middle of work.
+
+use crate::platform::{Platform, Process, options, run, scratch};
+use futures_util::future::join_all;
+use std::process::Command;
+use std::time::Duration;
+use tests::client::{Client, order_of};
+use tests::invariants;
+
+const PATIENCE: Duration = Duration::from_secs(90);
+
+async fn sell(api: &Client, product: &str, stock: u64) {
+    api.list(product, stock).await.unwrap();
+    let mut probe = order_of(product, 1);
+    probe["items"][0]["unit_price_cents"] = 1.into();
+    while api.post(&probe).await.unwrap().body["error"] != "PRICE_MISMATCH" {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Guards: what was acknowledged is on disk, pipes go on where they stopped, queues keep what they held, and
+/// what is delivered twice because of it changes nothing twice.
+#[test]
+fn the_whole_platform_dies_in_the_middle_of_two_hundred_orders() {
+    run(async {
+        let data = scratch("power-cut");
+        let platform = Process::start(&data).unwrap();
+        sell(&platform.api, "survivor", 1000).await;
+        let orders = (0..200).map(|n| {
+            let api = platform.api.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(n * 3)).await;
+                api.place(&order_of("survivor", 1)).await.ok()
+            })
+        });
+        let orders: Vec<_> = orders.collect();
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        platform.kill();
+        let accepted: Vec<String> = join_all(orders).await.into_iter().filter_map(|id| id.unwrap()).collect();
+        assert!(
+            (1..200).contains(&accepted.len()),
+            "the kill came too early or too late: {}",
+            accepted.len()
+        );
+
+        let platform = Process::start(&data).unwrap();
+        let ended = join_all(accepted.iter().map(|id| platform.api.ended(id, PATIENCE))).await;
+        ended.into_iter().for_each(|order| drop(order.unwrap()));
+        // An order whose acceptance never reached its client holds stock too: only money is checked by order.
+        let report = invariants::check(&platform.api, &platform.provider, &[], &accepted).await.unwrap();
+        assert_eq!(report.violations, Vec::<String>::new());
+        let row = platform.api.product("survivor").await.unwrap();
+        let count = |name: &str| row[name].as_u64().unwrap();
+        assert_eq!(count("available") + count("held") + count("shipped"), 1000, "I1: {row}");
+        assert!(count("held") >= report.statuses["CONFIRMED"], "I1: {row}");
+    });
+}
+
+/// Guards: a message whose function died comes back after its visibility timeout, and the reaction that was
+/// cut off is carried to its end.
+#[test]
+fn functions_die_in_the_middle_of_their_work() {
+    run(async {
+        let platform = Platform::start(&options("killed")).await.unwrap();
+        let product = platform.product(1000).await;
+        let order = order_of(&product, 1);
+        let mut ids = Vec::new();
+        for round in 0..12 {
+            let placed = join_all((0..10).map(|_| platform.api.place(&order))).await;
+            ids.extend(placed.into_iter().map(Result::unwrap));
+            let victim =
+                ["test-inventory-reactor", "test-payments-reactor", "test-orders-reactor"][round % 3];
+            if let Some(pid) = platform.stack.functions.get(victim).unwrap().pid() {
+                let killed = Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
+                assert!(killed.success());
+            }
+            tokio::time::sleep(Duration::from_millis(60)).await;
+        }
+        join_all(ids.iter().map(|id| platform.api.ended(id, PATIENCE))).await;
+        let stock = [(product, 1000)];
+        let report = invariants::check(&platform.api, &platform.provider, &stock, &ids).await.unwrap();
+        assert_eq!(report.violations, Vec::<String>::new());
+        assert_eq!(report.statuses["CONFIRMED"], 120);
+    });
+}

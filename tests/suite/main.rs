@@ -1,0 +1,14 @@
+//! What is only true of the whole. One binary: linking the SDK once is slow enough.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
+mod bad_input;
+mod batches;
+mod crashes;
+mod dance;
+mod layering;
+mod platform;
+mod races;
+mod refusals;
+mod store_contract;
+mod topology;
+mod world;

@@ -1,0 +1,172 @@
+//! The real platform for tests: one stack in this process with the real service binaries, shared by all
+//! tests that do not break it; and stacks of their own, as processes, for those that do.
+
+use anyhow::{Context, Result};
+use localstack::pipes::PipeData;
+use localstack::stack::{Options, Stack};
+use std::future::Future;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
+use std::time::Duration;
+use tests::client::Client;
+use tokio::runtime::Runtime;
+
+/// The repository.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+
+/// The folder with the service binaries, built on first use exactly as this test was.
+pub static BINARIES: LazyLock<PathBuf> = LazyLock::new(|| {
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "--workspace", "--bins"]).current_dir(root());
+    if !cfg!(debug_assertions) {
+        build.arg("--release");
+    }
+    assert!(build.status().unwrap().success(), "the binaries do not build");
+    let test = std::env::current_exe().unwrap();
+    test.ancestors().nth(2).unwrap().to_path_buf()
+});
+
+/// A folder for one test's data, empty.
+pub fn scratch(name: &str) -> PathBuf {
+    let folder = BINARIES.join("quadrille-tests").join(format!("{name}-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// Any free ports, in memory.
+pub fn options(name: &str) -> Options {
+    Options {
+        infra: root().join("infra"),
+        binaries: BINARIES.clone(),
+        data: scratch(name),
+        in_memory: true,
+        fresh: false,
+        api_port: 0,
+        aws_port: 0,
+        provider_port: 0,
+        stage: "test".into(),
+        pipe_data: PipeData::Object,
+    }
+}
+
+/// A running platform and its clients.
+pub struct Platform {
+    pub stack: Stack,
+    pub api: Client,
+    pub provider: Client,
+}
+
+impl Platform {
+    pub async fn start(options: &Options) -> Result<Self> {
+        let stack = Stack::start(options).await?;
+        let (api, provider) = (Client::new(&stack.api), Client::new(&stack.provider_url));
+        Ok(Self { stack, api, provider })
+    }
+
+    /// Lists a product under a name of its own and waits until orders can sell it.
+    pub async fn product(&self, stock: u64) -> String {
+        let id = format!("p-{}", uuid::Uuid::new_v4().simple());
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        // A function that is still starting answers with a server error.
+        while let Err(error) = self.api.list(&id, stock).await {
+            assert!(std::time::Instant::now() < deadline, "{error:#}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        self.sellable(&id).await;
+        id
+    }
+
+    async fn sellable(&self, id: &str) {
+        let mut probe = tests::client::order_of(id, 1);
+        probe["items"][0]["unit_price_cents"] = 1.into();
+        for _ in 0..4000 {
+            if self.api.post(&probe).await.unwrap().body["error"] == "PRICE_MISMATCH" {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("the price of {id} never reached orders");
+    }
+
+    /// The types of an order's events, as the API shows them.
+    pub async fn events(&self, id: &str) -> Vec<String> {
+        let order = self.api.order(id).await.unwrap();
+        let types = order["events"].as_array().unwrap().iter();
+        types.map(|event| event["type"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// How many rows a table holds.
+    pub async fn rows(&self, table: &str) -> u64 {
+        let body = serde_json::json!({"TableName": format!("test-{table}"), "Select": "COUNT"});
+        let (status, answer) = self.stack.engine.call("Scan", body.to_string().as_bytes());
+        assert_eq!(status, 200, "{answer:?}");
+        serde_json::from_slice::<serde_json::Value>(&answer).unwrap()["Count"].as_u64().unwrap()
+    }
+}
+
+/// Runs a test on the shared runtime.
+pub fn run<T>(test: impl Future<Output = T>) -> T {
+    RUNTIME.block_on(test)
+}
+
+/// Runs a test against the shared platform.
+pub fn on_platform<T>(test: impl AsyncFnOnce(&Platform) -> T) -> T {
+    static SHARED: LazyLock<Platform> =
+        LazyLock::new(|| RUNTIME.block_on(Platform::start(&options("shared"))).unwrap());
+    let platform = &*SHARED;
+    run(test(platform))
+}
+
+/// The platform as a process of its own, which can be killed.
+pub struct Process {
+    child: Child,
+    pub api: Client,
+    pub provider: Client,
+}
+
+impl Process {
+    pub fn start(data: &Path) -> Result<Self> {
+        let mut child = Command::new(BINARIES.join("localstack"))
+            .args(["--api-port", "0", "--aws-port", "0", "--provider-port", "0", "--stage", "test"])
+            .arg("--data-dir")
+            .arg(data)
+            .arg("--bin-dir")
+            .arg(&*BINARIES)
+            .arg("--infra")
+            .arg(root().join("infra"))
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut lines = BufReader::new(child.stdout.take().context("no output")?).lines();
+        let mut find = |label: &str| -> Result<String> {
+            for line in lines.by_ref() {
+                if let Some(rest) = line?.trim().strip_prefix(label) {
+                    return Ok(rest.trim().trim_end_matches("/book").to_owned());
+                }
+            }
+            anyhow::bail!("the platform did not say where its {label} is")
+        };
+        let (api, provider) = (find("API")?, find("Payments book")?);
+        Ok(Self { child, api: Client::new(api), provider: Client::new(provider) })
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Already dead is what we want.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

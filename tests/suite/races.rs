@@ -1,0 +1,141 @@
+//! Every race of the three services: any order of arrival, every delivery repeated, every commit crashed.
+
+use crate::platform::run;
+use crate::world::{Crash, Dice, World};
+use chassis::Verdict;
+use orders::tracker::Status;
+use serde_json::{Value, json};
+
+fn order(lines: &[(&str, u64)], method: &str) -> Value {
+    let items: Vec<Value> = lines.iter().map(|(p, q)| json!({"product_id": p, "quantity": q})).collect();
+    json!({"customer_id": "ada", "payment_method": method, "items": items})
+}
+
+/// A small market: one order that succeeds, one that declines, one that is short on its second line.
+async fn market(world: &mut World) -> Vec<(String, Status, u64)> {
+    world.list("beans", 10).await;
+    world.list("cups", 1).await;
+    let good = world.place(&order(&[("beans", 2)], "pm_card_visa")).await;
+    let declined = world.place(&order(&[("beans", 3)], "declines")).await;
+    let short = world.place(&order(&[("beans", 1), ("cups", 2)], "pm_card_visa")).await;
+    vec![(good, Status::Confirmed, 200), (declined, Status::Compensated, 0), (short, Status::Cancelled, 0)]
+}
+
+async fn check(world: &World, expected: &[(String, Status, u64)], what: &str) {
+    for (order, status, captured) in expected {
+        assert_eq!(world.status(order).await, *status, "{what}: {:#?}", world.log);
+        assert_eq!(world.captured(order), *captured, "{what}: I2");
+        world.check_history(order).await;
+    }
+    assert_eq!(world.stock("beans").await, (8, 2), "{what}: I1");
+    assert_eq!(world.stock("cups").await, (1, 0), "{what}: I1");
+}
+
+/// Guards: tombstones, the commutative tracker, the inbox: whatever the bus does with order and number of
+/// deliveries, the same orders end the same way with the same stock and money.
+#[test]
+fn any_order_of_arrival_and_any_number_of_deliveries() {
+    for seed in 0..400 {
+        run(async {
+            let mut world = World::new();
+            let expected = market(&mut world).await;
+            world.play(&mut Dice::new(seed)).await;
+            check(&world, &expected, &format!("seed {seed}")).await;
+        });
+    }
+}
+
+/// Guards: I6. Each commit of each service crashes once, before and after it is written; the delivery comes
+/// again, and the end is the same.
+#[test]
+fn every_commit_crashes_before_and_after() {
+    for service in ["inventory", "orders", "payments"] {
+        for how in [Crash::Before, Crash::After] {
+            let mut n = 0;
+            while run(crash_at(service, n, how)) {
+                n += 1;
+            }
+            assert!(n >= 3, "{service} made only {n} commits");
+        }
+    }
+}
+
+/// Runs the market with one crash; false when the run had no such commit.
+async fn crash_at(service: &str, n: u64, how: Crash) -> bool {
+    let mut world = World::new();
+    let expected = market(&mut world).await;
+    let before = world.commits(service);
+    world.crash(service, n, how);
+    world.play(&mut Dice::new(n)).await;
+    check(&world, &expected, &format!("{service} commit {n} crashed {how:?}")).await;
+    before + n < world.commits(service)
+}
+
+/// Guards: I9, the same seed is the same run to the byte.
+#[test]
+fn the_same_seed_is_the_same_run() {
+    let log = |seed| {
+        run(async {
+            let mut world = World::new();
+            market(&mut world).await;
+            world.play(&mut Dice::new(seed)).await;
+            world.log
+        })
+    };
+    assert_eq!(log(42), log(42));
+    assert_ne!(log(42), log(43));
+}
+
+/// Guards: the inbox row. A second delivery of the very same event is a duplicate and nothing else.
+#[test]
+fn a_second_delivery_is_a_duplicate() {
+    run(async {
+        let mut world = World::new();
+        market(&mut world).await;
+        let mut verdicts = Vec::new();
+        while let Some((service, envelope)) = world.pending.pop() {
+            world.deliver(service, &envelope).await.unwrap();
+            verdicts.push(world.deliver(service, &envelope).await.unwrap());
+        }
+        assert!(verdicts.iter().all(|verdict| *verdict == Verdict::Duplicate), "{:#?}", world.log);
+    });
+}
+
+/// Guards: monotonic decisions. With every inbox row expired, a very old duplicate is refused by state.
+#[test]
+fn an_old_duplicate_without_its_inbox_row_is_refused_by_state() {
+    run(async {
+        let mut world = World::new();
+        let expected = market(&mut world).await;
+        let mut seen = Vec::new();
+        while let Some((service, envelope)) = world.pending.pop() {
+            world.deliver(service, &envelope).await.unwrap();
+            seen.push((service, envelope));
+        }
+        world.expire_inboxes();
+        for (service, envelope) in seen {
+            let verdict = world.deliver(service, &envelope).await.unwrap();
+            assert!(matches!(verdict, Verdict::Stale | Verdict::Applied), "{verdict:?}");
+        }
+        assert!(world.pending.is_empty(), "an old duplicate told something: {:#?}", world.log);
+        check(&world, &expected, "after the old duplicates").await;
+    });
+}
+
+/// Guards: versions and inbox. Two workers get each event at the same time; one is applied, the other is not.
+#[test]
+fn two_workers_with_one_event() {
+    run(async {
+        let mut world = World::new();
+        let expected = market(&mut world).await;
+        while let Some((service, envelope)) = world.pending.pop() {
+            let [a, b] = world.deliver_to_two(service, &envelope).await;
+            assert!(
+                [a, b].contains(&Verdict::Duplicate),
+                "{service} {}: {a:?} {b:?}",
+                envelope.metadata.kind
+            );
+        }
+        check(&world, &expected, "two workers").await;
+    });
+}

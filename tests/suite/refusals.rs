@@ -1,0 +1,109 @@
+//! Refuse, don't ignore: what the local stack does not implement is named by file, resource, property, line.
+
+use crate::platform::{options, root, run, scratch};
+use localstack::stack::{Options, Stack};
+use localstack::template::{self, Refused, names::Names, resources::Model};
+use std::collections::BTreeMap;
+use std::fs;
+
+fn names() -> Names {
+    Names { endpoint: "http://127.0.0.1:1".into(), api: "http://127.0.0.1:2".into() }
+}
+
+fn read(text: &str) -> Result<Model, Refused> {
+    let mut model = Model::default();
+    template::read("broken.yaml", text, &names(), &BTreeMap::new(), &mut model).map(|()| model)
+}
+
+fn refused(text: &str) -> String {
+    read(text).expect_err("it was accepted").to_string()
+}
+
+const QUEUE: &str = "Resources:\n  Inbox:\n    Type: AWS::SQS::Queue\n    Properties:\n      QueueName: a\n";
+
+#[test]
+fn a_typo_in_a_property_names_file_resource_property_and_line() {
+    let text = refused(&format!("{QUEUE}      VisibilityTimout: 30\n"));
+    assert!(text.starts_with("broken.yaml:6: Inbox.VisibilityTimout: there is no such property"), "{text}");
+}
+
+#[test]
+fn a_typo_deep_inside_is_found_too() {
+    let text = refused(&format!(
+        "{QUEUE}      RedrivePolicy:\n        deadLetterTarget: x\n        maxReceiveCount: 3\n"
+    ));
+    assert!(text.contains("broken.yaml:7: Inbox.RedrivePolicy.deadLetterTarget"), "{text}");
+}
+
+#[test]
+fn unknown_types_intrinsics_and_references_are_refused() {
+    let bucket = refused("Resources:\n  B:\n    Type: AWS::S3::Bucket\n");
+    assert!(bucket.contains("B: AWS::S3::Bucket is not implemented"), "{bucket}");
+    let import = refused(&QUEUE.replace("QueueName: a", "QueueName: !ImportValue a"));
+    assert!(import.contains("!ImportValue in this form is not implemented"), "{import}");
+    let nobody = refused(&QUEUE.replace("QueueName: a", "QueueName: !Ref Nobody"));
+    assert!(nobody.contains("there is no Nobody"), "{nobody}");
+    let section = refused(&format!("Mappings: {{}}\n{QUEUE}"));
+    assert!(section.contains("Mappings: is not implemented"), "{section}");
+    let twice = refused(&format!("{QUEUE}      QueueName: b\n"));
+    assert!(twice.contains("broken.yaml:6: the key \"QueueName\" stands twice"), "{twice}");
+    let circle = refused(&QUEUE.replace("QueueName: a", "QueueName: !Ref Inbox"));
+    assert!(circle.contains("circle"), "{circle}");
+}
+
+/// Every planted break of the real templates is refused at start, before anything listens for long.
+#[test]
+fn the_platform_does_not_start_on_a_broken_template() {
+    for (file, from, to, expected) in [
+        (
+            "orders.yaml",
+            "MaximumRetryAttempts",
+            "MaximumRetryAttempt",
+            "Pipe.SourceParameters.DynamoDBStreamParameters",
+        ),
+        ("orders.yaml", "exists: false", "cidr: 10.0.0.0/8", "not implemented by the local stack"),
+        (
+            "inventory.yaml",
+            "<$.dynamodb.NewImage.id.S>",
+            "<$.dynamodb.NewImage.ids[0]>",
+            "pipe test-inventory",
+        ),
+        (
+            "payments.yaml",
+            "Action: sqs:SendMessage\n            Resource",
+            "Action: sqs:Nothing\n            Resource",
+            "no queue policy allows it",
+        ),
+        ("payments.yaml", "- sqs:DeleteMessage", "- sqs:DeleteMessages", "sqs:DeleteMessage"),
+        ("bus.yaml", "Name: !Sub \"${Stage}-quadrille\"", "Name: elsewhere", "no template declares the bus"),
+        (
+            "api.yaml",
+            "function:${Stage}-orders-api",
+            "function:${Stage}-order-api",
+            "no template declares the function",
+        ),
+    ] {
+        let infra = scratch("broken-infra");
+        for entry in fs::read_dir(root().join("infra")).unwrap() {
+            let path = entry.unwrap().path();
+            let mut text = fs::read_to_string(&path).unwrap();
+            if path.ends_with(file) {
+                assert!(text.contains(from), "{file} no longer holds {from:?}");
+                text = text.replace(from, to);
+            }
+            fs::write(infra.join(path.file_name().unwrap()), text).unwrap();
+        }
+        let options = Options { infra, ..options("broken") };
+        let error = run(Stack::start(&options)).map(drop).expect_err(expected);
+        assert!(format!("{error:#}").contains(expected), "{file}: {error:#}");
+    }
+}
+
+#[test]
+fn a_port_in_use_is_named_with_the_flag_that_changes_it() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let options = Options { api_port: port, ..options("port") };
+    let error = run(Stack::start(&options)).map(drop).unwrap_err().to_string();
+    assert_eq!(error, format!("port {port} for the API is in use; choose another with --api-port PORT"));
+}

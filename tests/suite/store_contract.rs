@@ -1,0 +1,192 @@
+//! One contract for both stores: what the reaction loop relies on, in memory and on DynamoDB.
+
+use crate::platform::{on_platform, run};
+use aws_config::{BehaviorVersion, Region};
+use aws_sdk_dynamodb::config::Credentials;
+use chassis::aws::dynamodb::DynamoStore;
+use chassis::memory::MemoryStore;
+use chassis::store::Rejected;
+use chassis::{Attr, CommitError, Condition, Failure, Item, Key, Store, Write};
+use futures_util::future::join_all;
+
+/// Keys that no other test uses.
+fn key(name: &str) -> Key {
+    Key::new(format!("contract#{}#{name}", uuid::Uuid::new_v4()), "row")
+}
+
+fn put(key: &Key, version: i64, when: Condition) -> Write {
+    Write::Put { item: Item::new(key.clone()).with("version", version).with("note", "x"), when }
+}
+
+fn version_is(version: i64) -> Condition {
+    Condition::Matches(vec![("version", Attr::N(version))])
+}
+
+async fn seed(store: &impl Store, item: Item) {
+    store.commit(vec![Write::Put { item, when: Condition::Absent }]).await.unwrap();
+}
+
+#[track_caller]
+fn rejected(result: Result<(), CommitError>) -> Vec<Option<Rejected>> {
+    match result {
+        Err(CommitError::Rejected(rejected)) => rejected,
+        other => panic!("not rejected but {other:?}"),
+    }
+}
+
+/// Guards: I6, a transaction writes all of its rows or none, and says which condition failed.
+async fn all_or_nothing(store: &impl Store) {
+    let (taken, free, other) = (key("taken"), key("free"), key("other"));
+    seed(store, Item::new(taken.clone()).with("version", 7)).await;
+    let writes = vec![
+        put(&free, 1, Condition::Absent),
+        put(&taken, 1, Condition::Absent),
+        put(&other, 1, Condition::Absent),
+    ];
+    let rejected = rejected(store.commit(writes).await);
+    assert_eq!(rejected.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true, false]);
+    let current = rejected[1].as_ref().unwrap().current.as_ref().unwrap();
+    assert_eq!(current.number("version"), Some(7));
+    assert_eq!(store.load_many(&[free, other]).await.unwrap(), [None, None]);
+}
+
+async fn conditions(store: &impl Store) {
+    let row = key("conditions");
+    rejected(store.commit(vec![put(&row, 2, version_is(1))]).await);
+    store.commit(vec![put(&row, 1, Condition::Absent)]).await.unwrap();
+    rejected(store.commit(vec![put(&row, 1, Condition::Absent)]).await);
+    rejected(store.commit(vec![put(&row, 9, version_is(2))]).await);
+    store.commit(vec![put(&row, 2, version_is(1))]).await.unwrap();
+    assert_eq!(store.load(&row).await.unwrap().unwrap().number("version"), Some(2));
+}
+
+async fn forward_only(store: &impl Store) {
+    let row = key("newer");
+    let newer = |version| put(&row, version, Condition::Newer("version", version));
+    store.commit(vec![newer(3)]).await.unwrap();
+    rejected(store.commit(vec![newer(3)]).await);
+    rejected(store.commit(vec![newer(2)]).await);
+    store.commit(vec![newer(4)]).await.unwrap();
+}
+
+/// Guards: expiry is checked and not left to TTL, which deletes only some time afterwards.
+async fn expiry(store: &impl Store) {
+    let row = key("expiry");
+    let until = |at: i64, now: i64| {
+        let item = Item::new(row.clone()).with("expires_at", at);
+        vec![Write::Put { item, when: Condition::AbsentOrExpired(now) }]
+    };
+    store.commit(until(100, 0)).await.unwrap();
+    rejected(store.commit(until(200, 99)).await);
+    store.commit(until(200, 100)).await.unwrap();
+}
+
+/// Guards: I1, no counter falls below zero, and a row that is not there is not made up.
+async fn adjustments(store: &impl Store) {
+    let row = key("stock");
+    let take = |n: i64| vec![Write::Adjust { key: row.clone(), by: vec![("available", -n), ("held", n)] }];
+    assert_eq!(rejected(store.commit(take(1)).await), [Some(Rejected { current: None })]);
+    seed(store, Item::new(row.clone()).with("available", 5).with("held", 0).with("name", "beans")).await;
+    store.commit(take(3)).await.unwrap();
+    let current = rejected(store.commit(take(3)).await).remove(0).unwrap().current.unwrap();
+    assert_eq!((current.count("available"), current.count("held")), (Some(2), Some(3)));
+    rejected(store.commit(take(-4)).await);
+    store.commit(take(-3)).await.unwrap();
+    let row = store.load(&row).await.unwrap().unwrap();
+    assert_eq!(
+        (row.count("available"), row.count("held"), row.text("name")),
+        (Some(5), Some(0), Some("beans"))
+    );
+}
+
+async fn reading(store: &impl Store) {
+    let pk = key("history").pk;
+    for n in [3, 1, 2, 10] {
+        seed(store, Item::new(Key::event(&pk, n)).with("seq", i64::try_from(n).unwrap())).await;
+    }
+    seed(store, Item::new(Key::state(&pk)).with("version", 1)).await;
+    let seqs = async |after: Option<&str>, limit| -> Vec<i64> {
+        let rows = store.page(&pk, "event#", after, limit).await.unwrap();
+        rows.iter().map(|row| row.number("seq").unwrap()).collect()
+    };
+    assert_eq!(seqs(None, 100).await, [1, 2, 3, 10]);
+    assert_eq!(seqs(None, 2).await, [1, 2]);
+    assert_eq!(seqs(Some("event#00000002"), 100).await, [3, 10]);
+    let keys = [Key::event(&pk, 2), Key::event(&pk, 4), Key::event(&pk, 1)];
+    let rows = store.load_many(&keys).await.unwrap();
+    let seqs: Vec<_> = rows.iter().map(|row| row.as_ref().and_then(|row| row.number("seq"))).collect();
+    assert_eq!(seqs, [Some(2), None, Some(1)]);
+}
+
+async fn limits(store: &impl Store) {
+    let row = key("twice");
+    let twice = vec![put(&row, 1, Condition::Absent), put(&row, 2, Condition::Absent)];
+    let too_many = (0..101).map(|n| put(&key(&n.to_string()), 1, Condition::Absent)).collect();
+    for writes in [twice, too_many, Vec::new()] {
+        let result = store.commit(writes).await;
+        assert!(matches!(result, Err(CommitError::Failed(Failure::Poison(_)))), "{result:?}");
+    }
+    assert_eq!(store.load(&row).await.unwrap(), None);
+}
+
+/// Commits until it is taken or rejected: `Busy` is an answer that only DynamoDB itself gives.
+async fn insist(store: &impl Store, writes: Vec<Write>) -> bool {
+    loop {
+        match store.commit(writes.clone()).await {
+            Ok(()) => return true,
+            Err(CommitError::Rejected(_)) => return false,
+            Err(CommitError::Busy(_)) => {}
+            Err(CommitError::Failed(failure)) => panic!("{failure}"),
+        }
+    }
+}
+
+/// Guards: conflicting commits at the same time; exactly as many succeed as the conditions allow.
+async fn concurrency(store: &impl Store) {
+    let (stock, state) = (key("contended-stock"), key("contended-state"));
+    seed(store, Item::new(stock.clone()).with("available", 10)).await;
+    seed(store, Item::new(state.clone()).with("version", 1)).await;
+    let commits = |writes: Vec<Write>| {
+        let store = store.clone();
+        tokio::spawn(async move { insist(&store, writes).await })
+    };
+    let take = Write::Adjust { key: stock.clone(), by: vec![("available", -1)] };
+    let takers =
+        (0..40).map(|n| commits(vec![take.clone(), put(&key(&n.to_string()), 1, Condition::Absent)]));
+    let takers: Vec<_> = takers.collect();
+    let movers: Vec<_> = (0..20).map(|_| commits(vec![put(&state, 2, version_is(1))])).collect();
+    let succeeded =
+        async |tasks| join_all(tasks).await.into_iter().filter(|done| *done.as_ref().unwrap()).count();
+    assert_eq!((succeeded(takers).await, succeeded(movers).await), (10, 1));
+    assert_eq!(store.load(&stock).await.unwrap().unwrap().count("available"), Some(0));
+}
+
+async fn contract(store: &impl Store) {
+    all_or_nothing(store).await;
+    conditions(store).await;
+    forward_only(store).await;
+    expiry(store).await;
+    adjustments(store).await;
+    reading(store).await;
+    limits(store).await;
+    concurrency(store).await;
+}
+
+#[test]
+fn the_memory_store_keeps_the_contract() {
+    run(contract(&MemoryStore::default()));
+}
+
+#[test]
+fn the_dynamodb_store_keeps_the_contract() {
+    on_platform(async |platform| {
+        let config = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .region(Region::new("us-east-1"))
+            .endpoint_url(&platform.stack.endpoint)
+            .credentials_provider(Credentials::new("local", "local", None, None, "test"))
+            .load()
+            .await;
+        contract(&DynamoStore::new(&config, "test-orders")).await;
+    });
+}

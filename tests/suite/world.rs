@@ -1,0 +1,310 @@
+//! The three services on memory stores under a bus that delivers in any order, more than once, and over
+//! stores that fail before or after a commit. Everything follows from a seed.
+
+use chassis::batch::Consumer;
+use chassis::http::{Api, Request};
+use chassis::memory::MemoryStore;
+use chassis::ports::{Clock, Ids};
+use chassis::reaction::read_state;
+use chassis::store::{CommitError, Store};
+use chassis::telling::envelope_of;
+use chassis::{Failure, Item, Key, Ports, Reactor, Verdict, Write, react};
+use chrono::{DateTime, TimeDelta, Utc};
+use events::{Currency, Envelope, EventId, Metadata, catalogue};
+use futures_util::future::join;
+use payments::charging::{Bill, Message};
+use payments::reactor::{Gateway, Payments};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// An envelope as it might arrive, for tests that need any.
+pub fn envelope(kind: &str, version: u32, teller: &str, data: Value) -> Envelope {
+    let metadata = Metadata {
+        id: EventId(Uuid::from_u128(11)),
+        source: events::source_of(teller),
+        kind: kind.to_owned(),
+        version,
+        subject: "018f2b9e-7c1a-7d3e-9f00-4b6a1c2d3e4f".to_owned(),
+        seq: 1,
+        time: DateTime::UNIX_EPOCH,
+        correlation_id: Uuid::from_u128(12),
+        causation_id: Uuid::from_u128(13),
+        traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
+        replay: None,
+    };
+    Envelope { metadata, data }
+}
+
+/// A small generator (SplitMix64): the same seed, the same run.
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, n: usize) -> usize {
+        usize::try_from(self.next() % u64::try_from(n.max(1)).unwrap()).unwrap()
+    }
+}
+
+/// Time and ids that repeat exactly.
+#[derive(Default)]
+struct Counter {
+    millis: AtomicI64,
+    ids: AtomicU64,
+}
+
+impl Clock for Counter {
+    fn now(&self) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::milliseconds(self.millis.fetch_add(1, Ordering::SeqCst))
+    }
+}
+
+impl Ids for Counter {
+    fn fresh(&self) -> Uuid {
+        Uuid::from_u128(u128::from(self.ids.fetch_add(1, Ordering::SeqCst)) + (7 << 76))
+    }
+
+    fn jitter(&self, _most: Duration) -> Duration {
+        Duration::ZERO
+    }
+}
+
+/// What is to go wrong with a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crash {
+    /// Nothing is written.
+    Before,
+    /// Everything is written, and nobody hears of it.
+    After,
+}
+
+/// A store whose `n`-th commit crashes.
+#[derive(Clone, Default)]
+pub struct Faulty {
+    pub inner: MemoryStore,
+    commits: Arc<AtomicU64>,
+    plan: Arc<Mutex<Option<(u64, Crash)>>>,
+}
+
+impl Store for Faulty {
+    async fn load(&self, key: &Key) -> Result<Option<Item>, Failure> {
+        // Lets the other worker run in between, where there is one.
+        tokio::task::yield_now().await;
+        self.inner.load(key).await
+    }
+
+    async fn load_many(&self, keys: &[Key]) -> Result<Vec<Option<Item>>, Failure> {
+        self.inner.load_many(keys).await
+    }
+
+    async fn page(
+        &self,
+        pk: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Item>, Failure> {
+        self.inner.page(pk, prefix, after, limit).await
+    }
+
+    async fn commit(&self, writes: Vec<Write>) -> Result<(), CommitError> {
+        tokio::task::yield_now().await;
+        let n = self.commits.fetch_add(1, Ordering::SeqCst);
+        let plan = self.plan.lock().unwrap().filter(|(at, _)| *at == n).map(|(_, crash)| crash);
+        let crashed = CommitError::Failed(Failure::Transient("crashed".into()));
+        match plan {
+            None => self.inner.commit(writes).await,
+            Some(Crash::Before) => Err(crashed),
+            Some(Crash::After) => self.inner.commit(writes).await.and(Err(crashed)),
+        }
+    }
+}
+
+/// A provider in memory: idempotent by order, and it counts.
+#[derive(Clone, Default)]
+pub struct Till(Arc<Mutex<BTreeMap<String, u64>>>);
+
+impl Gateway for Till {
+    async fn charge(&self, bill: &Bill) -> Result<Message, Failure> {
+        if bill.payment_method.as_deref() == Some("declines") {
+            return Ok(Message::Refused { code: "card_declined".into() });
+        }
+        self.0.lock().unwrap().insert(bill.order_id.to_string(), bill.amount.amount);
+        Ok(Message::Captured { charge_id: format!("ch_{}", bill.order_id) })
+    }
+}
+
+/// The three services, the bus between them, and a log of what happened.
+pub struct World {
+    orders: Ports<Faulty>,
+    inventory: Ports<Faulty>,
+    payments: Ports<Faulty>,
+    till: Till,
+    /// What is on its way: to whom, and what.
+    pub pending: Vec<(&'static str, Envelope)>,
+    /// One line per delivery.
+    pub log: Vec<String>,
+}
+
+const SERVICES: [&str; 3] = ["inventory", "orders", "payments"];
+
+impl World {
+    pub fn new() -> Self {
+        let counter = Arc::new(Counter::default());
+        let ports = || Ports {
+            store: Faulty::default(),
+            clock: Arc::clone(&counter) as Arc<dyn Clock>,
+            ids: Arc::clone(&counter) as Arc<dyn Ids>,
+        };
+        let (orders, inventory, payments) = (ports(), ports(), ports());
+        Self { orders, inventory, payments, till: Till::default(), pending: Vec::new(), log: Vec::new() }
+    }
+
+    fn store(&self, service: &str) -> &Faulty {
+        match service {
+            "orders" => &self.orders.store,
+            "inventory" => &self.inventory.store,
+            _ => &self.payments.store,
+        }
+    }
+
+    /// Lets the `n`-th commit of a service from now on crash.
+    pub fn crash(&self, service: &str, n: u64, how: Crash) {
+        let store = self.store(service);
+        let at = store.commits.load(Ordering::SeqCst) + n;
+        *store.plan.lock().unwrap() = Some((at, how));
+    }
+
+    pub fn commits(&self, service: &str) -> u64 {
+        self.store(service).commits.load(Ordering::SeqCst)
+    }
+
+    /// What a pipe and the rules do: every told row goes to everybody who takes it.
+    fn publish(&mut self) {
+        for service in SERVICES {
+            for row in self.store(service).inner.take_inserted() {
+                if row.text("kind") != Some("told") {
+                    continue;
+                }
+                let envelope = envelope_of(&row).unwrap();
+                let entry =
+                    catalogue::entries().into_iter().find(|e| e.kind == envelope.metadata.kind).unwrap();
+                self.pending.extend(entry.takers.iter().map(|taker| (*taker, envelope.clone())));
+            }
+        }
+    }
+
+    /// Lists products and lets the price list know at once.
+    pub async fn list(&mut self, id: &str, stock: u64) {
+        let api = inventory::api::ProductsApi { ports: self.inventory.clone(), currency: Currency::USD };
+        let body = json!({"name": id, "unit_price_cents": 100, "stock": stock}).to_string().into_bytes();
+        let path = [("id".to_owned(), id.to_owned())].into();
+        let request = Request { route: "PUT /products/{id}".into(), path, body, ..Request::default() };
+        api.answer(request).await.unwrap();
+        self.publish();
+        while let Some((service, envelope)) = self.pending.pop() {
+            self.deliver(service, &envelope).await.unwrap();
+        }
+    }
+
+    /// Places an order; gives its id.
+    pub async fn place(&mut self, body: &Value) -> String {
+        let api = orders::api::OrdersApi { ports: self.orders.clone(), stage: "test".into() };
+        let body = body.to_string().into_bytes();
+        let answer = api.answer(Request { route: "POST /orders".into(), body, ..Request::default() }).await;
+        let id = answer.unwrap().body["order_id"].as_str().unwrap().to_owned();
+        self.publish();
+        id
+    }
+
+    async fn react(&self, service: &str, envelope: &Envelope) -> Result<Verdict, Failure> {
+        match service {
+            "orders" => orders::reactor::Inbox { ports: self.orders.clone() }.take(envelope).await,
+            "inventory" => react(&self.inventory, &inventory::reactor::Inventory, envelope).await,
+            _ => react(&self.payments, &Payments { provider: self.till.clone() }, envelope).await,
+        }
+    }
+
+    /// Two workers get the same event at the same time; both have loaded before either commits.
+    pub async fn deliver_to_two(&mut self, service: &'static str, envelope: &Envelope) -> [Verdict; 2] {
+        let (a, b) = join(self.react(service, envelope), self.react(service, envelope)).await;
+        self.publish();
+        [a.unwrap(), b.unwrap()]
+    }
+
+    /// Deletes every inbox row, as TTL does after a week.
+    pub fn expire_inboxes(&self) {
+        for store in SERVICES.map(|service| &self.store(service).inner) {
+            let rows = store.rows().into_iter().map(|row| row.key);
+            rows.filter(|key| key.pk.starts_with("inbox#")).for_each(|key| store.expire(&key));
+        }
+    }
+
+    pub async fn deliver(&mut self, service: &'static str, envelope: &Envelope) -> Result<Verdict, Failure> {
+        let outcome = self.react(service, envelope).await;
+        let Metadata { kind, subject, .. } = &envelope.metadata;
+        self.log.push(format!("{service} {kind} {subject} {outcome:?}"));
+        self.publish();
+        outcome
+    }
+
+    /// Delivers what is pending, in the dice's order; what fails stays pending, and about every third event
+    /// is delivered once more later.
+    pub async fn play(&mut self, dice: &mut Dice) {
+        let mut repeats = 200;
+        while !self.pending.is_empty() {
+            let (service, envelope) = self.pending.swap_remove(dice.below(self.pending.len()));
+            let failed = self.deliver(service, &envelope).await.is_err();
+            let again = repeats > 0 && dice.below(3) == 0;
+            repeats -= usize::from(again);
+            if failed || again {
+                self.pending.push((service, envelope));
+            }
+        }
+    }
+
+    pub async fn status(&self, order: &str) -> orders::tracker::Status {
+        self.order(order).await.status()
+    }
+
+    async fn order(&self, order: &str) -> orders::tracker::Order {
+        let row = self.orders.store.load(&Key::state(format!("order#{order}"))).await.unwrap().unwrap();
+        read_state(&row).unwrap().state
+    }
+
+    pub async fn stock(&self, product: &str) -> (u64, u64) {
+        let key = Key::state(format!("product#{product}"));
+        let row = self.inventory.store.load(&key).await.unwrap().unwrap();
+        (row.count("available").unwrap(), row.count("held").unwrap())
+    }
+
+    pub fn captured(&self, order: &str) -> u64 {
+        self.till.0.lock().unwrap().get(order).copied().unwrap_or(0)
+    }
+
+    /// I5: each order's event rows are gapless, and their fold is its stored state.
+    pub async fn check_history(&self, order: &str) {
+        let pk = format!("order#{order}");
+        let rows = self.orders.store.page(&pk, "event#", None, 100).await.unwrap();
+        let seqs: Vec<u64> = rows.iter().map(|row| row.count("seq").unwrap()).collect();
+        assert_eq!(seqs, (1..=u64::try_from(rows.len()).unwrap()).collect::<Vec<_>>(), "gaps in {order}");
+        let facts = rows.iter().map(|row| orders::history::fact(&envelope_of(row).unwrap()).unwrap());
+        let folded =
+            facts.fold(orders::tracker::Order::default(), |o, f| orders::reactor::Tracker::evolve(o, &f));
+        assert_eq!(folded, self.order(order).await, "{order} is not the fold of its history");
+    }
+}
