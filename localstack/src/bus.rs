@@ -43,10 +43,16 @@ pub struct NotTaken {
     pub message: String,
 }
 
+/// Who wants an event: one pass over it finds them all.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Interest {
+    Rule(usize),
+    Archive(String),
+}
+
 struct Bus {
-    rules: Quamina<usize>,
+    interests: Quamina<Interest>,
     targets: Vec<Vec<Arc<Queue>>>,
-    archives: Quamina<String>,
 }
 
 /// Every bus, by name. Clones share them.
@@ -56,13 +62,11 @@ pub struct Buses {
     journal: Journal,
 }
 
-fn matcher<X: Clone + Eq + std::hash::Hash + Send + Sync + 'static>(
-    patterns: Vec<(X, &Value, String)>,
-) -> Result<Quamina<X>> {
+fn matcher(patterns: Vec<(Interest, &Value, String)>) -> Result<Quamina<Interest>> {
     let mut matcher = Quamina::new();
-    for (id, pattern, name) in patterns {
+    for (interest, pattern, name) in patterns {
         // What the matcher does not implement is an error here, never a rule that quietly matches nothing.
-        let added = matcher.add_pattern(id, &pattern.to_string());
+        let added = matcher.add_pattern(interest, &pattern.to_string());
         added
             .map_err(|e| anyhow!("{name}: the event pattern is not implemented by the local stack: {e:?}"))?;
     }
@@ -79,17 +83,17 @@ impl Buses {
         for declared in &model.buses {
             let rules: Vec<_> = model.rules.iter().filter(|r| r.event_bus_name == declared.name).collect();
             let patterns = rules.iter().enumerate();
-            let patterns = patterns.map(|(n, r)| (n, &r.event_pattern, format!("rule {}", r.name))).collect();
-            let queue = |arn: &String| queues.by_arn(arn);
-            let targets = rules.iter().map(|r| r.targets.iter().map(|t| queue(&t.arn)).collect());
+            let patterns =
+                patterns.map(|(n, r)| (Interest::Rule(n), &r.event_pattern, format!("rule {}", r.name)));
+            let targets = rules.iter().map(|r| r.targets.iter().map(|t| queues.by_arn(&t.arn)).collect());
             let targets = targets.collect::<Result<Vec<Vec<_>>>>()?;
             let archives = model.archives.iter().filter(|a| names::last_part(&a.source_arn) == declared.name);
             let everything = json!({"source": [{"exists": true}]});
             let archives = archives.map(|a| {
                 let pattern = a.event_pattern.as_ref().unwrap_or(&everything);
-                (a.archive_name.clone(), pattern, format!("archive {}", a.archive_name))
+                (Interest::Archive(a.archive_name.clone()), pattern, format!("archive {}", a.archive_name))
             });
-            let bus = Bus { rules: matcher(patterns)?, targets, archives: matcher(archives.collect())? };
+            let bus = Bus { interests: matcher(patterns.chain(archives).collect())?, targets };
             buses.insert(declared.name.clone(), bus);
         }
         for rule in &model.rules {
@@ -125,14 +129,17 @@ impl Buses {
     }
 
     fn deliver(&self, bus: &Bus, event: &str) -> Result<()> {
-        let bytes = event.as_bytes();
-        for archive in bus.archives.matches_for_event(bytes).map_err(|e| anyhow!("{e:?}"))? {
-            let (at, event) = (Utc::now().timestamp_millis(), event.to_owned());
-            self.journal.write(vec![Entry::Archived { archive, at, event }]);
-        }
-        for rule in bus.rules.matches_for_event(bytes).map_err(|e| anyhow!("{e:?}"))? {
-            for queue in bus.targets.get(rule).context("a rule without targets")? {
-                queue.send(event);
+        for interest in bus.interests.matches_for_event(event.as_bytes()).map_err(|e| anyhow!("{e:?}"))? {
+            match interest {
+                Interest::Archive(archive) => {
+                    let (at, event) = (Utc::now().timestamp_millis(), event.to_owned());
+                    self.journal.write(vec![Entry::Archived { archive, at, event }]);
+                }
+                Interest::Rule(rule) => {
+                    for queue in bus.targets.get(rule).context("a rule without targets")? {
+                        queue.send(event);
+                    }
+                }
             }
         }
         Ok(())

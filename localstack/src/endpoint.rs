@@ -123,7 +123,7 @@ impl Endpoint {
                 self.allow(caller, &format!("dynamodb:{action}"), &resource)?;
             }
         }
-        Ok(self.engine.call(operation, &body))
+        Ok(self.engine.call(operation, body))
     }
 
     async fn sqs(&self, caller: &Caller, operation: &str, body: &[u8]) -> Outcome {

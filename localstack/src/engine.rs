@@ -39,9 +39,9 @@ pub struct StreamRecord {
     /// `INSERT`, `MODIFY` or `REMOVE`.
     pub event_name: String,
     /// The keys, in DynamoDB's JSON.
-    pub keys: Value,
-    /// The row after the write, in DynamoDB's JSON.
-    pub new_image: Option<Value>,
+    pub keys: String,
+    /// The row after the write, in DynamoDB's JSON; none for a removal.
+    pub new_image: Option<String>,
     /// Epoch seconds.
     pub created_at: i64,
 }
@@ -97,7 +97,8 @@ impl Engine {
             }
             None => Storage::memory()?,
         };
-        let indexes = "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -65536;
+        let indexes =
+            "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 8000;
             CREATE INDEX IF NOT EXISTS _stream_newest
                 ON _stream_records (table_name, CAST(sequence_number AS INTEGER));
             CREATE INDEX IF NOT EXISTS _stream_read
@@ -265,8 +266,8 @@ impl Worker {
                 Ok(StreamRecord {
                     sequence: row.sequence_number.parse()?,
                     event_name: row.event_name,
-                    keys: serde_json::from_str(&row.keys_json)?,
-                    new_image: row.new_image.as_deref().map(serde_json::from_str).transpose()?,
+                    keys: row.keys_json,
+                    new_image: row.new_image,
                     created_at: row.created_at,
                 })
             })

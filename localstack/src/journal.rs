@@ -88,11 +88,12 @@ pub struct Past {
     pub book: Vec<(String, String)>,
 }
 
-/// The running journal. Clones share it.
+/// The running journal; none where nothing is to survive. Clones share it.
 #[derive(Clone)]
-pub struct Journal(mpsc::Sender<Order>);
+pub struct Journal(Option<mpsc::Sender<Order>>);
 
-const SCHEMA: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
+const SCHEMA: &str =
+    "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 8000;
     CREATE TABLE IF NOT EXISTS messages (n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,
         queue TEXT NOT NULL, body TEXT NOT NULL, sent_at INTEGER NOT NULL, receives INTEGER NOT NULL);
     CREATE TABLE IF NOT EXISTS positions (pipe TEXT PRIMARY KEY, sequence INTEGER NOT NULL) WITHOUT ROWID;
@@ -104,32 +105,33 @@ const SCHEMA: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
 const MAX_BATCH: usize = 256;
 
 impl Journal {
-    /// Opens the journal at `path` (in memory without one) and reads what it knows.
+    /// Opens the journal at `path` and reads what it knows; without a path nothing is kept.
     ///
     /// # Errors
     /// When the file is not a journal or cannot be read.
     pub fn open(path: Option<&Path>) -> Result<(Self, Past)> {
-        let connection = match path {
-            Some(path) => Connection::open(path).with_context(|| path.display().to_string())?,
-            None => Connection::open_in_memory()?,
-        };
+        let Some(path) = path else { return Ok((Self(None), Past::default())) };
+        let connection = Connection::open(path).with_context(|| path.display().to_string())?;
         connection.execute_batch(SCHEMA)?;
         let past = read(&connection)?;
         let (orders, inbox) = mpsc::channel();
         std::thread::Builder::new().name("journal".into()).spawn(move || run(&connection, &inbox))?;
-        Ok((Self(orders), past))
+        Ok((Self(Some(orders)), past))
     }
 
     /// Remembers entries, in order, soon.
     pub fn write(&self, entries: Vec<Entry>) {
-        // The writer stops only with the process.
-        let _ = self.0.send(Order::Write(entries));
+        if let Some(orders) = &self.0 {
+            // The writer stops only with the process.
+            let _ = orders.send(Order::Write(entries));
+        }
     }
 
     /// Returns once everything written so far is committed.
     pub async fn flush(&self) {
+        let Some(orders) = &self.0 else { return };
         let (done, waiting) = oneshot::channel();
-        let _ = self.0.send(Order::Flush(done));
+        let _ = orders.send(Order::Flush(done));
         let _ = waiting.await;
     }
 }

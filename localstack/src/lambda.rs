@@ -32,7 +32,7 @@ use uuid::Uuid;
 /// one and starts more processes instead; the binaries run both ways.
 const CONCURRENCY: usize = 16;
 /// How many batches of one queue are in flight at a time.
-const BATCHES: usize = 4;
+const BATCHES: usize = 2;
 /// The longest pause before a function that keeps dying is started again.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 

@@ -56,15 +56,21 @@ struct Arguments {
     pipe_data: PipeData,
 }
 
-/// A worker that waits for the disk keeps its thread: enough of them for the others to go on.
-const WORKERS: usize = 8;
+/// A worker that waits for the disk keeps its thread: on disk there are enough of them for the others to go on.
+fn workers(in_memory: bool) -> usize {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    if in_memory { cores } else { cores + 14 }
+}
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let level = tracing_subscriber::EnvFilter::try_from_default_env();
     let level = level.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr).without_time().init();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers(arguments.in_memory))
+        .enable_all()
+        .build();
     let ended = runtime.context("no runtime").and_then(|runtime| runtime.block_on(run(&arguments)));
     match ended {
         Ok(()) => ExitCode::SUCCESS,

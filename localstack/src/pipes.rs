@@ -128,6 +128,16 @@ impl Paths {
     }
 }
 
+/// The record as a pipe's filter and template see it. Most records are filtered out: the JSON that the table
+/// holds is put together as text and parsed only for those that pass.
+fn event(record: &StreamRecord) -> String {
+    let StreamRecord { sequence, event_name, keys, new_image, created_at } = record;
+    let image = new_image.as_deref().unwrap_or("null");
+    format!(
+        r#"{{"eventName":"{event_name}","eventSource":"aws:dynamodb","dynamodb":{{"ApproximateCreationDateTime":{created_at},"Keys":{keys},"NewImage":{image},"SequenceNumber":"{sequence}"}}}}"#
+    )
+}
+
 /// What pipes are connected to.
 pub struct Plumbing<'a> {
     /// Where the streams are.
@@ -204,24 +214,14 @@ impl Pipe {
     }
 
     fn carry(&self, record: &StreamRecord) {
-        let event = json!({
-            "eventName": record.event_name,
-            "eventSource": "aws:dynamodb",
-            "dynamodb": {
-                "ApproximateCreationDateTime": record.created_at,
-                "Keys": record.keys,
-                "NewImage": record.new_image,
-                "SequenceNumber": record.sequence.to_string(),
-            },
-        });
-        let wanted = self
-            .filter
-            .as_ref()
-            .is_none_or(|filter| filter.has_matches(event.to_string().as_bytes()).unwrap_or(false));
-        if !wanted {
-            return;
-        }
-        let put = self.put(&event).and_then(|put| {
+        let event = event(record);
+        let wanted = self.filter.as_ref().map_or(Ok(true), |filter| filter.has_matches(event.as_bytes()));
+        let put = match wanted {
+            Ok(false) => return,
+            Ok(true) => serde_json::from_str(&event).map_err(Into::into).and_then(|event| self.put(&event)),
+            Err(error) => Err(anyhow!("{error:?}")),
+        };
+        let put = put.and_then(|put| {
             self.buses.put(&self.bus, &put).map_err(|e| anyhow!("{}: {}", e.code, e.message))
         });
         if let Err(error) = put {

@@ -1,6 +1,6 @@
 //! `kill -9`, of the whole platform and of single functions, in the middle of work.
 
-use crate::platform::{Platform, Process, options, run, scratch};
+use crate::platform::{Platform, options, process, run, scratch};
 use futures_util::future::join_all;
 use std::process::Command;
 use std::time::Duration;
@@ -24,7 +24,7 @@ async fn sell(api: &Client, product: &str, stock: u64) {
 fn the_whole_platform_dies_in_the_middle_of_two_hundred_orders() {
     run(async {
         let data = scratch("power-cut");
-        let platform = Process::start(&data).unwrap();
+        let platform = process(&data);
         sell(&platform.api, "survivor", 1000).await;
         let orders = (0..200).map(|n| {
             let api = platform.api.clone();
@@ -35,7 +35,7 @@ fn the_whole_platform_dies_in_the_middle_of_two_hundred_orders() {
         });
         let orders: Vec<_> = orders.collect();
         tokio::time::sleep(Duration::from_millis(400)).await;
-        platform.kill();
+        platform.kill().unwrap();
         let accepted: Vec<String> = join_all(orders).await.into_iter().filter_map(|id| id.unwrap()).collect();
         assert!(
             (1..200).contains(&accepted.len()),
@@ -43,7 +43,7 @@ fn the_whole_platform_dies_in_the_middle_of_two_hundred_orders() {
             accepted.len()
         );
 
-        let platform = Process::start(&data).unwrap();
+        let platform = process(&data);
         let ended = join_all(accepted.iter().map(|id| platform.api.ended(id, PATIENCE))).await;
         ended.into_iter().for_each(|order| drop(order.unwrap()));
         // An order whose acceptance never reached its client holds stock too: only money is checked by order.

@@ -1,16 +1,16 @@
 //! The real platform for tests: one stack in this process with the real service binaries, shared by all
 //! tests that do not break it; and stacks of their own, as processes, for those that do.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use localstack::pipes::PipeData;
 use localstack::stack::{Options, Stack};
 use std::future::Future;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::LazyLock;
 use std::time::Duration;
 use tests::client::Client;
+use tests::process::Process;
 use tokio::runtime::Runtime;
 
 /// The repository.
@@ -125,48 +125,6 @@ pub fn on_platform<T>(test: impl AsyncFnOnce(&Platform) -> T) -> T {
 }
 
 /// The platform as a process of its own, which can be killed.
-pub struct Process {
-    child: Child,
-    pub api: Client,
-    pub provider: Client,
-}
-
-impl Process {
-    pub fn start(data: &Path) -> Result<Self> {
-        let mut child = Command::new(BINARIES.join("localstack"))
-            .args(["--api-port", "0", "--aws-port", "0", "--provider-port", "0", "--stage", "test"])
-            .arg("--data-dir")
-            .arg(data)
-            .arg("--bin-dir")
-            .arg(&*BINARIES)
-            .arg("--infra")
-            .arg(root().join("infra"))
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut lines = BufReader::new(child.stdout.take().context("no output")?).lines();
-        let mut find = |label: &str| -> Result<String> {
-            for line in lines.by_ref() {
-                if let Some(rest) = line?.trim().strip_prefix(label) {
-                    return Ok(rest.trim().trim_end_matches("/book").to_owned());
-                }
-            }
-            anyhow::bail!("the platform did not say where its {label} is")
-        };
-        let (api, provider) = (find("API")?, find("Payments book")?);
-        Ok(Self { child, api: Client::new(api), provider: Client::new(provider) })
-    }
-
-    /// `kill -9`.
-    pub fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Already dead is what we want.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+pub fn process(data: &Path) -> Process {
+    Process::start(&BINARIES, &root().join("infra"), data, &["--stage", "test"]).unwrap()
 }

@@ -59,7 +59,7 @@ fn the_platform_does_not_start_on_a_broken_template() {
             "orders.yaml",
             "MaximumRetryAttempts",
             "MaximumRetryAttempt",
-            "Pipe.SourceParameters.DynamoDBStreamParameters",
+            "MaximumRetryAttempt: there is no such property",
         ),
         ("orders.yaml", "exists: false", "cidr: 10.0.0.0/8", "not implemented by the local stack"),
         (

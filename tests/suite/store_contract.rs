@@ -8,6 +8,7 @@ use chassis::memory::MemoryStore;
 use chassis::store::Rejected;
 use chassis::{Attr, CommitError, Condition, Failure, Item, Key, Store, Write};
 use futures_util::future::join_all;
+use tokio::task::JoinHandle;
 
 /// Keys that no other test uses.
 fn key(name: &str) -> Key {
@@ -141,6 +142,10 @@ async fn insist(store: &impl Store, writes: Vec<Write>) -> bool {
     }
 }
 
+async fn succeeded(commits: Vec<JoinHandle<bool>>) -> usize {
+    join_all(commits).await.into_iter().filter(|done| *done.as_ref().unwrap()).count()
+}
+
 /// Guards: conflicting commits at the same time; exactly as many succeed as the conditions allow.
 async fn concurrency(store: &impl Store) {
     let (stock, state) = (key("contended-stock"), key("contended-state"));
@@ -155,8 +160,6 @@ async fn concurrency(store: &impl Store) {
         (0..40).map(|n| commits(vec![take.clone(), put(&key(&n.to_string()), 1, Condition::Absent)]));
     let takers: Vec<_> = takers.collect();
     let movers: Vec<_> = (0..20).map(|_| commits(vec![put(&state, 2, version_is(1))])).collect();
-    let succeeded =
-        async |tasks| join_all(tasks).await.into_iter().filter(|done| *done.as_ref().unwrap()).count();
     assert_eq!((succeeded(takers).await, succeeded(movers).await), (10, 1));
     assert_eq!(store.load(&stock).await.unwrap().unwrap().count("available"), Some(0));
 }

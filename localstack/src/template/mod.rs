@@ -68,7 +68,7 @@ pub fn read(
     parameters: &BTreeMap<String, String>,
     model: &mut Model,
 ) -> Result<(), Refused> {
-    let template = Template::read(file, yaml::read(file, text)?, names, parameters)?;
+    let template = Template::read(file, &yaml::read(file, text)?, names, parameters)?;
     for (logical, resource) in &template.resources {
         let properties = template.properties(logical, resource)?;
         model.add(&template, logical, resource, properties)?;

@@ -45,7 +45,7 @@ impl<'a> Template<'a> {
     /// parameter without a value.
     pub fn read(
         file: &str,
-        root: Node,
+        root: &Node,
         names: &'a Names,
         parameters: &BTreeMap<String, String>,
     ) -> Result<Self, Refused> {
@@ -58,7 +58,7 @@ impl<'a> Template<'a> {
             conditions: BTreeMap::new(),
             resources: BTreeMap::new(),
         };
-        template.check_keys(&root, &SECTIONS, "")?;
+        template.check_keys(root, &SECTIONS, "")?;
         for (name, node) in root.get("Parameters").map_or(&[][..], Node::entries) {
             template.bind(name, node, parameters)?;
         }

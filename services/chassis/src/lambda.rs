@@ -5,13 +5,28 @@ use crate::http::{Api, Request, Response};
 use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
+use std::os::unix::process::parent_id;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Ends the process when whoever started it is gone. On Lambda that cannot happen; a local stack that was
+/// killed would leave functions behind, which ask a Runtime API that no longer exists without a pause.
+fn end_with_parent() {
+    let parent = parent_id();
+    tokio::spawn(async move {
+        while parent_id() == parent {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        std::process::exit(1);
+    });
+}
 
 /// Answers HTTP requests until Lambda freezes the process.
 ///
 /// # Errors
 /// When the runtime API cannot be reached.
 pub async fn serve_api<A: Api>(api: A) -> Result<(), Error> {
+    end_with_parent();
     let api = Arc::new(api);
     let answer = move |event: LambdaEvent<ApiGatewayV2httpRequest>| {
         let api = Arc::clone(&api);
@@ -33,6 +48,7 @@ async fn respond<A: Api>(api: &A, event: ApiGatewayV2httpRequest) -> Response {
 /// # Errors
 /// When the runtime API cannot be reached.
 pub async fn serve_queue<C: Consumer>(consumer: C) -> Result<(), Error> {
+    end_with_parent();
     let consumer = Arc::new(consumer);
     let answer = move |event: LambdaEvent<SqsEvent>| {
         let consumer = Arc::clone(&consumer);

@@ -123,6 +123,12 @@ pub trait Reactor: Send + Sync + 'static {
     /// The state after a fact. Pure.
     fn evolve(state: Self::State, fact: &Self::Fact) -> Self::State;
 
+    /// Whether a message usually is the first that touches its aggregate. The reaction then starts from nothing
+    /// without loading; where it was wrong, the commit's own condition says so and the state is loaded.
+    fn opens(_message: &Self::Message) -> bool {
+        false
+    }
+
     /// The event row of a fact, if it has one.
     fn tell(fact: &Self::Fact) -> Option<Entry>;
 
@@ -262,6 +268,7 @@ where
         loaded: None,
     };
     let mut message = R::read(envelope)?;
+    run.loaded = R::opens(&message).then(Loaded::default);
     let (mut attempts, mut calls) = (0, 0);
     loop {
         match run.step(&message).await? {

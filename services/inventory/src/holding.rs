@@ -143,6 +143,7 @@ mod tests {
 
     /// Given facts, when a message, then facts or a refusal.
     #[track_caller]
+    #[allow(clippy::needless_pass_by_value, reason = "reads as given, when, then")]
     fn spec(given: &[Fact], when: &Message, then: Result<Vec<Fact>, Refusal>) {
         let holding = given.iter().fold(Holding::default(), evolve);
         assert_eq!(decide(&holding, when, DateTime::UNIX_EPOCH), then);

@@ -43,6 +43,10 @@ impl Reactor for Inventory {
         holding::evolve(state, fact)
     }
 
+    fn opens(message: &Message) -> bool {
+        matches!(message, Message::Created { .. })
+    }
+
     fn tell(fact: &Fact) -> Option<Entry> {
         Some(match fact.clone() {
             Fact::Held { order_id, lines } => Entry::told(&InventoryReserved { order_id, lines }),

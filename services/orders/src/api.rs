@@ -7,8 +7,7 @@ use crate::tracker::{self, Message, Order};
 use crate::view;
 use chassis::http::{Api, Problem, Request, Response};
 use chassis::reaction::{Loaded, load, writes};
-use chassis::store::MAX_PAGE;
-use chassis::telling::{Cause, envelope_of};
+use chassis::telling::Cause;
 use chassis::{CommitError, Failure, Ports, Store};
 use events::orders::OrderCreated;
 use events::{Money, OrderId};
@@ -94,10 +93,7 @@ impl<S: Store> OrdersApi<S> {
         if order.state.created.is_none() {
             return Err(unknown());
         }
-        // At most one row per kind of event and so never more than a page.
-        let rows = self.ports.store.page(&pk, "event#", None, MAX_PAGE).await?;
-        let history = rows.iter().map(envelope_of).collect::<Result<Vec<_>, _>>()?;
-        Ok(Response::json(200, view::order(id, &order.state, &history)?))
+        Ok(Response::json(200, view::order(id, &order.state)?))
     }
 }
 

@@ -6,11 +6,11 @@
 
 use chassis::Refusal;
 use chrono::{DateTime, Utc};
-use events::EventId;
 use events::envelope::millis;
 use events::inventory::{InventoryReleased, InventoryReservationFailed, InventoryReserved};
 use events::orders::{Address, CancelReason, OrderCancelled, OrderCompensated, OrderConfirmed, OrderCreated};
 use events::payments::{PaymentCharged, PaymentDeclined, PaymentVoided};
+use events::{Event, EventId};
 use serde::{Deserialize, Serialize};
 
 /// What another service said about an order.
@@ -202,6 +202,28 @@ impl Order {
         // A charge is only made for what is held: where nothing was, payments owes no word.
         let owes = self.declined.is_none() && self.reservation_failed.is_none();
         inventory && (self.voided.is_some() || !owes)
+    }
+
+    /// What has happened, oldest first: the wire name of each event and when orders knew it. Of what became
+    /// known in the same transaction, the cause stands first.
+    #[must_use]
+    pub fn timeline(&self) -> Vec<(&'static str, DateTime<Utc>)> {
+        let at = |mark: Option<&Mark>| mark.map(|mark| mark.at);
+        let known = [
+            (OrderCreated::TYPE, at(self.created.as_ref().map(|said| &said.mark))),
+            (InventoryReserved::TYPE, at(self.reserved.as_ref())),
+            (InventoryReservationFailed::TYPE, at(self.reservation_failed.as_ref().map(|said| &said.mark))),
+            (PaymentCharged::TYPE, at(self.charged.as_ref())),
+            (PaymentDeclined::TYPE, at(self.declined.as_ref().map(|said| &said.mark))),
+            (OrderConfirmed::TYPE, at(self.confirmed.as_ref())),
+            (OrderCancelled::TYPE, at(self.cancelled.as_ref().map(|said| &said.mark))),
+            (InventoryReleased::TYPE, at(self.released.as_ref().map(|said| &said.mark))),
+            (PaymentVoided::TYPE, at(self.voided.as_ref())),
+            (OrderCompensated::TYPE, at(self.compensated.as_ref())),
+        ];
+        let mut timeline: Vec<_> = known.into_iter().filter_map(|(name, at)| Some((name, at?))).collect();
+        timeline.sort_by_key(|(_, at)| *at);
+        timeline
     }
 
     fn something_was_undone(&self) -> bool {

@@ -2,7 +2,6 @@
 
 use crate::tracker::{Order, Status};
 use chassis::Failure;
-use events::Envelope;
 use events::envelope::millis;
 use events::inventory::{InventoryReleased, InventoryReservationFailed, InventoryReserved};
 use events::orders::{CancelReason, OrderCancelled, OrderCompensated, OrderConfirmed, OrderCreated};
@@ -10,10 +9,9 @@ use events::payments::{PaymentCharged, PaymentDeclined, PaymentVoided};
 use events::{Event, OrderId};
 use serde_json::{Map, Value, json};
 
-/// The public name of an event; `None` for rows that are nobody's business.
-#[must_use]
-pub fn public_name(kind: &str) -> Option<&'static str> {
-    Some(match kind {
+/// The public name of an event.
+fn public_name(kind: &str) -> &str {
+    match kind {
         OrderCreated::TYPE => "ORDER_CREATED",
         InventoryReserved::TYPE => "STOCK_RESERVED",
         InventoryReservationFailed::TYPE => "STOCK_RESERVATION_FAILED",
@@ -24,8 +22,8 @@ pub fn public_name(kind: &str) -> Option<&'static str> {
         InventoryReleased::TYPE => "STOCK_RELEASED",
         PaymentVoided::TYPE => "PAYMENT_VOIDED",
         OrderCompensated::TYPE => "ORDER_COMPENSATED",
-        _ => return None,
-    })
+        other => other,
+    }
 }
 
 /// Why an order failed, for programs: `{error, …}`.
@@ -44,17 +42,17 @@ pub fn failure(reason: &CancelReason) -> Value {
 ///
 /// # Errors
 /// [`Failure::Poison`] for a state row without an order: nobody ever placed it.
-pub fn order(id: OrderId, order: &Order, history: &[Envelope]) -> Result<Value, Failure> {
+pub fn order(id: OrderId, order: &Order) -> Result<Value, Failure> {
     let created = order.created.as_ref();
     let placed = &created.ok_or_else(|| Failure::Poison(format!("order {id} was never created")))?.what;
     let items = placed.lines.iter().map(|line| {
         let (quantity, price) = (line.quantity, line.unit_price.amount);
         json!({"product_id": line.product_id, "quantity": quantity, "unit_price_cents": price})
     });
-    let events = history.iter().filter_map(|envelope| {
-        let name = public_name(&envelope.metadata.kind)?;
-        Some(json!({"type": name, "timestamp": millis::text(&envelope.metadata.time)}))
-    });
+    let events = order
+        .timeline()
+        .into_iter()
+        .map(|(kind, at)| json!({"type": public_name(kind), "timestamp": millis::text(&at)}));
     let mut answer = json!({
         "order_id": id,
         "status": order.status().as_str(),

@@ -253,6 +253,7 @@ mod tests {
     }
 
     #[track_caller]
+    #[allow(clippy::needless_pass_by_value, reason = "reads as given, when, then")]
     fn spec(given: &[Fact], when: &Message, then: Result<Vec<Fact>, Refusal>) {
         let charging = given.iter().fold(Charging::default(), evolve);
         assert_eq!(decide(&charging, when, DateTime::UNIX_EPOCH), then);

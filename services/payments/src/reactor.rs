@@ -53,6 +53,10 @@ impl<P: Gateway> Reactor for Payments<P> {
         charging::evolve(state, fact)
     }
 
+    fn opens(message: &Message) -> bool {
+        matches!(message, Message::Created(_))
+    }
+
     fn tell(fact: &Fact) -> Option<Entry> {
         match fact.clone() {
             Fact::Billed(_) | Fact::Permitted | Fact::Started => None,

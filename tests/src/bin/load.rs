@@ -1,29 +1,37 @@
-//! Load on a running platform: open loop by rate or closed loop by concurrency, then I1 and I2 over all orders.
+//! Load on a platform of its own or a running one: open loop by rate or closed loop by concurrency, then I1 and I2 over all orders.
 
 use anyhow::{Context, Result, ensure};
-use clap::Parser;
+use chrono::{DateTime, Utc};
+use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tests::client::{Client, order_of};
 use tests::invariants;
+use tests::process::Process;
 
-/// Places orders on a running platform, follows each to its end, and checks that no money and no stock is lost.
+/// Places orders, follows each to its end, and checks that no money and no stock is lost.
 ///
-/// Latencies are what the client sees, its own polling included. Exits with 1 when an order does not end or an
+/// "confirmed" is when the order's own ORDER_CONFIRMED says it was, on the clock of this machine; "seen" is when
+/// the polling client learned of it. Exits with 1 when an order does not end or an
 /// invariant does not hold.
 #[derive(Parser)]
 #[command(name = "load")]
 struct Arguments {
-    /// The API
-    #[arg(long, default_value = "http://127.0.0.1:3000")]
-    api: String,
-    /// The payment simulator, whose book is checked
-    #[arg(long, default_value = "http://127.0.0.1:4567")]
-    provider: String,
+    /// Start a platform of its own that keeps its tables here
+    #[arg(long, value_enum, default_value_t)]
+    on: On,
+    /// Use the running platform with this API instead
+    #[arg(long, requires = "provider")]
+    api: Option<String>,
+    /// The running platform's payment simulator, whose book is checked
+    #[arg(long, requires = "api")]
+    provider: Option<String>,
     /// Closed loop: this many clients, each placing its next order when the last one has ended
     #[arg(long, default_value_t = 8, conflicts_with = "rate")]
     concurrency: usize,
@@ -38,6 +46,16 @@ struct Arguments {
     products: usize,
 }
 
+/// Where a platform keeps its tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum On {
+    /// In memory
+    #[default]
+    Memory,
+    /// On disk, synced before anything is acknowledged
+    Disk,
+}
+
 /// Stock of each product: enough for every run.
 const STOCK: u64 = 1_000_000;
 /// How long an order may take to end.
@@ -46,17 +64,19 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What the run has seen.
 struct Seen {
     post: Mutex<Vec<Duration>>,
+    confirmed: Mutex<Vec<Duration>>,
     end: Mutex<Vec<Duration>>,
     orders: Mutex<Vec<String>>,
     errors: Mutex<Vec<String>>,
     next: AtomicUsize,
-    /// The typical time to the end in microseconds: when a first look at an order makes sense.
+    /// The typical time to the confirmation in microseconds: when a first look at an order makes sense.
     typical: AtomicU64,
     bar: ProgressBar,
 }
 
 struct Run {
     api: Client,
+    provider: Client,
     products: Vec<String>,
     seen: Seen,
 }
@@ -67,6 +87,13 @@ fn push<T>(list: &Mutex<Vec<T>>, value: T) {
 
 fn taken<T>(list: &Mutex<Vec<T>>) -> Vec<T> {
     std::mem::take(&mut *list.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// When the order was confirmed, by its own account.
+fn confirmed_at(order: &Value) -> Result<DateTime<Utc>> {
+    let events = order["events"].as_array().context("no events")?;
+    let event = events.iter().find(|event| event["type"] == "ORDER_CONFIRMED").context("not confirmed")?;
+    Ok(DateTime::parse_from_rfc3339(event["timestamp"].as_str().unwrap_or_default())?.to_utc())
 }
 
 impl Run {
@@ -80,17 +107,17 @@ impl Run {
     async fn order(&self) -> Result<()> {
         let n = self.seen.next.fetch_add(1, Ordering::Relaxed);
         let product = self.products.get(n % self.products.len()).context("no product")?;
-        let started = Instant::now();
+        let (started, wall) = (Instant::now(), Utc::now());
         let id = self.api.place(&order_of(product, 1)).await?;
         push(&self.seen.post, started.elapsed());
         push(&self.seen.orders, id.clone());
-        self.follow(&id, started).await
+        self.follow(&id, started, wall).await
     }
 
     /// Looks at the order first when orders usually end, then at a tenth of that time, at least each millisecond.
-    async fn follow(&self, id: &str, started: Instant) -> Result<()> {
+    async fn follow(&self, id: &str, started: Instant, wall: DateTime<Utc>) -> Result<()> {
         let typical = Duration::from_micros(self.seen.typical.load(Ordering::Relaxed));
-        tokio::time::sleep((typical * 9 / 10).saturating_sub(started.elapsed())).await;
+        tokio::time::sleep(typical.saturating_sub(started.elapsed())).await;
         let pause = (typical / 10).max(Duration::from_millis(1));
         loop {
             let order = self.api.order(id).await?;
@@ -98,10 +125,12 @@ impl Run {
             if !matches!(status, "PENDING" | "CANCELLING") {
                 ensure!(status == "CONFIRMED", "order {id} ended {status}");
                 let took = started.elapsed();
+                let confirmed = (confirmed_at(&order)? - wall).to_std().unwrap_or_default();
+                push(&self.seen.confirmed, confirmed);
                 push(&self.seen.end, took);
-                let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+                let confirmed = u64::try_from(confirmed.as_micros()).unwrap_or(u64::MAX);
                 let before = self.seen.typical.load(Ordering::Relaxed);
-                self.seen.typical.store((before * 7 + took) / 8, Ordering::Relaxed);
+                self.seen.typical.store((before * 7 + confirmed) / 8, Ordering::Relaxed);
                 return Ok(());
             }
             ensure!(started.elapsed() < PATIENCE, "order {id} is still {status} after {PATIENCE:?}");
@@ -138,7 +167,8 @@ impl Run {
     }
 }
 
-#[tokio::main]
+// One thread: the client must not take more of the machine than it has to.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     match run(&Arguments::parse()).await {
         Ok(true) => ExitCode::SUCCESS,
@@ -150,9 +180,25 @@ async fn main() -> ExitCode {
     }
 }
 
+/// The platform to load: the one named, or one of its own that ends with this program.
+fn platform(arguments: &Arguments) -> Result<(Client, Client, Option<Process>)> {
+    if let (Some(api), Some(provider)) = (&arguments.api, &arguments.provider) {
+        return Ok((Client::new(api), Client::new(provider), None));
+    }
+    let binaries = std::env::current_exe()?.parent().context("this program lies nowhere")?.to_path_buf();
+    let data = binaries.join("quadrille-load");
+    let more: &[&str] = match arguments.on {
+        On::Memory => &["--in-memory"],
+        On::Disk => &["--fresh"],
+    };
+    let process = Process::start(&binaries, Path::new("infra"), &data, more)?;
+    Ok((process.api.clone(), process.provider.clone(), Some(process)))
+}
+
 async fn run(arguments: &Arguments) -> Result<bool> {
-    let api = Client::new(&arguments.api);
-    let run = Arc::new(Run { products: products(&api, arguments.products).await?, api, seen: Seen::new()? });
+    let (api, provider, _process) = platform(arguments)?;
+    let products = products(&api, arguments.products).await?;
+    let run = Arc::new(Run { products, api, provider, seen: Seen::new()? });
     let started = Instant::now();
     let until = started + Duration::from_secs(arguments.seconds);
     match arguments.rate {
@@ -169,8 +215,13 @@ async fn products(api: &Client, count: usize) -> Result<Vec<String>> {
     let tag = uuid::Uuid::new_v4().simple().to_string();
     let tag = tag.get(..8).unwrap_or_default();
     let ids: Vec<String> = (0..count.max(1)).map(|n| format!("load-{tag}-{n}")).collect();
+    let deadline = Instant::now() + PATIENCE;
     for id in &ids {
-        api.list(id, STOCK).await?;
+        // A function that is still starting answers with a server error.
+        while let Err(error) = api.list(id, STOCK).await {
+            ensure!(Instant::now() < deadline, "{error:#}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
     for id in &ids {
         let deadline = Instant::now() + PATIENCE;
@@ -190,6 +241,7 @@ impl Seen {
         let style = ProgressStyle::with_template("{spinner} {elapsed_precise}  {pos} orders  {per_sec}")?;
         Ok(Self {
             post: Mutex::default(),
+            confirmed: Mutex::default(),
             end: Mutex::default(),
             orders: Mutex::default(),
             errors: Mutex::default(),
@@ -205,7 +257,8 @@ fn percentiles(mut times: Vec<Duration>) -> String {
     times.sort_unstable();
     let at = |percent: usize| {
         let index = (times.len() * percent / 100).min(times.len().saturating_sub(1));
-        times.get(index).map_or_else(|| "-".into(), |time| format!("{:.1}", time.as_micros() as f64 / 1000.0))
+        let micros = times.get(index).map(Duration::as_micros);
+        micros.map_or_else(|| "-".into(), |us| format!("{}.{}", us / 1000, us % 1000 / 100))
     };
     format!("{:>9} {:>9} {:>9}", at(50), at(95), at(99))
 }
@@ -219,15 +272,21 @@ async fn report(run: &Run, took: Duration, arguments: &Arguments) -> Result<bool
         Some(rate) => format!("open loop, {rate} orders/s"),
         None => format!("closed loop, {} clients", arguments.concurrency),
     };
+    let mode = match (&arguments.api, arguments.on) {
+        (Some(api), _) => format!("{mode}, on {api}"),
+        (None, On::Memory) => format!("{mode}, in memory"),
+        (None, On::Disk) => format!("{mode}, on disk"),
+    };
     let mut out = std::io::stdout().lock();
     writeln!(out, "{mode}, {:.1} s, {} products", took.as_secs_f64(), run.products.len())?;
     writeln!(out, "  accepted   {:>7}  {:>8}/s", posts.len(), rate(posts.len()))?;
     writeln!(out, "  confirmed  {:>7}  {:>8}/s", ends.len(), rate(ends.len()))?;
     writeln!(out, "  ms                       p50       p95       p99")?;
     writeln!(out, "  POST               {}", percentiles(posts))?;
-    writeln!(out, "  POST to CONFIRMED  {}", percentiles(ends))?;
+    writeln!(out, "  POST to confirmed  {}", percentiles(taken(&run.seen.confirmed)))?;
+    writeln!(out, "  POST to seen       {}", percentiles(ends))?;
     drop(out);
-    let violations = check(run, arguments, &orders).await?;
+    let violations = check(run, &orders).await?;
     let mut out = std::io::stdout().lock();
     for line in errors.iter().chain(&violations).take(20) {
         writeln!(out, "  FAILED  {line}")?;
@@ -238,8 +297,7 @@ async fn report(run: &Run, took: Duration, arguments: &Arguments) -> Result<bool
     Ok(good)
 }
 
-async fn check(run: &Run, arguments: &Arguments, orders: &[String]) -> Result<Vec<String>> {
-    let provider = Client::new(&arguments.provider);
+async fn check(run: &Run, orders: &[String]) -> Result<Vec<String>> {
     let stock: Vec<(String, u64)> = run.products.iter().map(|id| (id.clone(), STOCK)).collect();
-    Ok(invariants::check(&run.api, &provider, &stock, orders).await?.violations)
+    Ok(invariants::check(&run.api, &run.provider, &stock, orders).await?.violations)
 }

@@ -110,14 +110,14 @@ impl Expression {
 
     fn condition(&mut self, when: Condition) -> String {
         match when {
-            Condition::Absent => format!("attribute_not_exists({})", self.name("pk")),
+            Condition::Absent => "attribute_not_exists(pk)".to_owned(),
             Condition::AbsentOrExpired(now) => {
-                let (pk, at, now) = (self.name("pk"), self.name("expires_at"), self.value(now.into()));
-                format!("attribute_not_exists({pk}) OR {at} <= {now}")
+                let (at, now) = (self.name("expires_at"), self.value(now.into()));
+                format!("attribute_not_exists(pk) OR {at} <= {now}")
             }
             Condition::Newer(name, value) => {
-                let (pk, name, value) = (self.name("pk"), self.name(name), self.value(value.into()));
-                format!("attribute_not_exists({pk}) OR {name} < {value}")
+                let (name, value) = (self.name(name), self.value(value.into()));
+                format!("attribute_not_exists(pk) OR {name} < {value}")
             }
             Condition::Matches(wanted) => {
                 let equals = wanted.into_iter().map(|(name, value)| {
@@ -131,7 +131,7 @@ impl Expression {
 
     /// `SET available = available + :v0`, and the condition that nothing falls below zero.
     fn adjustment(&mut self, by: Vec<(&'static str, i64)>) -> (String, String) {
-        let (mut set, mut require) = (Vec::new(), vec![format!("attribute_exists({})", self.name("pk"))]);
+        let (mut set, mut require) = (Vec::new(), vec!["attribute_exists(pk)".to_owned()]);
         for (name, difference) in by {
             let name = self.name(name);
             let value = self.value(difference.into());
@@ -145,7 +145,7 @@ impl Expression {
     }
 
     fn values(self) -> (Option<HashMap<String, String>>, Option<Attributes>) {
-        (Some(self.names), Some(self.values).filter(|values| !values.is_empty()))
+        (Some(self.names).filter(|n| !n.is_empty()), Some(self.values).filter(|v| !v.is_empty()))
     }
 }
 

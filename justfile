@@ -1,0 +1,43 @@
+# Each recipe is a line or two over one tool; `just` alone lists them.
+
+_list:
+    @just --list --unsorted
+
+# Build and start the whole platform on this machine (flags: cargo dev -- --help)
+dev *flags:
+    cargo dev {{flags}}
+
+# Every test
+test:
+    cargo test
+
+# Load with release binaries on a platform of its own; I1 and I2 are checked afterwards (--help for more)
+load *flags:
+    cargo build --release --workspace --bins
+    target/release/load {{flags}}
+
+# Write the generated schemas anew after a change of an event type
+bless:
+    BLESS=1 cargo test -p events --test schemas
+
+# What CI runs
+ci:
+    .ci/run
+
+# Format, lint, and check dependencies (needs cargo-deny)
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    cargo deny check
+
+# Build for Lambda (needs cargo-lambda)
+build:
+    cargo lambda build --profile lambda --arm64 -p orders -p inventory -p payments --features orders/tls,inventory/tls,payments/tls
+
+# Deploy a stage; `bucket` takes the packaged code, PROVIDER_KEY is the payment provider's secret key
+deploy bucket stage="dev": build
+    for stack in bus orders inventory payments api; do \
+        aws cloudformation package --template-file infra/$stack.yaml --s3-bucket {{bucket}} --output-template-file target/lambda/$stack.yaml && \
+        aws cloudformation deploy --template-file target/lambda/$stack.yaml --stack-name {{stage}}-quadrille-$stack --capabilities CAPABILITY_IAM --no-fail-on-empty-changeset \
+            --parameter-overrides Stage={{stage}} $([ $stack = payments ] && echo ProviderKey="${PROVIDER_KEY:?the payment provider secret key}") || exit 1; \
+    done
