@@ -2,16 +2,15 @@
 
 use crate::bus::{Buses, Put};
 use crate::engine::Engine;
+use crate::http::{self, Incame, Response};
 use crate::iam::{Caller, Iam};
 use crate::journal::Journal;
 use crate::lambda::md5_of;
 use crate::queues::Queues;
 use crate::template::names::{self, ACCOUNT};
-use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use hyper::HeaderMap;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -67,21 +66,17 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
 }
 
 /// Answers a call to AWS.
-pub async fn answer(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Response<Body> {
+pub async fn answer(endpoint: Arc<Endpoint>, request: Incame) -> Response {
     let (parts, body) = request.into_parts();
-    let outcome = match axum::body::to_bytes(body, MAX_BODY_BYTES).await {
-        Ok(body) => endpoint.dispatch(&parts.headers, body).await,
-        Err(_) => Err(Fault::new("RequestEntityTooLarge", "the request is too large")),
+    let outcome = match http::body(body, MAX_BODY_BYTES).await {
+        Some(body) => endpoint.dispatch(&parts.headers, body).await,
+        None => Err(Fault::new("RequestEntityTooLarge", "the request is too large")),
     };
     let (status, body) = outcome.unwrap_or_else(|fault| {
         let body = json!({"__type": fault.code, "message": fault.message});
         (fault.status, body.to_string().into())
     });
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let kind = HeaderValue::from_static("application/x-amz-json-1.0");
-    response.headers_mut().insert("content-type", kind);
-    response
+    http::json(status, "application/x-amz-json-1.0", body)
 }
 
 /// The access key in `Authorization: AWS4-HMAC-SHA256 Credential=<key>/…`. The signature is not checked: the

@@ -3,16 +3,17 @@
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html>
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>
 
+use crate::http::{self, Incame, Response};
 use crate::lambda::{Function, Functions};
 use crate::template::names::{self, ACCOUNT};
 use crate::template::resources::Model;
 use anyhow::{Context, Result, ensure};
-use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, Response, StatusCode};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use chrono::Utc;
+use http_body_util::Full;
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Method, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -96,20 +97,17 @@ fn bind(pattern: &[String], path: &[&str]) -> Option<Map<String, Value>> {
     Some(parameters)
 }
 
-fn message(status: StatusCode, text: &str) -> Response<Body> {
-    let mut response = Response::new(Body::from(json!({ "message": text }).to_string()));
-    *response.status_mut() = status;
-    response.headers_mut().insert("content-type", axum::http::HeaderValue::from_static("application/json"));
-    response
+fn message(status: StatusCode, text: &str) -> Response {
+    http::json(status.as_u16(), "application/json", json!({ "message": text }).to_string())
 }
 
 /// Answers a request through its route's function.
-pub async fn answer(State(gateway): State<Arc<Gateway>>, request: Request) -> Response<Body> {
+pub async fn answer(gateway: Arc<Gateway>, request: Incame) -> Response {
     let (parts, body) = request.into_parts();
     let Some((route, parameters)) = gateway.find(&parts.method, parts.uri.path()) else {
         return message(StatusCode::NOT_FOUND, "Not Found");
     };
-    let Ok(body) = axum::body::to_bytes(body, MAX_BODY_BYTES).await else {
+    let Some(body) = http::body(body, MAX_BODY_BYTES).await else {
         return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Too Long");
     };
     let event = event(route, &parts, parameters, &body);
@@ -123,12 +121,7 @@ pub async fn answer(State(gateway): State<Arc<Gateway>>, request: Request) -> Re
     }
 }
 
-fn event(
-    route: &Route,
-    parts: &axum::http::request::Parts,
-    parameters: Map<String, Value>,
-    body: &Bytes,
-) -> String {
+fn event(route: &Route, parts: &Parts, parameters: Map<String, Value>, body: &Bytes) -> String {
     let query = parts.uri.query().unwrap_or_default();
     let text = std::str::from_utf8(body).ok();
     let mut event = json!({
@@ -203,7 +196,7 @@ struct Answer {
     is_base64_encoded: bool,
 }
 
-fn read_answer(answer: &[u8]) -> Response<Body> {
+fn read_answer(answer: &[u8]) -> Response {
     let broken = || message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
     let Ok(answer) = serde_json::from_slice::<Answer>(answer) else { return broken() };
     let body = match (answer.body, answer.is_base64_encoded) {
@@ -214,13 +207,13 @@ fn read_answer(answer: &[u8]) -> Response<Body> {
         (Some(body), false) => Bytes::from(body),
         (None, _) => Bytes::new(),
     };
-    let mut response = Response::builder().status(answer.status_code);
+    let mut response = hyper::Response::builder().status(answer.status_code);
     for (name, value) in &answer.headers {
         if let Some(value) = value.as_str() {
             response = response.header(name, value);
         }
     }
-    response.body(Body::from(body)).unwrap_or_else(|_| broken())
+    response.body(Full::new(body)).unwrap_or_else(|_| broken())
 }
 
 #[cfg(test)]

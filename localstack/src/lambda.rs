@@ -4,17 +4,15 @@
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
 //! <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>
 
+use crate::http::{self, Incame, Response, empty};
 use crate::queues::{Queue, Queues, Received};
 use crate::template::names::{self, REGION};
 use crate::template::resources::Function as Declared;
 use anyhow::{Context, Result};
-use axum::Router;
-use axum::body::Body;
-use axum::extract::{Path as UrlPath, State};
-use axum::http::{Response, StatusCode};
-use axum::routing::{get, post};
 use bytes::Bytes;
 use chrono::Utc;
+use http_body_util::Full;
+use hyper::{Method, StatusCode};
 use md5::{Digest, Md5};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -31,6 +29,8 @@ use uuid::Uuid;
 /// How many invocations one process works on at a time (`AWS_LAMBDA_MAX_CONCURRENCY`). Classic Lambda has
 /// one and starts more processes instead; the binaries run both ways.
 const CONCURRENCY: usize = 16;
+/// The most bytes of a function's answer: <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>.
+const MAX_ANSWER_BYTES: usize = 6 * 1024 * 1024;
 /// How many batches of one queue are in flight at a time.
 const BATCHES: usize = 2;
 /// The longest pause before a function that keeps dying is started again.
@@ -111,7 +111,7 @@ impl Function {
         let mut environment = declared.environment.clone().map(|e| e.variables).unwrap_or_default();
         let log_group = declared.logging_config.as_ref().map(|config| config.log_group.clone());
         let memory = declared.memory_size.unwrap_or(128).to_string();
-        let fixed: [(&str, String); 14] = [
+        let fixed: [(&str, String); 13] = [
             ("_HANDLER", declared.handler.clone()),
             ("AWS_REGION", REGION.into()),
             ("AWS_DEFAULT_REGION", REGION.into()),
@@ -125,8 +125,8 @@ impl Function {
             ("AWS_LAMBDA_LOG_GROUP_NAME", log_group.unwrap_or_else(|| format!("/aws/lambda/{name}"))),
             ("AWS_LAMBDA_LOG_STREAM_NAME", "local".into()),
             ("AWS_LAMBDA_MAX_CONCURRENCY", CONCURRENCY.to_string()),
-            ("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into())),
         ];
+        environment.extend(std::env::var("RUST_LOG").ok().map(|level| ("RUST_LOG".to_owned(), level)));
         environment.extend(fixed.map(|(name, value)| (name.to_owned(), value)));
         environment.insert("AWS_LAMBDA_RUNTIME_API".into(), format!("http://{}/{name}", around.runtime_api));
         Ok(Self {
@@ -300,33 +300,42 @@ impl Functions {
         self.0.values()
     }
 
-    /// The Runtime API that the processes talk to.
-    pub fn runtime_api(&self) -> Router {
-        let root = "/{function}/{process}/2018-06-01/runtime";
-        Router::new()
-            .route(&format!("{root}/invocation/next"), get(next))
-            .route(&format!("{root}/invocation/{{id}}/response"), post(response))
-            .route(&format!("{root}/invocation/{{id}}/error"), post(error))
-            .route(&format!("{root}/init/error"), post(init_error))
-            .layer(axum::extract::DefaultBodyLimit::max(8 * 1024 * 1024))
-            .with_state(self.clone())
+    /// Answers a call to the Runtime API: `/<function>/<process>/2018-06-01/runtime/…`.
+    pub async fn answer(self, request: Incame) -> Response {
+        let (parts, body) = request.into_parts();
+        let path: Vec<&str> = parts.uri.path().trim_start_matches('/').split('/').collect();
+        let [function, process, "2018-06-01", "runtime", call @ ..] = path.as_slice() else {
+            return empty(StatusCode::NOT_FOUND);
+        };
+        let (Ok(function), Ok(process)) = (self.get(function), process.parse()) else {
+            return empty(StatusCode::NOT_FOUND);
+        };
+        if (&parts.method, call) == (&Method::GET, &["invocation", "next"]) {
+            return next(&function, process).await;
+        }
+        let Some(body) = http::body(body, MAX_ANSWER_BYTES).await else {
+            return empty(StatusCode::PAYLOAD_TOO_LARGE);
+        };
+        match call {
+            ["invocation", id, "response"] => finish(&function, id, Ok(body)),
+            ["invocation", id, "error"] => {
+                let message = String::from_utf8_lossy(&body).into_owned();
+                tracing::warn!("{} reports {message}", function.name);
+                finish(&function, id, Err(InvokeError::Failed(message)))
+            }
+            ["init", "error"] => {
+                tracing::error!("{} cannot start: {}", function.name, String::from_utf8_lossy(&body));
+                empty(StatusCode::ACCEPTED)
+            }
+            _ => empty(StatusCode::NOT_FOUND),
+        }
     }
 }
 
-fn empty(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = status;
-    response
-}
-
-async fn next(
-    State(functions): State<Functions>,
-    UrlPath((function, process)): UrlPath<(String, u64)>,
-) -> Response<Body> {
-    let Ok(function) = functions.get(&function) else { return empty(StatusCode::NOT_FOUND) };
+async fn next(function: &Function, process: u64) -> Response {
     let (id, payload) = function.next(process).await;
     let timeout = i64::try_from(function.timeout.as_millis()).unwrap_or(i64::MAX);
-    let response = Response::builder()
+    let response = hyper::Response::builder()
         .header("content-type", "application/json")
         .header("lambda-runtime-aws-request-id", id)
         .header("lambda-runtime-deadline-ms", Utc::now().timestamp_millis().saturating_add(timeout))
@@ -335,42 +344,13 @@ async fn next(
             names::arn("lambda", &format!("function:{}", function.name)),
         )
         .header("lambda-runtime-trace-id", "Root=1-00000000-000000000000000000000000;Sampled=0")
-        .body(Body::from(payload));
+        .body(Full::new(payload));
     response.unwrap_or_else(|_| empty(StatusCode::INTERNAL_SERVER_ERROR))
 }
 
-async fn response(
-    State(functions): State<Functions>,
-    UrlPath((function, _, id)): UrlPath<(String, u64, String)>,
-    body: Bytes,
-) -> Response<Body> {
-    finish(&functions, &function, &id, Ok(body))
-}
-
-async fn error(
-    State(functions): State<Functions>,
-    UrlPath((function, _, id)): UrlPath<(String, u64, String)>,
-    body: Bytes,
-) -> Response<Body> {
-    let message = String::from_utf8_lossy(&body).into_owned();
-    tracing::warn!("{function} reports {message}");
-    finish(&functions, &function, &id, Err(InvokeError::Failed(message)))
-}
-
-async fn init_error(UrlPath((function, _)): UrlPath<(String, u64)>, body: Bytes) -> Response<Body> {
-    tracing::error!("{function} cannot start: {}", String::from_utf8_lossy(&body));
-    empty(StatusCode::ACCEPTED)
-}
-
-fn finish(
-    functions: &Functions,
-    function: &str,
-    id: &str,
-    answer: Result<Bytes, InvokeError>,
-) -> Response<Body> {
-    let known = functions.get(function).is_ok_and(|function| function.finish(id, answer));
+fn finish(function: &Function, id: &str, answer: Result<Bytes, InvokeError>) -> Response {
     // As AWS: an answer to an invocation that has timed out is refused.
-    empty(if known { StatusCode::ACCEPTED } else { StatusCode::BAD_REQUEST })
+    empty(if function.finish(id, answer) { StatusCode::ACCEPTED } else { StatusCode::BAD_REQUEST })
 }
 
 /// Feeds a function from its queue: batches as they come, failed records left to their visibility timeout.

@@ -5,6 +5,7 @@ pub mod bus;
 pub mod endpoint;
 pub mod engine;
 pub mod gateway;
+pub mod http;
 pub mod iam;
 pub mod journal;
 pub mod lambda;

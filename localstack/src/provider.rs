@@ -5,12 +5,9 @@
 //! Its book (calls, captures, refunds) is kept in the journal and can be read at `GET /book`: what a test
 //! needs to know about money stands here and not in the services' own tables.
 
+use crate::http::{self, Incame, Response};
 use crate::journal::{Entry, Journal};
-use axum::Router;
-use axum::body::Body;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
-use axum::routing::{get, post};
+use hyper::{HeaderMap, Method};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
@@ -54,6 +51,8 @@ pub struct Provider {
     journal: Journal,
 }
 
+/// The most bytes of a request.
+const MAX_BODY_BYTES: usize = 64 * 1024;
 /// Where the journal keeps the book.
 const PREFIX: &str = "provider/";
 
@@ -72,13 +71,22 @@ impl Provider {
         Ok(Self { book: Arc::new(Mutex::new(Book { records })), journal: journal.clone() })
     }
 
-    /// Its HTTP routes.
-    pub fn routes(&self) -> Router {
-        Router::new()
-            .route("/v1/payment_intents", post(create))
-            .route("/v1/customers/{id}", get(customer))
-            .route("/book", get(read_book))
-            .with_state(self.clone())
+    /// Answers a request.
+    pub async fn answer(self, request: Incame) -> Response {
+        let (parts, body) = request.into_parts();
+        let path = parts.uri.path().to_owned();
+        match (&parts.method, path.as_str()) {
+            (&Method::GET, "/book") => json_response(200, &json!(self.records())),
+            (&Method::POST, "/v1/payment_intents") => {
+                let body = http::body(body, MAX_BODY_BYTES).await.unwrap_or_default();
+                create(&self, &parts.headers, &body).await
+            }
+            (&Method::GET, path) if path.starts_with("/v1/customers/") => customer(path),
+            _ => {
+                let (status, body) = error(404, "invalid_request_error", "url_invalid", "no such path");
+                json_response(status, &body)
+            }
+        }
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -99,24 +107,17 @@ impl Provider {
     }
 }
 
-fn json_response(status: u16, body: &Value) -> Response<Body> {
-    let mut response = Response::new(Body::from(body.to_string()));
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    response.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
-    response
+fn json_response(status: u16, body: &Value) -> Response {
+    http::json(status, "application/json", body.to_string())
 }
 
 fn error(status: u16, kind: &str, code: &str, message: &str) -> (u16, Value) {
     (status, json!({"error": {"type": kind, "code": code, "message": message}}))
 }
 
-/// Reads the book.
-async fn read_book(State(provider): State<Provider>) -> Response<Body> {
-    json_response(200, &json!(provider.records()))
-}
-
 /// Every customer has a default payment method that works.
-async fn customer(Path(id): Path<String>) -> Response<Body> {
+fn customer(path: &str) -> Response {
+    let id = path.rsplit('/').next().unwrap_or_default();
     let settings = json!({"default_payment_method": "pm_card_visa"});
     json_response(200, &json!({"id": id, "object": "customer", "invoice_settings": settings}))
 }
@@ -144,13 +145,13 @@ fn behaviour(method: &str) -> Behaviour {
 }
 
 /// Creates and confirms a PaymentIntent.
-async fn create(State(provider): State<Provider>, headers: HeaderMap, body: String) -> Response<Body> {
+async fn create(provider: &Provider, headers: &HeaderMap, body: &[u8]) -> Response {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if !header("authorization").is_some_and(|value| value.starts_with("Bearer sk_")) {
         let (status, body) = error(401, "invalid_request_error", "api_key_missing", "no API key was given");
         return json_response(status, &body);
     }
-    let parameters: HashMap<String, String> = form_urlencoded::parse(body.as_bytes()).into_owned().collect();
+    let parameters: HashMap<String, String> = form_urlencoded::parse(body).into_owned().collect();
     let parameters: BTreeMap<String, String> = parameters.into_iter().collect();
     let key = header("idempotency-key").map_or_else(|| Uuid::new_v4().to_string(), str::to_owned);
     let method = behaviour(parameters.get("payment_method").map_or("", String::as_str));

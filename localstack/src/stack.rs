@@ -4,6 +4,7 @@ use crate::bus::Buses;
 use crate::endpoint::{self, Endpoint};
 use crate::engine::Engine;
 use crate::gateway::{self, Gateway};
+use crate::http;
 use crate::iam::{self, Iam};
 use crate::journal::{Journal, Past};
 use crate::lambda::{self, Function, Functions, Surroundings};
@@ -13,7 +14,6 @@ use crate::queues::Queues;
 use crate::template::names::{self, Names};
 use crate::template::{self, resources::Model};
 use anyhow::{Context, Result};
-use axum::Router;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -138,12 +138,14 @@ impl Stack {
             url: names.endpoint.clone(),
         });
         let mut tasks = JoinSet::new();
-        serve(&mut tasks, runtime_listener, functions.runtime_api());
-        serve(&mut tasks, aws_listener, Router::new().fallback(endpoint::answer).with_state(endpoint));
-        serve(&mut tasks, provider_listener, provider.routes());
+        let runtime_api = functions.clone();
+        tasks.spawn(http::serve(runtime_listener, move |request| runtime_api.clone().answer(request)));
+        tasks.spawn(http::serve(aws_listener, move |r| endpoint::answer(Arc::clone(&endpoint), r)));
+        let simulator = provider.clone();
+        tasks.spawn(http::serve(provider_listener, move |request| simulator.clone().answer(request)));
         run_pipes(&mut tasks, &pipes, &positions);
         run_functions(&mut tasks, &model, &functions, &queues)?;
-        serve(&mut tasks, api_listener, Router::new().fallback(gateway::answer).with_state(gateway));
+        tasks.spawn(http::serve(api_listener, move |r| gateway::answer(Arc::clone(&gateway), r)));
         sweep(&mut tasks, engine.clone());
         let (api, endpoint) = (names.api, names.endpoint);
         Ok(Self { api, endpoint, provider_url, is_new, functions, queues, provider, engine, pipes, tasks })
@@ -271,19 +273,6 @@ fn run_functions(
         tasks.spawn(lambda::poll(queue, queues.clone(), function, batch, partial));
     }
     Ok(())
-}
-
-fn serve(tasks: &mut JoinSet<()>, listener: TcpListener, router: Router) {
-    tasks.spawn(async move {
-        use axum::serve::ListenerExt;
-        let listener = listener.tap_io(|stream| {
-            // Small answers must not wait for Nagle; a socket that refuses is merely slower.
-            let _ = stream.set_nodelay(true);
-        });
-        if let Err(error) = axum::serve(listener, router).await {
-            tracing::error!("a listener stopped: {error}");
-        }
-    });
 }
 
 /// TTL and stream retention, as AWS's background work does it: now and then.

@@ -14,10 +14,13 @@ use tracing_subscriber::{
 
 static SERVICE: OnceLock<&'static str> = OnceLock::new();
 
-/// Starts logging as `service`. `RUST_LOG` sets the level, `info` unless told otherwise.
+/// What is logged unless `RUST_LOG` says otherwise: ours from `info`, the runtime's own spans not at all.
+const LEVELS: &str = "info,lambda_runtime=warn";
+
+/// Starts logging as `service`.
 pub fn init(service: &'static str) {
     let _ = SERVICE.set(service);
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LEVELS));
     // A second initialisation (tests) keeps the first: nothing is lost by ignoring it.
     let _ = tracing_subscriber::fmt().with_env_filter(filter).event_format(JsonLine).try_init();
 }

@@ -1,0 +1,79 @@
+//! Plain HTTP/1.1 on loopback: an accept loop, bodies with a limit, and answers. Everything here talks to
+//! clients that keep their connections, so one service per connection and nothing else is the fastest way.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::future::Future;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// A request as it comes in.
+pub type Incame = Request<Incoming>;
+/// An answer.
+pub type Response = hyper::Response<Full<Bytes>>;
+
+/// How long a client may take over its headers.
+const HEADERS: Duration = Duration::from_secs(30);
+
+/// Answers every request on `listener` with `answer`, for as long as the process lives.
+pub async fn serve<F, Fut>(listener: TcpListener, answer: F)
+where
+    F: Fn(Incame) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = Response> + Send + 'static,
+{
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of file handles, most likely: others may be returned in a moment.
+                tracing::warn!("cannot accept a connection: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        // Small answers must not wait for Nagle; a socket that refuses is merely slower.
+        let _ = stream.set_nodelay(true);
+        let answer = answer.clone();
+        tokio::spawn(async move {
+            let service = service_fn(move |request| {
+                let answered = answer(request);
+                async move { Ok::<_, Infallible>(answered.await) }
+            });
+            let mut server = hyper::server::conn::http1::Builder::new();
+            let connection = server
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADERS)
+                .serve_connection(TokioIo::new(stream), service);
+            // A client that goes away in the middle is its own affair.
+            let _ = connection.await;
+        });
+    }
+}
+
+/// The body, if it has no more than `most` bytes.
+pub async fn body(incoming: Incoming, most: usize) -> Option<Bytes> {
+    Limited::new(incoming, most).collect().await.ok().map(http_body_util::Collected::to_bytes)
+}
+
+/// An answer of JSON, or of what calls itself so.
+#[must_use]
+pub fn json(status: u16, kind: &'static str, body: impl Into<Bytes>) -> Response {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// An answer without a body.
+#[must_use]
+pub fn empty(status: StatusCode) -> Response {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    response
+}
