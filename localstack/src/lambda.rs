@@ -32,7 +32,7 @@ const CONCURRENCY: usize = 16;
 /// The most bytes of a function's answer: <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>.
 const MAX_ANSWER_BYTES: usize = 6 * 1024 * 1024;
 /// How many batches of one queue are in flight at a time.
-const BATCHES: usize = 2;
+const BATCHES: usize = 8;
 /// The longest pause before a function that keeps dying is started again.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
