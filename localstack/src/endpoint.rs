@@ -226,9 +226,7 @@ fn actions(operation: &str, body: &[u8]) -> Result<Vec<(String, String)>, Fault>
     match operation {
         "TransactWriteItems" | "TransactGetItems" => {
             for (part, on) in parse::<Transact>(body)?.transact_items.iter().flatten() {
-                let action = format!("{part}{}", if part == "ConditionCheck" { "Item" } else { "" });
-                let action = if action.ends_with("Item") { action } else { format!("{action}Item") };
-                all.push((action, on.table_name.clone()));
+                all.push((format!("{part}Item"), on.table_name.clone()));
             }
         }
         "BatchGetItem" => {

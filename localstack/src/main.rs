@@ -4,8 +4,9 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use localstack::iam::ADMINISTRATOR_KEY;
 use localstack::pipes::PipeData;
-use localstack::stack::{Options, Stack};
+use localstack::stack::{self, Options, Stack};
 use localstack::{seed, template};
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -85,18 +86,11 @@ fn main() -> ExitCode {
 async fn run(arguments: &Arguments) -> Result<()> {
     let here = std::env::current_exe()?;
     let built = here.parent().context("this program lies nowhere")?.to_path_buf();
-    let binaries = match &arguments.bin_dir {
-        Some(folder) => folder.clone(),
-        None => {
-            build(&built)?;
-            built.clone()
-        }
-    };
     let data = arguments.data_dir.clone();
     let target = built.parent().unwrap_or(&built);
     let options = Options {
         infra: arguments.infra.clone(),
-        binaries,
+        binaries: arguments.bin_dir.clone().unwrap_or_else(|| built.clone()),
         data: data.unwrap_or_else(|| target.join("quadrille")),
         in_memory: arguments.in_memory,
         fresh: arguments.fresh,
@@ -106,6 +100,9 @@ async fn run(arguments: &Arguments) -> Result<()> {
         stage: arguments.stage.clone(),
         pipe_data: arguments.pipe_data,
     };
+    if arguments.bin_dir.is_none() {
+        build(&built, &stack::binaries(&options)?)?;
+    }
     let mut stack = Stack::start(&options).await?;
     if stack.is_new && !arguments.no_seed {
         seed::products(&stack.api).await?;
@@ -130,10 +127,13 @@ async fn stopped() -> Result<()> {
 }
 
 /// Builds the service binaries in the profile of this program.
-fn build(folder: &Path) -> Result<()> {
+fn build(folder: &Path, binaries: &BTreeSet<String>) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--bin", "orders", "--bin", "inventory", "--bin", "payments"]);
+    command.args(["build", "--quiet"]);
+    for binary in binaries {
+        command.args(["--bin", binary]);
+    }
     if folder.ends_with("release") {
         command.arg("--release");
     }

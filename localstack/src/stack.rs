@@ -14,7 +14,7 @@ use crate::queues::Queues;
 use crate::template::names::{self, Names};
 use crate::template::{self, resources::Model};
 use anyhow::{Context, Result};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -179,6 +179,16 @@ impl Stack {
     pub async fn run(&mut self) {
         self.tasks.join_next().await;
     }
+}
+
+/// The service binaries that the templates name: the last part of each function's code.
+///
+/// # Errors
+/// When a template is refused.
+pub fn binaries(options: &Options) -> Result<BTreeSet<String>> {
+    let nowhere = Names { endpoint: String::new(), api: String::new() };
+    let model = template::load(&options.infra, &nowhere, &parameters(options, ""))?;
+    Ok(model.functions.iter().map(|function| names::last_part(&function.code).to_owned()).collect())
 }
 
 /// What the templates are told locally.

@@ -139,3 +139,22 @@ fn two_workers_with_one_event() {
         check(&world, &expected, "two workers").await;
     });
 }
+
+/// Guards: the price list only moves forward. An older listing that arrives late does not bring its price back.
+#[test]
+fn an_older_price_that_arrives_late_is_stale() {
+    run(async {
+        let mut world = World::new();
+        world.put("beans", 10, 100).await;
+        world.put("beans", 10, 200).await;
+        let mut listings: Vec<_> = world.pending.drain(..).collect();
+        listings.sort_by_key(|(_, envelope)| envelope.metadata.seq);
+        let (service, newest) = listings.pop().unwrap();
+        assert_eq!(world.deliver(service, &newest).await, Ok(Verdict::Applied));
+        let (service, oldest) = listings.remove(0);
+        assert_eq!(world.deliver(service, &oldest).await, Ok(Verdict::Stale));
+        let id = world.place(&order(&[("beans", 1)], "pm_card_visa")).await;
+        world.play(&mut Dice::new(1)).await;
+        assert_eq!(world.captured(&id), 200);
+    });
+}

@@ -208,14 +208,19 @@ impl World {
         }
     }
 
-    /// Lists products and lets the price list know at once.
-    pub async fn list(&mut self, id: &str, stock: u64) {
+    /// Lists a product; its events are on their way.
+    pub async fn put(&mut self, id: &str, stock: u64, cents: u64) {
         let api = inventory::api::ProductsApi { ports: self.inventory.clone(), currency: Currency::USD };
-        let body = json!({"name": id, "unit_price_cents": 100, "stock": stock}).to_string().into_bytes();
+        let body = json!({"name": id, "unit_price_cents": cents, "stock": stock}).to_string().into_bytes();
         let path = [("id".to_owned(), id.to_owned())].into();
         let request = Request { route: "PUT /products/{id}".into(), path, body, ..Request::default() };
         api.answer(request).await.unwrap();
         self.publish();
+    }
+
+    /// Lists a product at 100 and lets the price list know at once.
+    pub async fn list(&mut self, id: &str, stock: u64) {
+        self.put(id, stock, 100).await;
         while let Some((service, envelope)) = self.pending.pop() {
             self.deliver(service, &envelope).await.unwrap();
         }
