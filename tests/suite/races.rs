@@ -129,7 +129,7 @@ fn two_workers_with_one_event() {
         let mut world = World::new();
         let expected = market(&mut world).await;
         while let Some((service, envelope)) = world.pending.pop() {
-            let [a, b] = world.deliver_to_two(service, &envelope).await;
+            let [a, b] = world.deliver_at_once(service, [&envelope, &envelope]).await;
             assert!(
                 [a, b].contains(&Verdict::Duplicate),
                 "{service} {}: {a:?} {b:?}",
@@ -156,5 +156,35 @@ fn an_older_price_that_arrives_late_is_stale() {
         let id = world.place(&order(&[("beans", 1)], "pm_card_visa")).await;
         world.play(&mut Dice::new(1)).await;
         assert_eq!(world.captured(&id), 200);
+    });
+}
+
+/// Guards: the state's version. A permission to charge and a cancellation reach two workers at the same time;
+/// whichever commits first, a charge that was made is asked back. Without the version both would commit, and
+/// the order would be voided with its money captured.
+#[test]
+fn a_charge_and_a_cancellation_at_the_same_moment() {
+    run(async {
+        let mut world = World::new();
+        world.list("beans", 10).await;
+        let id = world.place(&order(&[("beans", 2)], "pm_card_visa")).await;
+        let created: Vec<_> = world.pending.drain(..).collect();
+        for (service, envelope) in &created {
+            world.deliver(service, envelope).await.unwrap();
+        }
+        let reserved = world.pending.iter().find(|(service, _)| *service == "payments").unwrap().1.clone();
+        let reason = json!({"code": "PAYMENT_DECLINED", "decline_code": "x"});
+        let data = json!({"order_id": id, "customer_id": "ada", "reason": reason});
+        let mut cancelled = crate::world::envelope("order.cancelled", 1, "orders", data);
+        cancelled.metadata.subject.clone_from(&id);
+        for events in [[&reserved, &cancelled], [&cancelled, &reserved]] {
+            let mut world = world.fork();
+            world.deliver_at_once("payments", events).await;
+            let told = world.told("payments", &id).await;
+            let captured = world.captured(&id) > 0;
+            let asked_back = told.contains(&"payment.compensation.requested".to_owned());
+            let voided = told.contains(&"payment.voided".to_owned());
+            assert_eq!((asked_back, voided), (captured, !captured), "captured {captured}, told {told:?}");
+        }
     });
 }

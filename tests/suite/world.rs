@@ -244,11 +244,29 @@ impl World {
         }
     }
 
-    /// Two workers get the same event at the same time; both have loaded before either commits.
-    pub async fn deliver_to_two(&mut self, service: &'static str, envelope: &Envelope) -> [Verdict; 2] {
-        let (a, b) = join(self.react(service, envelope), self.react(service, envelope)).await;
+    /// Two workers of a service get an event each at the same time; both have loaded before either commits.
+    pub async fn deliver_at_once(&mut self, service: &'static str, events: [&Envelope; 2]) -> [Verdict; 2] {
+        let (a, b) = join(self.react(service, events[0]), self.react(service, events[1])).await;
         self.publish();
         [a.unwrap(), b.unwrap()]
+    }
+
+    /// The same world again, going its own way from here.
+    pub fn fork(&self) -> Self {
+        let ports = |from: &Ports<Faulty>| {
+            let inner = from.store.inner.fork();
+            Ports { store: Faulty { inner, ..Faulty::default() }, ..from.clone() }
+        };
+        let (orders, inventory) = (ports(&self.orders), ports(&self.inventory));
+        let till = Till(Arc::new(Mutex::new(self.till.0.lock().unwrap().clone())));
+        let (pending, log) = (self.pending.clone(), self.log.clone());
+        Self { orders, inventory, payments: ports(&self.payments), till, pending, log }
+    }
+
+    /// The types of what a service has told about an order, oldest first.
+    pub async fn told(&self, service: &str, order: &str) -> Vec<String> {
+        let rows = self.store(service).page(&format!("order#{order}"), "event#", None, 100).await.unwrap();
+        rows.iter().map(|row| row.text("type").unwrap().to_owned()).collect()
     }
 
     /// Deletes every inbox row, as TTL does after a week.

@@ -34,6 +34,13 @@ impl MemoryStore {
         self.table().rows.values().cloned().collect()
     }
 
+    /// A table of its own with the same rows.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let rows = self.table().rows.clone();
+        Self(Arc::new(Mutex::new(Table { rows, inserted: Vec::new() })))
+    }
+
     /// Deletes a row, as TTL would.
     pub fn expire(&self, key: &Key) {
         self.table().rows.remove(key);
