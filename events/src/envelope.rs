@@ -136,6 +136,11 @@ impl Envelope {
         if let Value::String(text) = &envelope.data {
             envelope.data = serde_json::from_str(text).map_err(unreadable)?;
         }
+        let about = envelope.data.get("order_id").and_then(Value::as_str);
+        if about.is_some_and(|order_id| order_id != envelope.metadata.subject) {
+            let reason = "its subject is another order than its data".to_owned();
+            return Err(Unreadable::Envelope(reason));
+        }
         Ok(envelope)
     }
 
@@ -193,6 +198,13 @@ mod tests {
         text["metadata"]["seq"] = "1".into();
         text["metadata"]["version"] = "1".into();
         assert_eq!(Envelope::read(detail(&object)), Envelope::read(text));
+    }
+
+    /// Guards: an event is filed under the order it is about.
+    #[test]
+    fn subject_and_order_id_have_to_agree() {
+        let data = json!({"order_id": "018f0000-0000-7000-8000-00000000000f", "lines": []});
+        assert!(matches!(Envelope::read(detail(&data)), Err(Unreadable::Envelope(_))));
     }
 
     #[test]

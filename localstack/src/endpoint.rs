@@ -69,8 +69,10 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
 pub async fn answer(endpoint: Arc<Endpoint>, request: Incame) -> Response {
     let (parts, body) = request.into_parts();
     let outcome = match http::body(body, MAX_BODY_BYTES).await {
-        Some(body) => endpoint.dispatch(&parts.headers, body).await,
-        None => Err(Fault::new("RequestEntityTooLarge", "the request is too large")),
+        Ok(body) => endpoint.dispatch(&parts.headers, body).await,
+        Err(status) => {
+            Err(Fault { status: status.as_u16(), ..Fault::new("InvalidRequest", status.to_string()) })
+        }
     };
     let (status, body) = outcome.unwrap_or_else(|fault| {
         let body = json!({"__type": fault.code, "message": fault.message});

@@ -107,8 +107,12 @@ pub async fn answer(gateway: Arc<Gateway>, request: Incame) -> Response {
     let Some((route, parameters)) = gateway.find(&parts.method, parts.uri.path()) else {
         return message(StatusCode::NOT_FOUND, "Not Found");
     };
-    let Some(body) = http::body(body, MAX_BODY_BYTES).await else {
-        return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Too Long");
+    let body = match http::body(body, MAX_BODY_BYTES).await {
+        Ok(body) => body,
+        Err(StatusCode::PAYLOAD_TOO_LARGE) => {
+            return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Too Long");
+        }
+        Err(status) => return message(status, status.canonical_reason().unwrap_or_default()),
     };
     let event = event(route, &parts, parameters, &body);
     match tokio::time::timeout(route.timeout, route.function.invoke(event.into())).await {

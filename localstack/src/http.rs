@@ -2,7 +2,7 @@
 //! clients that keep their connections, so one service per connection and nothing else is the fastest way.
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
@@ -56,9 +56,20 @@ where
     }
 }
 
-/// The body, if it has no more than `most` bytes.
-pub async fn body(incoming: Incoming, most: usize) -> Option<Bytes> {
-    Limited::new(incoming, most).collect().await.ok().map(http_body_util::Collected::to_bytes)
+/// How long a client may take over its body.
+const BODY: Duration = Duration::from_secs(30);
+
+/// Reads a body of at most `most` bytes.
+///
+/// # Errors
+/// The status that says what is wrong: 413 too large, 408 too slow, 400 broken.
+pub async fn body(incoming: Incoming, most: usize) -> Result<Bytes, StatusCode> {
+    match tokio::time::timeout(BODY, Limited::new(incoming, most).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
+        Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),
+        Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
+    }
 }
 
 /// An answer of JSON, or of what calls itself so.

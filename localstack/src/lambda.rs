@@ -159,7 +159,9 @@ impl Function {
             Err(_) => {
                 let mut work = self.work();
                 work.waiting.retain(|invocation| invocation.id != id);
-                if work.running.remove(&id).is_some() {
+                let stuck = work.running.remove(&id).map(|running| running.process);
+                // Only the process that is stuck: the next one has done nothing wrong.
+                if stuck == Some(work.process) && work.pid.is_some() {
                     self.kill.notify_one();
                 }
                 Err(InvokeError::Timeout(self.timeout))
@@ -184,18 +186,31 @@ impl Function {
     async fn next(&self, process: u64) -> (String, Bytes) {
         loop {
             let arrived = self.arrived.notified();
-            {
-                let mut work = self.work();
-                if let Some(Invocation { id, payload, reply }) = work.waiting.pop_front() {
-                    work.running.insert(id.clone(), Running { process, reply });
-                    if !work.waiting.is_empty() {
-                        self.arrived.notify_one();
-                    }
-                    return (id, payload);
+            match self.take(process) {
+                Some(Some(taken)) => return taken,
+                Some(None) => {}
+                // The connection of a process that has died may live a moment longer; it gets no work.
+                None => {
+                    self.arrived.notify_one();
+                    return std::future::pending().await;
                 }
             }
             arrived.await;
         }
+    }
+
+    /// Takes a waiting invocation, if there is one; nothing at all for a process that is not the current one.
+    fn take(&self, process: u64) -> Option<Option<(String, Bytes)>> {
+        let mut work = self.work();
+        if work.process != process {
+            return None;
+        }
+        let Some(Invocation { id, payload, reply }) = work.waiting.pop_front() else { return Some(None) };
+        work.running.insert(id.clone(), Running { process, reply });
+        if !work.waiting.is_empty() {
+            self.arrived.notify_one();
+        }
+        Some(Some((id, payload)))
     }
 
     /// The answer to an invocation; `false` when nobody waits for it any more.
@@ -236,9 +251,8 @@ impl Function {
         };
         let mut work = self.work();
         work.pid = None;
-        let lost = |(_, running): &mut (&String, &mut Running)| running.process == process;
-        let ids: Vec<String> =
-            work.running.iter_mut().filter_map(|mut r| lost(&mut r).then(|| r.0.clone())).collect();
+        let lost = work.running.iter().filter(|(_, running)| running.process == process);
+        let ids: Vec<String> = lost.map(|(id, _)| id.clone()).collect();
         for id in ids {
             if let Some(running) = work.running.remove(&id) {
                 // The invoker may have given up already.
@@ -313,8 +327,9 @@ impl Functions {
         if (&parts.method, call) == (&Method::GET, &["invocation", "next"]) {
             return next(&function, process).await;
         }
-        let Some(body) = http::body(body, MAX_ANSWER_BYTES).await else {
-            return empty(StatusCode::PAYLOAD_TOO_LARGE);
+        let body = match http::body(body, MAX_ANSWER_BYTES).await {
+            Ok(body) => body,
+            Err(status) => return empty(status),
         };
         match call {
             ["invocation", id, "response"] => finish(&function, id, Ok(body)),

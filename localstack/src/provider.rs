@@ -77,10 +77,10 @@ impl Provider {
         let path = parts.uri.path().to_owned();
         match (&parts.method, path.as_str()) {
             (&Method::GET, "/book") => json_response(200, &json!(self.records())),
-            (&Method::POST, "/v1/payment_intents") => {
-                let body = http::body(body, MAX_BODY_BYTES).await.unwrap_or_default();
-                create(&self, &parts.headers, &body).await
-            }
+            (&Method::POST, "/v1/payment_intents") => match http::body(body, MAX_BODY_BYTES).await {
+                Ok(body) => create(&self, &parts.headers, &body).await,
+                Err(status) => http::empty(status),
+            },
             (&Method::GET, path) if path.starts_with("/v1/customers/") => customer(path),
             _ => {
                 let (status, body) = error(404, "invalid_request_error", "url_invalid", "no such path");

@@ -64,13 +64,30 @@ pub fn read(body: &[u8]) -> Result<Placement, Problem> {
 /// A token is opaque, but a card number is recognisable and must not enter the system.
 fn read_token(fields: &mut Fields<'_>) -> Option<String> {
     let token = fields.optional_text("payment_method", MAX_TOKEN)?;
-    let digits = token.bytes().filter(u8::is_ascii_digit).count();
-    let card = (12..=19).contains(&digits) && token.bytes().all(|c| matches!(c, b'0'..=b'9' | b' ' | b'-'));
-    if card || !token.bytes().all(|c| c.is_ascii_graphic()) {
+    if holds_card_number(&token) || !token.bytes().all(|c| c.is_ascii_graphic()) {
         fields.refuse("payment_method", "token", "must be the provider's token, never a card number");
         return None;
     }
     Some(token)
+}
+
+/// Whether a run of digits, separators aside, is as long as a card number and passes the Luhn check that every
+/// card number passes (ISO/IEC 7812-1).
+fn holds_card_number(token: &str) -> bool {
+    let separator = |c: char| matches!(c, ' ' | '-' | '.');
+    let text: String = token.chars().filter(|c| !separator(*c)).collect();
+    let mut runs = text.split(|c: char| !c.is_ascii_digit());
+    runs.any(|run| (12..=19).contains(&run.len()) && luhn(run))
+}
+
+fn luhn(digits: &str) -> bool {
+    let doubled = |(n, digit): (usize, u32)| match (n % 2, digit) {
+        (0, digit) => digit,
+        (_, digit) if digit > 4 => digit * 2 - 9,
+        (_, digit) => digit * 2,
+    };
+    let digits = digits.chars().rev().filter_map(|c| c.to_digit(10));
+    digits.enumerate().map(doubled).sum::<u32>() % 10 == 0
 }
 
 fn read_items(value: &Value, errors: &mut Vec<FieldError>) -> Vec<Item> {

@@ -51,7 +51,13 @@ fn every_field_has_its_rule() {
 /// Guards: card numbers never enter the system.
 #[test]
 fn a_card_number_is_not_a_token() {
-    for card in ["4242424242424242", "4242 4242 4242 4242", "4242-4242-4242-4242"] {
+    for card in [
+        "4242424242424242",
+        "4242 4242 4242 4242",
+        "4242-4242-4242-4242",
+        "4242.4242.4242.4242",
+        "x4242424242424242",
+    ] {
         refused(&with("", "payment_method", json!(card)), "payment_method", "token");
     }
     assert!(read(with("", "payment_method", json!("pm_card_visa")).to_string().as_bytes()).is_ok());

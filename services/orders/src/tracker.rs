@@ -10,7 +10,7 @@ use events::envelope::millis;
 use events::inventory::{InventoryReleased, InventoryReservationFailed, InventoryReserved};
 use events::orders::{Address, CancelReason, OrderCancelled, OrderCompensated, OrderConfirmed, OrderCreated};
 use events::payments::{PaymentCharged, PaymentDeclined, PaymentVoided};
-use events::{Event, EventId};
+use events::{Event, EventId, Money};
 use serde::{Deserialize, Serialize};
 
 /// What another service said about an order.
@@ -130,9 +130,9 @@ pub struct Order {
     /// Inventory could not hold a line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reservation_failed: Option<Said<InventoryReservationFailed>>,
-    /// Payments captured the total.
+    /// Payments captured this.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub charged: Option<Mark>,
+    pub charged: Option<Said<Money>>,
     /// The provider declined, with this code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub declined: Option<Said<String>>,
@@ -213,7 +213,7 @@ impl Order {
             (OrderCreated::TYPE, at(self.created.as_ref().map(|said| &said.mark))),
             (InventoryReserved::TYPE, at(self.reserved.as_ref())),
             (InventoryReservationFailed::TYPE, at(self.reservation_failed.as_ref().map(|said| &said.mark))),
-            (PaymentCharged::TYPE, at(self.charged.as_ref())),
+            (PaymentCharged::TYPE, at(self.charged.as_ref().map(|said| &said.mark))),
             (PaymentDeclined::TYPE, at(self.declined.as_ref().map(|said| &said.mark))),
             (OrderConfirmed::TYPE, at(self.confirmed.as_ref())),
             (OrderCancelled::TYPE, at(self.cancelled.as_ref().map(|said| &said.mark))),
@@ -248,7 +248,9 @@ impl Order {
         if let Some(reason) = self.failure() {
             return Some(Fact::Cancelled { told: cancelled(order, reason), at });
         }
-        let ready = self.confirmed.is_none() && self.reserved.is_some() && self.charged.is_some();
+        // What was captured has to be what was ordered: I2.
+        let paid = self.charged.as_ref().is_some_and(|charged| charged.what == order.total);
+        let ready = self.confirmed.is_none() && self.reserved.is_some() && paid;
         ready.then(|| Fact::Confirmed { told: confirmed(order, self.address.as_ref()), at })
     }
 
@@ -269,7 +271,7 @@ impl Order {
             News::ReservationFailed(failed) => {
                 self.reservation_failed = Some(Said { mark, what: failed.clone() });
             }
-            News::Charged(_) => self.charged = Some(mark),
+            News::Charged(charged) => self.charged = Some(Said { mark, what: charged.amount }),
             News::Declined(declined) => self.declined = Some(Said { mark, what: declined.code.clone() }),
             News::Released(released) => {
                 self.released = Some(Said { mark, what: !released.lines.is_empty() });

@@ -139,6 +139,14 @@ fn late_success_does_not_revive_a_cancelled_order() {
     story(vec![short(), reserved(), charged()], Status::Cancelled, &["cancelled"]);
 }
 
+/// Guards: I2. A charge of another amount than the order's total confirms nothing.
+#[test]
+fn a_wrong_amount_does_not_confirm() {
+    let News::Charged(mut wrong) = charged() else { panic!("not a charge") };
+    wrong.amount = Money::new(1, Currency::USD);
+    story(vec![reserved(), News::Charged(wrong)], Status::Pending, &[]);
+}
+
 #[test]
 fn the_same_news_twice_is_stale() {
     let (order, _) = run(&[place(), heard(reserved())]);
