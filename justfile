@@ -3,7 +3,7 @@
 _list:
     @just --list --unsorted
 
-# Build and start the whole platform on this machine (flags: cargo dev -- --help)
+# Build and start the whole platform on this machine (`just dev --help` lists the flags)
 dev *flags:
     cargo dev {{flags}}
 

@@ -207,6 +207,8 @@ impl Endpoint {
 }
 
 fn unknown(what: &str) -> Fault {
+    let what =
+        if what.is_empty() { "a call outside DynamoDB, SQS, EventBridge and Secrets Manager" } else { what };
     Fault::new("UnknownOperationException", format!("{what} is not implemented by the local stack"))
 }
 

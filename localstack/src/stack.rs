@@ -15,6 +15,7 @@ use crate::template::names::{self, Names};
 use crate::template::{self, resources::Model};
 use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -67,6 +68,8 @@ pub struct Stack {
     pub engine: Engine,
     pipes: Vec<Arc<Pipe>>,
     tasks: JoinSet<()>,
+    /// Held, not read.
+    _lock: Option<File>,
 }
 
 async fn listen(port: u16, what: &str, flag: &str) -> Result<(TcpListener, SocketAddr)> {
@@ -97,7 +100,9 @@ impl Stack {
         let provider_url = format!("http://{provider_at}");
         let model = template::load(&options.infra, &names, &parameters(options, &provider_url))?;
         let logs = options.data.join("logs");
-        let is_new = prepare(options, &logs)?;
+        std::fs::create_dir_all(&logs).with_context(|| logs.display().to_string())?;
+        let lock = lock(options)?;
+        let is_new = prepare(options)?;
         let database = (!options.in_memory).then(|| options.data.join("tables.db"));
         let engine = Engine::start(database.as_deref(), &model.tables)?;
         let journal = (!options.in_memory).then(|| options.data.join("journal.db"));
@@ -148,7 +153,19 @@ impl Stack {
         tasks.spawn(http::serve(api_listener, move |r| gateway::answer(Arc::clone(&gateway), r)));
         sweep(&mut tasks, engine.clone());
         let (api, endpoint) = (names.api, names.endpoint);
-        Ok(Self { api, endpoint, provider_url, is_new, functions, queues, provider, engine, pipes, tasks })
+        Ok(Self {
+            api,
+            endpoint,
+            provider_url,
+            is_new,
+            functions,
+            queues,
+            provider,
+            engine,
+            pipes,
+            tasks,
+            _lock: lock,
+        })
     }
 
     /// Waits until nothing moves any more: every pipe has carried everything, no inbox holds a message, no
@@ -198,8 +215,24 @@ fn parameters(options: &Options, provider: &str) -> BTreeMap<String, String> {
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-/// Makes the data folder; says whether there was nothing in it.
-fn prepare(options: &Options, logs: &Path) -> Result<bool> {
+/// Claims the data folder for as long as the stack runs: two on one folder would lose what each acknowledged.
+fn lock(options: &Options) -> Result<Option<File>> {
+    if options.in_memory {
+        return Ok(None);
+    }
+    let path = options.data.join("lock");
+    let file = File::create(&path).with_context(|| path.display().to_string())?;
+    file.try_lock().map_err(|_| {
+        let data = options.data.display();
+        anyhow::anyhow!(
+            "the data folder {data} is in use by another stack; choose another with --data-dir DIR"
+        )
+    })?;
+    Ok(Some(file))
+}
+
+/// Forgets what is to be forgotten; says whether there is nothing yet.
+fn prepare(options: &Options) -> Result<bool> {
     let tables = options.data.join("tables.db");
     if options.fresh && options.data.exists() {
         // Only what this program writes: the folder is the user's choice.
@@ -209,7 +242,6 @@ fn prepare(options: &Options, logs: &Path) -> Result<bool> {
             remove(&options.data.join(name))?;
         }
     }
-    std::fs::create_dir_all(logs).with_context(|| logs.display().to_string())?;
     Ok(options.in_memory || !tables.exists())
 }
 

@@ -107,3 +107,17 @@ fn a_port_in_use_is_named_with_the_flag_that_changes_it() {
     let error = run(Stack::start(&options)).map(drop).unwrap_err().to_string();
     assert_eq!(error, format!("port {port} for the API is in use; choose another with --api-port PORT"));
 }
+
+/// Guards: the lock. Two stacks on one folder would lose what each has acknowledged.
+#[test]
+fn a_data_folder_in_use_is_refused_before_it_is_emptied() {
+    run(async {
+        let first = Options { in_memory: false, ..options("locked") };
+        let running = Stack::start(&first).await.unwrap();
+        let second = Options { fresh: true, ..first.clone() };
+        let error = Stack::start(&second).await.map(drop).unwrap_err().to_string();
+        assert!(error.ends_with("is in use by another stack; choose another with --data-dir DIR"), "{error}");
+        drop(running);
+        Stack::start(&second).await.unwrap();
+    });
+}

@@ -15,7 +15,7 @@ use tracing_subscriber::{
 static SERVICE: OnceLock<&'static str> = OnceLock::new();
 
 /// What is logged unless `RUST_LOG` says otherwise: ours from `info`, the runtime's own spans not at all.
-const LEVELS: &str = "info,lambda_runtime=warn";
+const LEVELS: &str = "info,lambda_runtime=error";
 
 /// Starts logging as `service`.
 pub fn init(service: &'static str) {
