@@ -84,6 +84,16 @@ async fn listen(port: u16, what: &str, flag: &str) -> Result<(TcpListener, Socke
     Ok((listener, address))
 }
 
+/// The API's, the AWS endpoint's, the payment simulator's and the Runtime API's.
+async fn listeners(options: &Options) -> Result<[(TcpListener, SocketAddr); 4]> {
+    Ok([
+        listen(options.api_port, "the API", "--api-port").await?,
+        listen(options.aws_port, "the AWS endpoint", "--aws-port").await?,
+        listen(options.provider_port, "the payment simulator", "--provider-port").await?,
+        listen(0, "the Lambda Runtime API", "").await?,
+    ])
+}
+
 impl Stack {
     /// Starts everything that the templates declare.
     ///
@@ -91,11 +101,12 @@ impl Stack {
     /// When a template is refused, a port is taken, a binary is missing, or the data cannot be opened. The
     /// text says what to do.
     pub async fn start(options: &Options) -> Result<Self> {
-        let (api_listener, api) = listen(options.api_port, "the API", "--api-port").await?;
-        let (aws_listener, aws) = listen(options.aws_port, "the AWS endpoint", "--aws-port").await?;
-        let (provider_listener, provider_at) =
-            listen(options.provider_port, "the payment simulator", "--provider-port").await?;
-        let (runtime_listener, runtime) = listen(0, "the Lambda Runtime API", "").await?;
+        let [
+            (api_listener, api),
+            (aws_listener, aws),
+            (provider_listener, provider_at),
+            (runtime_listener, runtime),
+        ] = listeners(options).await?;
         let names = Names { endpoint: format!("http://{aws}"), api: format!("http://{api}") };
         let provider_url = format!("http://{provider_at}");
         let model = template::load(&options.infra, &names, &parameters(options, &provider_url))?;
@@ -127,11 +138,7 @@ impl Stack {
             binaries: options.binaries.clone(),
             logs,
         };
-        let functions = model
-            .functions
-            .iter()
-            .map(|declared| Function::new(declared, &iam.issue_key(&declared.role), &around));
-        let functions: Functions = functions.collect::<Result<Vec<_>>>()?.into_iter().collect();
+        let functions = functions(&model, &iam, &around)?;
         let gateway = Arc::new(Gateway::new(&model, &functions)?);
         let endpoint = Arc::new(Endpoint {
             engine: engine.clone(),
@@ -286,6 +293,13 @@ fn pipes(model: &Model, plumbing: &Plumbing<'_>) -> Result<Vec<Arc<Pipe>>> {
         pipe.with_context(|| format!("pipe {}", declared.name))
     };
     model.pipes.iter().map(|declared| (declared, pipe(declared))).map(named).collect()
+}
+
+fn functions(model: &Model, iam: &Iam, around: &Surroundings) -> Result<Functions> {
+    let function = |declared: &template::resources::Function| {
+        Function::new(declared, &iam.issue_key(&declared.role), around)
+    };
+    Ok(model.functions.iter().map(function).collect::<Result<Vec<_>>>()?.into_iter().collect())
 }
 
 fn run_pipes(tasks: &mut JoinSet<()>, pipes: &[Arc<Pipe>], positions: &[(String, i64)]) {
