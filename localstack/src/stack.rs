@@ -114,11 +114,7 @@ impl Stack {
         std::fs::create_dir_all(&logs).with_context(|| logs.display().to_string())?;
         let lock = lock(options)?;
         let is_new = prepare(options)?;
-        let database = (!options.in_memory).then(|| options.data.join("tables.db"));
-        let engine = Engine::start(database.as_deref(), &model.tables)?;
-        let journal = (!options.in_memory).then(|| options.data.join("journal.db"));
-        let (journal, past) = Journal::open(journal.as_deref())?;
-        let Past { messages, positions, book } = past;
+        let (engine, journal, Past { messages, positions, book }) = open(options, &model)?;
         let queues = Queues::start(&model.queues, messages, &journal)?;
         let buses = Buses::start(&model, &queues, &journal)?;
         let iam = Iam::new(&model.roles)?;
@@ -250,6 +246,14 @@ fn prepare(options: &Options) -> Result<bool> {
         }
     }
     Ok(options.in_memory || !tables.exists())
+}
+
+/// The tables and the journal, with what the journal remembers.
+fn open(options: &Options, model: &Model) -> Result<(Engine, Journal, Past)> {
+    let path = |name: &str| (!options.in_memory).then(|| options.data.join(name));
+    let engine = Engine::start(path("tables.db").as_deref(), &model.tables)?;
+    let (journal, past) = Journal::open(path("journal.db").as_deref())?;
+    Ok((engine, journal, past))
 }
 
 fn remove(path: &Path) -> Result<()> {
