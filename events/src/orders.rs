@@ -105,6 +105,23 @@ pub enum CancelReason {
         /// The provider's decline code.
         decline_code: String,
     },
+    /// The provider could not be asked.
+    PaymentProviderUnavailable {
+        /// Seconds after which another order has a chance.
+        retry_after_seconds: u32,
+    },
+    /// The carrier will not take the goods.
+    FulfillmentFailed {
+        /// The carrier's code.
+        carrier_code: String,
+    },
+    /// A step did not answer in time.
+    TimedOut {
+        /// The step, `payment_processing`.
+        step: String,
+    },
+    /// The customer asked for it.
+    CustomerRequest,
 }
 
 impl CancelReason {
@@ -115,6 +132,10 @@ impl CancelReason {
             Self::InsufficientStock { .. } => "INSUFFICIENT_STOCK",
             Self::UnknownProduct { .. } => "UNKNOWN_PRODUCT",
             Self::PaymentDeclined { .. } => "PAYMENT_DECLINED",
+            Self::PaymentProviderUnavailable { .. } => "PAYMENT_PROVIDER_UNAVAILABLE",
+            Self::FulfillmentFailed { .. } => "FULFILLMENT_FAILED",
+            Self::TimedOut { .. } => "TIMED_OUT",
+            Self::CustomerRequest => "CUSTOMER_REQUEST",
         }
     }
 }

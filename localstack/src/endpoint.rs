@@ -4,6 +4,7 @@ use crate::bus::{Buses, Put};
 use crate::engine::Engine;
 use crate::http::{self, Incame, Response};
 use crate::iam::{Caller, Iam};
+use crate::issuer::{self, Issuer};
 use crate::journal::Journal;
 use crate::lambda::md5_of;
 use crate::queues::Queues;
@@ -34,6 +35,8 @@ pub struct Endpoint {
     pub iam: Iam,
     /// Where acknowledged messages are kept.
     pub journal: Journal,
+    /// The issuer of tokens, which lives below the endpoint.
+    pub issuer: Issuer,
     /// The endpoint's own URL.
     pub url: String,
 }
@@ -68,6 +71,9 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
 /// Answers a call to AWS.
 pub async fn answer(endpoint: Arc<Endpoint>, request: Incame) -> Response {
     let (parts, body) = request.into_parts();
+    if let Some(path) = parts.uri.path().strip_prefix(issuer::PATH) {
+        return endpoint.issuer.answer(path, parts.uri.query().unwrap_or_default());
+    }
     let outcome = match http::body(body, MAX_BODY_BYTES).await {
         Ok(body) => endpoint.dispatch(&parts.headers, body).await,
         Err(status) => {

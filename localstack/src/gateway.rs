@@ -1,24 +1,30 @@
-//! API Gateway's HTTP APIs: routes to functions, payload format 2.0.
+//! API Gateway's HTTP APIs: routes to functions, payload format 2.0, behind the stage's throttling and the routes'
+//! authorizer.
 //!
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html>
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>
 
+use crate::cors;
 use crate::http::{self, Incame, Response};
+use crate::issuer::{Denied, Issuer};
 use crate::lambda::{Function, Functions};
 use crate::template::names::{self, ACCOUNT};
-use crate::template::resources::Model;
+use crate::template::resources::{self, Cors, JwtConfiguration, Model};
+use crate::throttle::Throttle;
 use anyhow::{Context, Result, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use chrono::Utc;
 use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// The most bytes of a body that API Gateway passes on.
@@ -30,12 +36,26 @@ struct Route {
     segments: Vec<String>,
     function: Arc<Function>,
     timeout: Duration,
+    /// Whom it lets in; everybody without one.
+    guard: Option<Guard>,
 }
 
-/// The routes of the one API.
+/// A route's authorizer, and the scopes of which a token needs one.
+struct Guard {
+    wanted: JwtConfiguration,
+    scopes: Vec<String>,
+}
+
+/// The one API.
 pub struct Gateway {
     routes: Vec<Route>,
+    issuer: Issuer,
+    throttle: Option<Throttle>,
+    cors: Option<Cors>,
 }
+
+/// The route that takes what no other does.
+const DEFAULT: &str = "$default";
 
 impl Gateway {
     /// The routes as declared.
@@ -43,37 +63,67 @@ impl Gateway {
     /// # Errors
     /// When a route names an integration or function that nobody declared, or a function that does not let
     /// API Gateway invoke it.
-    pub fn new(model: &Model, functions: &Functions) -> Result<Self> {
+    pub fn new(model: &Model, functions: &Functions, issuer: Issuer) -> Result<Self> {
         ensure!(model.apis.len() <= 1, "the local stack runs one HTTP API, the templates declare more");
-        let routes = model.routes.iter().map(|declared| {
-            let id = declared.target.strip_prefix("integrations/").unwrap_or(&declared.target);
-            let integration = model.integrations.get(id);
-            let integration =
-                integration.with_context(|| format!("{}: no integration {id}", declared.route_key))?;
-            let function = functions.get(&integration.integration_uri)?;
-            let may = model.permissions.iter().any(|p| {
-                names::last_part(&p.function_name) == function.name
-                    && p.principal == "apigateway.amazonaws.com"
-            });
-            ensure!(may, "{} may not be invoked by API Gateway: no permission allows it", function.name);
-            let (method, path) = declared.route_key.split_once(' ').context("a route key is METHOD /path")?;
-            Ok(Route {
-                key: declared.route_key.clone(),
-                method: method.to_owned(),
-                segments: path.split('/').map(str::to_owned).collect(),
-                function,
-                timeout: Duration::from_millis(integration.timeout_in_millis.unwrap_or(30_000)),
-            })
-        });
-        Ok(Self { routes: routes.collect::<Result<_>>()? })
+        let routes = model.routes.iter().map(|declared| Route::new(declared, model, functions));
+        let settings = model.api_stages.iter().find_map(|stage| stage.default_route_settings.as_ref());
+        Ok(Self {
+            routes: routes.collect::<Result<_>>()?,
+            issuer,
+            throttle: settings.map(|settings| Throttle::new(settings, Instant::now())),
+            cors: model.apis.first().and_then(|api| api.cors_configuration.clone()),
+        })
     }
 
     fn find(&self, method: &Method, path: &str) -> Option<(&Route, Map<String, Value>)> {
         let segments: Vec<&str> = path.split('/').collect();
-        self.routes.iter().filter(|route| route.method == method.as_str()).find_map(|route| {
+        let exact = self.routes.iter().filter(|route| route.method == method.as_str()).find_map(|route| {
             let parameters = bind(&route.segments, &segments)?;
             Some((route, parameters))
+        });
+        let default = || self.routes.iter().find(|route| route.key == DEFAULT).map(|r| (r, Map::new()));
+        exact.or_else(default)
+    }
+}
+
+impl Route {
+    fn new(declared: &resources::Route, model: &Model, functions: &Functions) -> Result<Self> {
+        let key = &declared.route_key;
+        let id = declared.target.strip_prefix("integrations/").unwrap_or(&declared.target);
+        let integration =
+            model.integrations.get(id).with_context(|| format!("{key}: no integration {id}"))?;
+        let function = functions.get(&integration.integration_uri)?;
+        let may = model.permissions.iter().any(|p| {
+            names::last_part(&p.function_name) == function.name && p.principal == "apigateway.amazonaws.com"
+        });
+        ensure!(may, "{} may not be invoked by API Gateway: no permission allows it", function.name);
+        let (method, path) = match key.as_str() {
+            DEFAULT => ("", ""),
+            key => key.split_once(' ').context("a route key is METHOD /path")?,
+        };
+        Ok(Self {
+            key: key.clone(),
+            method: method.to_owned(),
+            segments: path.split('/').map(str::to_owned).collect(),
+            function,
+            timeout: Duration::from_millis(integration.timeout_in_millis.unwrap_or(30_000)),
+            guard: Guard::new(declared, model)?,
         })
+    }
+}
+
+impl Guard {
+    fn new(declared: &resources::Route, model: &Model) -> Result<Option<Self>> {
+        let key = &declared.route_key;
+        let scopes = declared.authorization_scopes.clone().unwrap_or_default();
+        if declared.authorization_type.as_deref().unwrap_or("NONE") == "NONE" {
+            ensure!(scopes.is_empty(), "{key}: scopes without an authorizer would let everybody in");
+            return Ok(None);
+        }
+        let id =
+            declared.authorizer_id.as_deref().with_context(|| format!("{key}: JWT without AuthorizerId"))?;
+        let authorizer = model.authorizers.get(id).with_context(|| format!("{key}: no authorizer {id}"))?;
+        Ok(Some(Self { wanted: authorizer.jwt_configuration.clone(), scopes }))
     }
 }
 
@@ -104,9 +154,62 @@ fn message(status: StatusCode, text: &str) -> Response {
 /// Answers a request through its route's function.
 pub async fn answer(gateway: Arc<Gateway>, request: Incame) -> Response {
     let (parts, body) = request.into_parts();
-    let Some((route, parameters)) = gateway.find(&parts.method, parts.uri.path()) else {
-        return message(StatusCode::NOT_FOUND, "Not Found");
+    let Some(cors) = &gateway.cors else { return gateway.route(&parts, body).await };
+    if let Some(answer) = cors::preflight(cors, &parts) {
+        return answer;
+    }
+    let mut response = gateway.route(&parts, body).await;
+    cors::allow(cors, &parts, &mut response);
+    response
+}
+
+/// Turns a request away as API Gateway does.
+fn denied(denied: Denied, guard: &Guard) -> Response {
+    let (status, text, challenge) = match denied {
+        Denied::Unauthorized => (StatusCode::UNAUTHORIZED, "Unauthorized", "Bearer".to_owned()),
+        Denied::Forbidden => {
+            let challenge =
+                format!("Bearer scope=\"{}\" error=\"insufficient_scope\"", guard.scopes.join(" "));
+            (StatusCode::FORBIDDEN, "Forbidden", challenge)
+        }
     };
+    let mut response = message(status, text);
+    if let Ok(challenge) = challenge.parse() {
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+    response
+}
+
+/// 429, with the seconds after which there is room again. (API Gateway itself leaves the header out.)
+fn too_many(wait: Duration) -> Response {
+    let mut response = message(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests");
+    response.headers_mut().insert(RETRY_AFTER, (wait.as_secs() + 1).into());
+    response
+}
+
+impl Gateway {
+    async fn route(&self, parts: &Parts, body: Incoming) -> Response {
+        if let Some(Err(wait)) = self.throttle.as_ref().map(|throttle| throttle.take(Instant::now())) {
+            return too_many(wait);
+        }
+        let Some((route, parameters)) = self.find(&parts.method, parts.uri.path()) else {
+            return message(StatusCode::NOT_FOUND, "Not Found");
+        };
+        let mut claims = None;
+        if let Some(guard) = &route.guard {
+            let token = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+            match self.issuer.check(token, &guard.wanted, &guard.scopes) {
+                Ok(checked) => claims = Some(checked),
+                Err(reason) => return denied(reason, guard),
+            }
+        }
+        invoke(route, parts, (parameters, claims), body).await
+    }
+}
+
+type About = (Map<String, Value>, Option<Map<String, Value>>);
+
+async fn invoke(route: &Route, parts: &Parts, (parameters, claims): About, body: Incoming) -> Response {
     let body = match http::body(body, MAX_BODY_BYTES).await {
         Ok(body) => body,
         Err(StatusCode::PAYLOAD_TOO_LARGE) => {
@@ -114,7 +217,11 @@ pub async fn answer(gateway: Arc<Gateway>, request: Incame) -> Response {
         }
         Err(status) => return message(status, status.canonical_reason().unwrap_or_default()),
     };
-    let event = event(route, &parts, parameters, &body);
+    let mut event = event(route, parts, parameters, &body);
+    if let Some(claims) = claims {
+        event["requestContext"]["authorizer"] = json!({"jwt": {"claims": claims, "scopes": null}});
+    }
+    let event = event.to_string();
     match tokio::time::timeout(route.timeout, route.function.invoke(event.into())).await {
         Ok(Ok(answer)) => read_answer(&answer),
         Ok(Err(error)) => {
@@ -125,7 +232,7 @@ pub async fn answer(gateway: Arc<Gateway>, request: Incame) -> Response {
     }
 }
 
-fn event(route: &Route, parts: &Parts, parameters: Map<String, Value>, body: &Bytes) -> String {
+fn event(route: &Route, parts: &Parts, parameters: Map<String, Value>, body: &Bytes) -> Value {
     let query = parts.uri.query().unwrap_or_default();
     let text = std::str::from_utf8(body).ok();
     let mut event = json!({
@@ -163,7 +270,7 @@ fn event(route: &Route, parts: &Parts, parameters: Map<String, Value>, body: &By
     if !query.is_empty() {
         event["queryStringParameters"] = Value::Object(query_parameters(query));
     }
-    event.to_string()
+    event
 }
 
 /// Header names in lower case; values of one name joined by commas.

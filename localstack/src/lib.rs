@@ -2,16 +2,20 @@
 //! just enough of AWS to run them. One rule holds everywhere: refuse, don't ignore.
 
 pub mod bus;
+pub mod cors;
 pub mod endpoint;
 pub mod engine;
 pub mod gateway;
 pub mod http;
 pub mod iam;
+pub mod issuer;
 pub mod journal;
 pub mod lambda;
 pub mod pipes;
 pub mod provider;
 pub mod queues;
+pub mod secrets;
 pub mod seed;
 pub mod stack;
 pub mod template;
+pub mod throttle;

@@ -5,7 +5,7 @@ use clap::Parser;
 use localstack::iam::ADMINISTRATOR_KEY;
 use localstack::pipes::PipeData;
 use localstack::stack::{self, Options, Stack};
-use localstack::{seed, template};
+use localstack::{issuer, seed, template};
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -55,6 +55,17 @@ struct Arguments {
     /// How pipes place texts that stand unquoted in their template
     #[arg(long, value_enum, default_value_t)]
     pipe_data: PipeData,
+    /// Let everybody do everything: no tokens, for a first look
+    #[arg(long)]
+    no_auth: bool,
+    /// Set a parameter of the templates, NAME=VALUE (repeatable): RequestRate=50, AllowedOrigins=http://localhost:5173
+    #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
+    parameters: Vec<(String, String)>,
+}
+
+fn parameter(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("must be NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// A worker that waits for the disk keeps its thread: on disk there are enough of them for the others to go on.
@@ -99,13 +110,15 @@ async fn run(arguments: &Arguments) -> Result<()> {
         provider_port: arguments.provider_port,
         stage: arguments.stage.clone(),
         pipe_data: arguments.pipe_data,
+        no_auth: arguments.no_auth,
+        parameters: arguments.parameters.iter().cloned().collect(),
     };
     if arguments.bin_dir.is_none() {
         build(&built, &stack::binaries(&options)?)?;
     }
     let mut stack = Stack::start(&options).await?;
     if stack.is_new && !arguments.no_seed {
-        seed::products(&stack.api).await?;
+        seed::products(&stack.api, &stack.issuer.token("seed", issuer::SCOPES)?).await?;
         stack.settle(Duration::from_secs(20)).await?;
     }
     announce(&stack, &options)?;
@@ -145,6 +158,14 @@ fn build(folder: &Path, binaries: &BTreeSet<String>) -> Result<()> {
 fn announce(stack: &Stack, options: &Options) -> Result<()> {
     let kept = if options.in_memory { "in memory only".into() } else { options.data.display().to_string() };
     let (api, endpoint, provider) = (&stack.api, &stack.endpoint, &stack.provider_url);
+    let (token, get, header) = match options.no_auth {
+        true => ("not needed (--no-auth)".into(), String::new(), ""),
+        false => (
+            stack.issuer.token(CUSTOMER, issuer::SCOPES)?,
+            format!("\n  TOKEN=$(curl -s '{endpoint}{}/token?subject={CUSTOMER}')", issuer::PATH),
+            " -H \"authorization: Bearer $TOKEN\"",
+        ),
+    };
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
@@ -156,18 +177,22 @@ Quadrille is running. Ctrl-C stops it.
   Payments book  {provider}/book
   Data           {kept}
   Logs           {logs}
+  Token          {token}
 
-Place an order:
+Place an order and see what becomes of it:
+{get}
+  curl -s {api}/orders{header} -H 'content-type: application/json' -H 'prefer: wait=5' \
+    -d '{{"customer_id": "{CUSTOMER}", "items": [{{"product_id": "espresso-beans", "quantity": 2}}]}}'
 
-  curl -s {api}/orders -H 'content-type: application/json' \
-    -d '{{"customer_id": "ada", "items": [{{"product_id": "espresso-beans", "quantity": 2}}]}}'
+and look at it again with the order_id of the answer:
 
-and look at it with the order_id of the answer:
-
-  curl -s {api}/orders/<order_id>
+  curl -s {api}/orders/<order_id>{header}
 "#,
         logs = options.data.join("logs").display()
     )?;
     out.flush()?;
     Ok(())
 }
+
+/// The customer of the first order.
+const CUSTOMER: &str = "ada";

@@ -20,17 +20,20 @@ pub const PRODUCTS: [(&str, &str, u32, u32); 4] = [
 /// How long a function may take to come up.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Lists the products at the API.
+/// Lists the products at the API, in the name of `token`.
 ///
 /// # Errors
 /// When the API does not take one.
-pub async fn products(api: &str) -> Result<()> {
+pub async fn products(api: &str, token: &str) -> Result<()> {
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
     let started = Instant::now();
     for (id, name, cents, stock) in PRODUCTS {
         loop {
             let body = json!({"name": name, "unit_price_cents": cents, "stock": stock}).to_string();
-            let request = Request::put(format!("{api}/products/{id}")).body(Full::from(body))?;
+            let request = Request::put(format!("{api}/products/{id}"))
+                .header("content-type", "application/json")
+                .header("authorization", format!("Bearer {token}"))
+                .body(Full::from(body))?;
             let answer = client.request(request).await.with_context(|| format!("listing {id}"))?;
             let status = answer.status();
             let text = answer.into_body().collect().await?.to_bytes();

@@ -6,11 +6,13 @@ use crate::engine::Engine;
 use crate::gateway::{self, Gateway};
 use crate::http;
 use crate::iam::{self, Iam};
+use crate::issuer::{self, Issuer};
 use crate::journal::{Journal, Past};
 use crate::lambda::{self, Function, Functions, Surroundings};
 use crate::pipes::{Pipe, PipeData, Plumbing};
 use crate::provider::Provider;
 use crate::queues::Queues;
+use crate::secrets;
 use crate::template::names::{self, Names};
 use crate::template::{self, resources::Model};
 use anyhow::{Context, Result};
@@ -46,6 +48,10 @@ pub struct Options {
     pub stage: String,
     /// How pipes place unquoted texts.
     pub pipe_data: PipeData,
+    /// Let everybody do everything: the templates' parameter `Auth` is `none`.
+    pub no_auth: bool,
+    /// Values of the templates' parameters, by name.
+    pub parameters: BTreeMap<String, String>,
 }
 
 /// A running platform. Stops when dropped.
@@ -66,6 +72,8 @@ pub struct Stack {
     pub provider: Provider,
     /// The tables.
     pub engine: Engine,
+    /// Makes tokens.
+    pub issuer: Issuer,
     pipes: Vec<Arc<Pipe>>,
     tasks: JoinSet<()>,
     /// Held, not read.
@@ -109,7 +117,8 @@ impl Stack {
         ] = listeners(options).await?;
         let names = Names { endpoint: format!("http://{aws}"), api: format!("http://{api}") };
         let provider_url = format!("http://{provider_at}");
-        let model = template::load(&options.infra, &names, &parameters(options, &provider_url))?;
+        let issuer_url = format!("{}{}", names.endpoint, issuer::PATH);
+        let model = template::load(&options.infra, &names, &parameters(options, &provider_url, &issuer_url))?;
         let logs = options.data.join("logs");
         std::fs::create_dir_all(&logs).with_context(|| logs.display().to_string())?;
         let lock = lock(options)?;
@@ -135,14 +144,17 @@ impl Stack {
             logs,
         };
         let functions = functions(&model, &iam, &around)?;
-        let gateway = Arc::new(Gateway::new(&model, &functions)?);
+        let kept = (!options.in_memory).then_some(options.data.as_path());
+        let issuer = Issuer::open(kept, issuer_url)?;
+        let gateway = Arc::new(Gateway::new(&model, &functions, issuer.clone())?);
         let endpoint = Arc::new(Endpoint {
             engine: engine.clone(),
             queues: queues.clone(),
             buses,
-            secrets: secrets(&model),
+            secrets: secrets::secrets(&model, kept)?,
             iam,
             journal,
+            issuer: issuer.clone(),
             url: names.endpoint.clone(),
         });
         let mut tasks = JoinSet::new();
@@ -165,6 +177,7 @@ impl Stack {
             queues,
             provider,
             engine,
+            issuer,
             pipes,
             tasks,
             _lock: lock,
@@ -207,15 +220,23 @@ impl Stack {
 /// When a template is refused.
 pub fn binaries(options: &Options) -> Result<BTreeSet<String>> {
     let nowhere = Names { endpoint: String::new(), api: String::new() };
-    let model = template::load(&options.infra, &nowhere, &parameters(options, ""))?;
+    let model = template::load(&options.infra, &nowhere, &parameters(options, "", ""))?;
     Ok(model.functions.iter().map(|function| names::last_part(&function.code).to_owned()).collect())
 }
 
 /// What the templates are told locally.
-fn parameters(options: &Options, provider: &str) -> BTreeMap<String, String> {
-    let pairs =
-        [("Stage", options.stage.as_str()), ("ProviderUrl", provider), ("ProviderKey", "sk_test_simulator")];
-    pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+fn parameters(options: &Options, provider: &str, issuer: &str) -> BTreeMap<String, String> {
+    let pairs = [
+        ("Stage", options.stage.as_str()),
+        ("ProviderUrl", provider),
+        ("ProviderKey", "sk_test_simulator"),
+        ("Auth", if options.no_auth { "none" } else { "jwt" }),
+        ("TokenIssuer", issuer),
+    ];
+    let mut parameters: BTreeMap<_, _> =
+        pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    parameters.extend(options.parameters.clone());
+    parameters
 }
 
 /// Claims the data folder for as long as the stack runs: two on one folder would lose what each acknowledged.
@@ -263,11 +284,6 @@ fn remove(path: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-fn secrets(model: &Model) -> BTreeMap<String, String> {
-    let arn = |name: &str| names::arn("secretsmanager", &format!("secret:{name}-local0"));
-    model.secrets.iter().map(|secret| (arn(&secret.name), secret.secret_string.clone())).collect()
 }
 
 /// What AWS would only show at run time as a silence: permissions that are missing between resources.

@@ -25,6 +25,7 @@ pub struct Answer {
 pub struct Client {
     http: Hyper<HttpConnector, Full<Bytes>>,
     base: String,
+    token: Option<String>,
 }
 
 /// A product with this much stock, at 2.50 a unit.
@@ -35,16 +36,42 @@ impl Client {
     pub fn new(base: impl Into<String>) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
-        Self { http: Hyper::builder(TokioExecutor::new()).build(connector), base: base.into() }
+        Self { http: Hyper::builder(TokioExecutor::new()).build(connector), base: base.into(), token: None }
     }
 
-    /// Sends raw bytes.
+    /// The client in the name of a token.
+    #[must_use]
+    pub fn bearing(&self, token: impl Into<String>) -> Self {
+        Self { token: Some(token.into()), ..self.clone() }
+    }
+
+    /// Sends raw bytes as JSON.
     ///
     /// # Errors
     /// When there is no answer.
     pub async fn send(&self, method: Method, path: &str, body: impl Into<Bytes>) -> Result<Answer> {
-        let request = Request::builder().method(method).uri(format!("{}{path}", self.base));
-        let request = request.header("content-type", "application/json").body(Full::new(body.into()))?;
+        self.send_with(method, path, &[("content-type", "application/json")], body).await
+    }
+
+    /// Sends raw bytes under these headers.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Result<Answer> {
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let request = request.body(Full::new(body.into()))?;
         let answer = self.http.request(request).await.with_context(|| format!("{}{path}", self.base))?;
         let (parts, body) = answer.into_parts();
         let body = body.collect().await?.to_bytes();

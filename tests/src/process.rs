@@ -43,10 +43,10 @@ impl Process {
             }
             anyhow::bail!("the platform did not start")
         };
-        let (api, provider) = (find("API")?, find("Payments book")?);
+        let (api, provider, token) = (find("API")?, find("Payments book")?, find("Token")?);
         // Whoever prints to a closed pipe fails: somebody has to listen to the end.
         std::thread::spawn(move || lines.for_each(drop));
-        Ok(Self { child, api: Client::new(api), provider: Client::new(provider) })
+        Ok(Self { child, api: Client::new(api).bearing(token), provider: Client::new(provider) })
     }
 
     /// `kill -9`.

@@ -19,8 +19,8 @@ fn nothing_is_written_for_a_request_that_is_refused() {
             let shown = String::from_utf8_lossy(&body[..body.len().min(80)]).into_owned();
             assert_eq!(answer.status, status, "{shown}: {}", answer.body);
             assert_eq!(answer.headers["content-type"], "application/problem+json", "{shown}");
-            let named = answer.body["errors"][0]["field"].as_str().or(answer.body["product_id"].as_str());
-            assert_eq!(named, Some(field), "{shown}: {}", answer.body);
+            let named = answer.body["errors"][0]["field"].as_str().unwrap_or_default();
+            assert_eq!(named, field, "{shown}: {}", answer.body);
         }
         platform.stack.settle(Duration::from_secs(10)).await.unwrap();
         assert_eq!((platform.rows("orders").await, platform.rows("inventory").await), before);
@@ -35,14 +35,18 @@ fn bodies(product: &str) -> Vec<(Vec<u8>, u16, &str)> {
         (b"\xff\xfe".to_vec(), 400, ""),
         (b"[]".to_vec(), 400, ""),
         (Vec::new(), 400, ""),
-        (vec![b' '; 64 * 1024 + 1], 400, ""),
+        (vec![b' '; 64 * 1024 + 1], 413, ""),
         (b"{\"customer_id\": \"ada\"}".to_vec(), 400, "items"),
         (b"{\"customer_id\": \"ada\", \"items\": []}".to_vec(), 400, "items"),
         (b"{\"items\": [{\"product_id\": \"x\", \"quantity\": 1}]}".to_vec(), 400, "customer_id"),
         (order(json!({"product_id": product})), 400, "items[0].quantity"),
         (order(json!({"product_id": product, "quantity": 1, "gift": true})), 400, "items[0].gift"),
-        (order(json!({"product_id": "no-such-product", "quantity": 1})), 422, "no-such-product"),
-        (order(json!({"product_id": product, "quantity": 1, "unit_price_cents": 1})), 422, product),
+        (order(json!({"product_id": "no-such-product", "quantity": 1})), 422, "items[0].product_id"),
+        (
+            order(json!({"product_id": product, "quantity": 1, "unit_price_cents": 1})),
+            422,
+            "items[0].unit_price_cents",
+        ),
     ];
     for bad in [json!(0), json!(-1), json!(1.5), json!("2"), json!(true), json!(1001), json!(1e300)] {
         bodies.push((quantity(bad), 400, "items[0].quantity"));

@@ -1,10 +1,12 @@
 //! What is only true of the whole. One binary: linking the SDK once is slow enough.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+mod access;
 mod bad_input;
 mod batches;
 mod crashes;
 mod dance;
+mod edge;
 mod layering;
 mod platform;
 mod races;

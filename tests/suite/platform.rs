@@ -2,6 +2,7 @@
 //! tests that do not break it; and stacks of their own, as processes, for those that do.
 
 use anyhow::Result;
+use localstack::issuer;
 use localstack::pipes::PipeData;
 use localstack::stack::{Options, Stack};
 use std::future::Future;
@@ -53,6 +54,8 @@ pub fn options(name: &str) -> Options {
         provider_port: 0,
         stage: "test".into(),
         pipe_data: PipeData::Object,
+        no_auth: false,
+        parameters: std::collections::BTreeMap::new(),
     }
 }
 
@@ -66,7 +69,8 @@ pub struct Platform {
 impl Platform {
     pub async fn start(options: &Options) -> Result<Self> {
         let stack = Stack::start(options).await?;
-        let (api, provider) = (Client::new(&stack.api), Client::new(&stack.provider_url));
+        let token = stack.issuer.token("ada", issuer::SCOPES)?;
+        let (api, provider) = (Client::new(&stack.api).bearing(token), Client::new(&stack.provider_url));
         Ok(Self { stack, api, provider })
     }
 

@@ -12,7 +12,7 @@ fn names() -> Names {
 
 fn read(text: &str) -> Result<Model, Refused> {
     let mut model = Model::default();
-    template::read("broken.yaml", text, &names(), &BTreeMap::new(), &mut model).map(|()| model)
+    template::read("broken.yaml", text, &names(), &BTreeMap::new(), &mut model).map(|_| model)
 }
 
 fn refused(text: &str) -> String {

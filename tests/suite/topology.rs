@@ -4,7 +4,9 @@ use crate::platform::root;
 use chassis::http::Api;
 use chassis::memory::MemoryStore;
 use events::catalogue;
+use inventory::api::ProductsApi;
 use localstack::template::{self, names::Names, resources::Model};
+use orders::api::OrdersApi;
 use std::collections::{BTreeMap, BTreeSet};
 
 fn model() -> Model {
@@ -57,8 +59,8 @@ fn every_reader_takes_exactly_what_the_catalogue_says() {
 #[test]
 fn routes_and_code_are_the_same_set() {
     let declared: BTreeSet<String> = model().routes.into_iter().map(|route| route.route_key).collect();
-    let code = orders::api::OrdersApi::<MemoryStore>::ROUTES.iter();
-    let code = code.chain(inventory::api::ProductsApi::<MemoryStore>::ROUTES);
+    let code = OrdersApi::<MemoryStore>::ROUTES.iter();
+    let code = code.chain(ProductsApi::<MemoryStore>::ROUTES);
     assert_eq!(declared, code.map(|route| (*route).to_owned()).collect());
 }
 

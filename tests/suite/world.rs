@@ -1,17 +1,20 @@
 //! The three services on memory stores under a bus that delivers in any order, more than once, and over
 //! stores that fail before or after a commit. Everything follows from a seed.
 
+use chassis::access::Auth;
 use chassis::batch::Consumer;
+use chassis::cursor::Cursors;
 use chassis::http::{Api, Request};
 use chassis::memory::MemoryStore;
 use chassis::ports::{Clock, Ids};
 use chassis::reaction::read_state;
-use chassis::store::{CommitError, Store};
+use chassis::store::{CommitError, Indexed, Store};
 use chassis::telling::envelope_of;
 use chassis::{Failure, Item, Key, Ports, Reactor, Verdict, Write, react};
 use chrono::{DateTime, TimeDelta, Utc};
 use events::{Currency, Envelope, EventId, Metadata, catalogue};
 use futures_util::future::join;
+use orders::api::OrdersApi;
 use payments::charging::{Bill, Message};
 use payments::reactor::{Gateway, Payments};
 use serde_json::{Value, json};
@@ -121,6 +124,16 @@ impl Store for Faulty {
         self.inner.page(pk, prefix, after, limit).await
     }
 
+    async fn newest(
+        &self,
+        index: &'static str,
+        partition: &str,
+        before: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Indexed>, Failure> {
+        self.inner.newest(index, partition, before, limit).await
+    }
+
     async fn commit(&self, writes: Vec<Write>) -> Result<(), CommitError> {
         tokio::task::yield_now().await;
         let n = self.commits.fetch_add(1, Ordering::SeqCst);
@@ -226,11 +239,18 @@ impl World {
         }
     }
 
+    /// Orders' HTTP API, open to everybody.
+    pub fn api(&self) -> OrdersApi<Faulty> {
+        let cursors = Cursors::new("test").unwrap();
+        OrdersApi { ports: self.orders.clone(), stage: "test".into(), auth: Auth::Off, cursors }
+    }
+
     /// Places an order; gives its id.
     pub async fn place(&mut self, body: &Value) -> String {
-        let api = orders::api::OrdersApi { ports: self.orders.clone(), stage: "test".into() };
         let body = body.to_string().into_bytes();
-        let answer = api.answer(Request { route: "POST /orders".into(), body, ..Request::default() }).await;
+        let correlation_id = self.orders.ids.fresh();
+        let request = Request { route: "POST /orders".into(), body, correlation_id, ..Request::default() };
+        let answer = self.api().answer(request).await;
         let id = answer.unwrap().body["order_id"].as_str().unwrap().to_owned();
         self.publish();
         id
@@ -273,7 +293,7 @@ impl World {
     pub fn expire_inboxes(&self) {
         for store in SERVICES.map(|service| &self.store(service).inner) {
             let rows = store.rows().into_iter().map(|row| row.key);
-            rows.filter(|key| key.pk.starts_with("inbox#")).for_each(|key| store.expire(&key));
+            rows.filter(|key| key.sk.starts_with("inbox#")).for_each(|key| store.expire(&key));
         }
     }
 

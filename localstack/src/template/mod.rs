@@ -10,7 +10,8 @@ pub mod yaml;
 
 use resolve::Template;
 use resources::Model;
-use std::{collections::BTreeMap, fmt, fs, path::Path};
+use std::collections::{BTreeMap, BTreeSet};
+use std::{fmt, fs, path::Path};
 
 /// Why a template is refused, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,15 +50,21 @@ pub fn load(
     files.sort();
     anyhow::ensure!(!files.is_empty(), "{} holds no *.yaml templates", folder.display());
     let mut model = Model::default();
+    let mut unknown: BTreeSet<&String> = parameters.keys().collect();
     for path in files {
         let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let text = fs::read_to_string(&path).map_err(|e| anyhow::anyhow!("{}: {e}", path.display()))?;
-        read(&file, &text, names, parameters, &mut model)?;
+        for known in read(&file, &text, names, parameters, &mut model)? {
+            unknown.remove(&known);
+        }
+    }
+    if let Some(name) = unknown.first() {
+        anyhow::bail!("no template in {} has a parameter {name}", folder.display());
     }
     Ok(model)
 }
 
-/// Reads one template into `model`.
+/// Reads one template into `model`; gives the names of its parameters.
 ///
 /// # Errors
 /// [`Refused`].
@@ -67,11 +74,11 @@ pub fn read(
     names: &names::Names,
     parameters: &BTreeMap<String, String>,
     model: &mut Model,
-) -> Result<(), Refused> {
+) -> Result<Vec<String>, Refused> {
     let template = Template::read(file, &yaml::read(file, text)?, names, parameters)?;
     for (logical, resource) in &template.resources {
         let properties = template.properties(logical, resource)?;
         model.add(&template, logical, resource, properties)?;
     }
-    Ok(())
+    Ok(template.parameter_names())
 }

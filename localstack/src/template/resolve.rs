@@ -12,7 +12,7 @@ pub struct Template<'a> {
     /// The stack's name: the file's stem.
     pub stack: String,
     names: &'a Names,
-    parameters: BTreeMap<String, String>,
+    parameters: BTreeMap<String, Value>,
     conditions: BTreeMap<String, Node>,
     /// Resources by logical id.
     pub resources: BTreeMap<String, Resource>,
@@ -33,7 +33,8 @@ const MAX_DEPTH: usize = 32;
 
 const SECTIONS: [&str; 6] =
     ["AWSTemplateFormatVersion", "Description", "Parameters", "Conditions", "Resources", "Outputs"];
-const PARAMETER_KEYS: [&str; 6] = ["Type", "Default", "AllowedPattern", "Description", "NoEcho", "MinLength"];
+const PARAMETER_KEYS: [&str; 7] =
+    ["Type", "Default", "AllowedPattern", "AllowedValues", "Description", "NoEcho", "MinLength"];
 const RESOURCE_KEYS: [&str; 6] =
     ["Type", "Properties", "DeletionPolicy", "UpdateReplacePolicy", "Condition", "DependsOn"];
 
@@ -77,6 +78,12 @@ impl<'a> Template<'a> {
         Ok(template)
     }
 
+    /// The parameters that it takes.
+    #[must_use]
+    pub fn parameter_names(&self) -> Vec<String> {
+        self.parameters.keys().cloned().collect()
+    }
+
     /// An error of this template.
     #[must_use]
     pub fn refused(&self, line: usize, at: &str, reason: impl Into<String>) -> Refused {
@@ -98,8 +105,27 @@ impl<'a> Template<'a> {
         let default = node.get("Default").and_then(Node::text).map(str::to_owned);
         let value = given.get(name).cloned().or(default);
         let value = value.ok_or_else(|| self.refused(node.line, name, "this parameter has no value"))?;
+        if let Some(Node { kind: Kind::Seq(allowed), .. }) = node.get("AllowedValues")
+            && !allowed.iter().any(|one| one.text() == Some(&value))
+        {
+            let allowed: Vec<&str> = allowed.iter().filter_map(Node::text).collect();
+            let reason = format!("{value:?} is not allowed, only {}", allowed.join(", "));
+            return Err(self.refused(node.line, name, reason));
+        }
+        let kind = node.get("Type").and_then(Node::text).unwrap_or_default();
+        let value = Self::typed(kind, value).map_err(|reason| self.refused(node.line, name, reason))?;
         self.parameters.insert(name.to_owned(), value);
         Ok(())
+    }
+
+    /// A parameter's text as its type means it.
+    fn typed(kind: &str, text: String) -> Result<Value, String> {
+        match kind {
+            "String" => Ok(text.into()),
+            "Number" => text.parse::<i64>().map(Value::from).map_err(|_| format!("{text:?} is not a number")),
+            "CommaDelimitedList" => Ok(text.split(',').map(str::trim).collect()),
+            _ => Err(format!("parameters of type {kind:?} are not implemented by the local stack")),
+        }
     }
 
     fn declare(&mut self, name: &str, node: &Node) -> Result<(), Refused> {
@@ -193,8 +219,21 @@ impl<'a> Template<'a> {
                 None => Err(self.refused(line, at, "!GetAtt takes Resource.Attribute")),
             },
             ("Equals", Kind::Seq(sides)) if sides.len() == 2 => {
-                let sides: Result<Vec<_>, _> = sides.iter().map(|n| self.resolve(n, at, depth + 1)).collect();
-                Ok(Value::Bool(sides?.windows(2).all(|pair| pair.first() == pair.last())))
+                let sides = self.parts(sides, at, depth)?;
+                Ok(Value::Bool(sides.windows(2).all(|pair| pair.first() == pair.last())))
+            }
+            ("Not", Kind::Seq(parts)) if parts.len() == 1 => match self.parts(parts, at, depth)?.as_slice() {
+                [Value::Bool(holds)] => Ok(Value::Bool(!holds)),
+                _ => Err(self.refused(line, at, "!Not of something that is not a condition")),
+            },
+            ("Join", Kind::Seq(parts)) if parts.len() == 2 => {
+                match self.parts(parts, at, depth)?.as_slice() {
+                    [Value::String(between), Value::Array(parts)] => {
+                        let parts: Vec<&str> = parts.iter().filter_map(Value::as_str).collect();
+                        Ok(parts.join(between).into())
+                    }
+                    _ => Err(self.refused(line, at, "!Join takes a text and a list")),
+                }
             }
             ("If", Kind::Seq(parts)) if parts.len() == 3 => {
                 let parts: &[Node; 3] =
@@ -211,6 +250,10 @@ impl<'a> Template<'a> {
         }
     }
 
+    fn parts(&self, nodes: &[Node], at: &str, depth: usize) -> Result<Vec<Value>, Refused> {
+        nodes.iter().map(|node| self.resolve(node, at, depth + 1)).collect()
+    }
+
     fn reference(&self, name: &str, line: usize, at: &str, depth: usize) -> Result<Value, Refused> {
         match name {
             "AWS::Region" => Ok(REGION.into()),
@@ -219,7 +262,7 @@ impl<'a> Template<'a> {
             "AWS::StackName" => Ok(self.stack.as_str().into()),
             "AWS::NoValue" => Ok(no_value()),
             _ => match self.parameters.get(name) {
-                Some(value) => Ok(value.as_str().into()),
+                Some(value) => Ok(value.clone()),
                 None => self.attribute(name, "Ref", line, at, depth),
             },
         }

@@ -14,8 +14,9 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// The resource types that the local stack runs.
-pub const TYPES: [&str; 17] = [
+pub const TYPES: [&str; 18] = [
     "AWS::ApiGatewayV2::Api",
+    "AWS::ApiGatewayV2::Authorizer",
     "AWS::ApiGatewayV2::Integration",
     "AWS::ApiGatewayV2::Route",
     "AWS::ApiGatewayV2::Stage",
@@ -48,6 +49,7 @@ pub fn name_property(kind: &str) -> Option<&'static str> {
         | "AWS::Events::Rule"
         | "AWS::Pipes::Pipe"
         | "AWS::ApiGatewayV2::Api"
+        | "AWS::ApiGatewayV2::Authorizer"
         | "AWS::SecretsManager::Secret" => "Name",
         _ => return None,
     })
@@ -191,10 +193,40 @@ properties! {
     }
     Policy { policy_name: String, policy_document: Value }
 
-    Secret { name: String, description: Option<String>, secret_string: String }
+    /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-secretsmanager-secret.html>
+    Secret {
+        name: String,
+        description: Option<String>,
+        secret_string: Option<String>,
+        generate_secret_string: Option<GenerateSecretString>,
+    }
+    GenerateSecretString { password_length: Option<u32>, exclude_punctuation: bool }
 
-    Api { name: String, protocol_type: String }
-    Stage { api_id: String, stage_name: String, auto_deploy: Option<bool> }
+    /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-apigatewayv2-api.html>
+    Api { name: String, protocol_type: String, cors_configuration: Option<Cors> }
+    Cors {
+        allow_origins: Vec<String>,
+        allow_methods: Vec<String>,
+        allow_headers: Vec<String>,
+        expose_headers: Vec<String>,
+        max_age: u32,
+    }
+    Stage {
+        api_id: String,
+        stage_name: String,
+        auto_deploy: Option<bool>,
+        default_route_settings: Option<RouteSettings>,
+    }
+    RouteSettings { throttling_rate_limit: u64, throttling_burst_limit: u64 }
+    /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-apigatewayv2-authorizer.html>
+    Authorizer {
+        api_id: String,
+        name: String,
+        authorizer_type: String,
+        identity_source: Vec<String>,
+        jwt_configuration: JwtConfiguration,
+    }
+    JwtConfiguration { issuer: String, audience: Vec<String> }
     Integration {
         api_id: String,
         integration_type: String,
@@ -202,7 +234,14 @@ properties! {
         timeout_in_millis: Option<u64>,
         integration_uri: String,
     }
-    Route { api_id: String, route_key: String, target: String }
+    Route {
+        api_id: String,
+        route_key: String,
+        target: String,
+        authorization_type: Option<String>,
+        authorizer_id: Option<String>,
+        authorization_scopes: Option<Vec<String>>,
+    }
 }
 
 /// SQS spells the members of this one in lower camel case.
@@ -230,6 +269,9 @@ pub struct Model {
     pub roles: BTreeMap<String, Role>,
     pub secrets: Vec<Secret>,
     pub apis: Vec<Api>,
+    pub api_stages: Vec<Stage>,
+    /// Authorizers by id.
+    pub authorizers: BTreeMap<String, Authorizer>,
     /// Integrations by id.
     pub integrations: BTreeMap<String, Integration>,
     pub routes: Vec<Route>,
@@ -269,11 +311,15 @@ impl Model {
             }
             "AWS::SecretsManager::Secret" => self.secrets.push(at.typed(properties)?),
             "AWS::ApiGatewayV2::Api" => self.apis.push(at.api(properties)?),
-            "AWS::ApiGatewayV2::Stage" => at.stage(properties)?,
+            "AWS::ApiGatewayV2::Stage" => self.api_stages.push(at.stage(properties)?),
+            "AWS::ApiGatewayV2::Authorizer" => {
+                let authorizer = at.authorizer(properties)?;
+                self.authorizers.insert(authorizer.name.clone(), authorizer);
+            }
             "AWS::ApiGatewayV2::Integration" => {
                 self.integrations.insert(physical, at.integration(properties)?);
             }
-            "AWS::ApiGatewayV2::Route" => self.routes.push(at.typed(properties)?),
+            "AWS::ApiGatewayV2::Route" => self.routes.push(at.route(properties)?),
             other => return Err(at.refused(&[], format!("{other} is not implemented by the local stack"))),
         }
         Ok(())
@@ -354,9 +400,26 @@ impl At<'_> {
         Ok(api)
     }
 
-    fn stage(&self, properties: Value) -> Result<(), Refused> {
+    fn stage(&self, properties: Value) -> Result<Stage, Refused> {
         let stage: Stage = self.typed(properties)?;
-        self.only(&["StageName"], &stage.stage_name, &["$default"])
+        self.only(&["StageName"], &stage.stage_name, &["$default"])?;
+        Ok(stage)
+    }
+
+    fn authorizer(&self, properties: Value) -> Result<Authorizer, Refused> {
+        let authorizer: Authorizer = self.typed(properties)?;
+        self.only(&["AuthorizerType"], &authorizer.authorizer_type, &["JWT"])?;
+        for source in &authorizer.identity_source {
+            self.only(&["IdentitySource"], source, &["$request.header.Authorization"])?;
+        }
+        Ok(authorizer)
+    }
+
+    fn route(&self, properties: Value) -> Result<Route, Refused> {
+        let route: Route = self.typed(properties)?;
+        let kind = route.authorization_type.as_deref().unwrap_or("NONE");
+        self.only(&["AuthorizationType"], kind, &["NONE", "JWT"])?;
+        Ok(route)
     }
 
     fn integration(&self, properties: Value) -> Result<Integration, Refused> {

@@ -1,17 +1,30 @@
 //! Strict reading of a JSON body: every field that breaks a rule is named, unknown fields included.
 
-use crate::http::{FieldError, MAX_BODY_BYTES, Problem};
+use crate::http::{FieldError, MAX_BODY_BYTES, Problem, Request};
 use serde_json::{Map, Value};
 use std::{collections::HashSet, ops::RangeInclusive, str::FromStr};
+
+/// Checks that a request calls its body JSON, or says nothing of it.
+///
+/// # Errors
+/// 415.
+pub fn expect_json(request: &Request) -> Result<(), Problem> {
+    let kind = request.header("content-type").unwrap_or("application/json");
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if kind.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    Err(Problem::new(415, "UNSUPPORTED_MEDIA_TYPE", "the body must be sent as application/json"))
+}
 
 /// The body as a JSON object.
 ///
 /// # Errors
-/// 400 when it is too large, not JSON, or not an object.
+/// 413 when it is too large, 400 when it is not JSON or not an object.
 pub fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
     if body.len() > MAX_BODY_BYTES {
         let message = format!("the body must be at most {MAX_BODY_BYTES} bytes");
-        return Err(Problem::invalid(&[FieldError::new("", "body_size", message)]));
+        return Err(Problem::new(413, "BODY_TOO_LARGE", message));
     }
     match serde_json::from_slice(body) {
         Ok(Value::Object(object)) => Ok(object),
@@ -21,6 +34,13 @@ pub fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
             Err(Problem::invalid(&[FieldError::new("", "json", message)]))
         }
     }
+}
+
+/// The query's parameters as an object of texts, to be read with [`Fields`] like a body's fields.
+#[must_use]
+pub fn query(request: &Request) -> Map<String, Value> {
+    let texts = request.query.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str())));
+    texts.collect()
 }
 
 /// Reads the fields of one object and remembers every rule that is broken.
@@ -74,6 +94,26 @@ impl<'a> Fields<'a> {
         let value = self.required(field)?;
         let text = self.text_of(field, value)?;
         text.parse().map_err(|e: T::Err| self.refuse(field, "format", e.to_string())).ok()
+    }
+
+    /// An optional text that parses as `T`; the parser's error is the message.
+    pub fn optional_parsed<T: FromStr<Err: ToString>>(&mut self, field: &'static str) -> Option<T> {
+        self.known.insert(field);
+        self.object.get(field)?;
+        self.parsed(field)
+    }
+
+    /// An optional whole number within `range`, in digits: a parameter of a query.
+    pub fn optional_digits(&mut self, field: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
+        let text = self.optional(field)?.as_str().unwrap_or_default();
+        // Only digits: no sign, no blank, no leading zero that could be taken for another base.
+        let plain = text.bytes().all(|c| c.is_ascii_digit()) && (text.len() == 1 || !text.starts_with('0'));
+        let number = text.parse().ok().filter(|number| plain && range.contains(number));
+        if number.is_none() {
+            let (least, most) = (range.start(), range.end());
+            self.refuse(field, "range", format!("must be a whole number from {least} to {most}"));
+        }
+        number
     }
 
     /// A required text of 1 to `most` characters.

@@ -1,11 +1,13 @@
 //! Requests and answers of the HTTP API, apart from the gateway that carries them, and RFC 9457 problems.
 
+use crate::access::Caller;
 use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
 use aws_lambda_events::http::{HeaderMap, HeaderName, HeaderValue};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::{collections::HashMap, future::Future};
+use uuid::Uuid;
 
 /// The most bytes a request's body may have.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -23,6 +25,14 @@ pub struct Request {
     pub headers: HashMap<String, String>,
     /// The body's bytes.
     pub body: Vec<u8>,
+    /// Its method, as sent: what the `$default` route cannot say.
+    pub method: String,
+    /// Its path, as sent.
+    pub raw_path: String,
+    /// Who asks; none where no authorizer stands.
+    pub caller: Option<Caller>,
+    /// The id of everything that this request sets off.
+    pub correlation_id: Uuid,
 }
 
 impl Request {
@@ -42,7 +52,8 @@ impl Request {
     ///
     /// # Errors
     /// A problem when the body is not what the gateway says it is.
-    pub fn read(event: ApiGatewayV2httpRequest) -> Result<Self, Problem> {
+    pub fn read(event: ApiGatewayV2httpRequest, correlation_id: Uuid) -> Result<Self, Problem> {
+        let caller = Caller::of(&event);
         let text = event.body.unwrap_or_default();
         let body = if event.is_base64_encoded {
             STANDARD.decode(text).map_err(|_| Problem::bad_request("the body is not valid base64"))?
@@ -52,13 +63,23 @@ impl Request {
         let header = |(name, value): (&HeaderName, &HeaderValue)| {
             Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
         };
-        let query = event.query_string_parameters.iter();
+        let mut query: HashMap<String, String> = HashMap::new();
+        for (name, value) in event.query_string_parameters.iter() {
+            // The gateway joins the values of a name by commas, and so does this: a second value is not lost.
+            let joined =
+                query.get(name).map_or_else(|| value.to_owned(), |before| format!("{before},{value}"));
+            query.insert(name.to_owned(), joined);
+        }
         Ok(Self {
             route: event.route_key.unwrap_or_default(),
             path: event.path_parameters,
-            query: query.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            query,
             headers: event.headers.iter().filter_map(header).collect(),
             body,
+            method: event.request_context.http.method.to_string(),
+            raw_path: event.raw_path.unwrap_or_default(),
+            caller,
+            correlation_id,
         })
     }
 }
@@ -94,12 +115,17 @@ pub struct Problem {
     pub more: serde_json::Map<String, Value>,
     /// Seconds after which another try makes sense.
     pub retry_after: Option<u32>,
+    /// The methods that a path takes instead: the header `allow` of a 405.
+    pub allow: Option<String>,
+    /// What went wrong on our side: for the logs, never for the answer.
+    pub failure: Option<crate::Failure>,
 }
 
 impl Problem {
     /// A problem without further members.
     pub fn new(status: u16, error: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, error, detail: detail.into(), more: serde_json::Map::new(), retry_after: None }
+        let (detail, more) = (detail.into(), serde_json::Map::new());
+        Self { status, error, detail, more, retry_after: None, allow: None, failure: None }
     }
 
     /// 400: the request cannot be read at all.
@@ -118,6 +144,12 @@ impl Problem {
         Self::new(400, "VALIDATION_FAILED", detail).with("errors", json!(errors))
     }
 
+    /// 400: one field breaks a rule.
+    #[must_use]
+    pub fn field(field: &str, rule: &'static str, message: impl Into<String>) -> Self {
+        Self::invalid(&[FieldError::new(field, rule, message)])
+    }
+
     /// 404.
     pub fn not_found(detail: impl Into<String>) -> Self {
         Self::new(404, "NOT_FOUND", detail)
@@ -130,6 +162,12 @@ impl Problem {
         Self { retry_after: Some(1), ..Self::new(503, "TEMPORARILY_UNAVAILABLE", detail) }
     }
 
+    /// The problem of a method that a path does not take, with those that it does.
+    #[must_use]
+    pub fn allowing(self, methods: String) -> Self {
+        Self { allow: Some(methods), ..self }
+    }
+
     /// The problem with one member more.
     #[must_use]
     pub fn with(mut self, name: &str, value: Value) -> Self {
@@ -140,13 +178,13 @@ impl Problem {
 
 impl From<crate::Failure> for Problem {
     fn from(failure: crate::Failure) -> Self {
-        tracing::error!(class = failure.class(), reason = failure.to_string(), "request failed");
-        match failure {
+        let problem = match failure {
             crate::Failure::Poison(_) => {
                 Self::new(500, "INTERNAL_ERROR", "something is broken on our side; nothing was done")
             }
             _ => Self::unavailable(),
-        }
+        };
+        Self { failure: Some(failure), ..problem }
     }
 }
 
@@ -174,14 +212,35 @@ impl Response {
         self.headers.push((name, value.into()));
         self
     }
+
+    /// The answer under the id of its request, unless it already bears one: that of the first of its kind.
+    #[must_use]
+    pub fn correlated(mut self, correlation_id: Uuid) -> Self {
+        if !self.headers.iter().any(|(name, _)| *name == CORRELATION) {
+            self.headers.push((CORRELATION, correlation_id.to_string()));
+        }
+        if self.status >= 500 && self.body.is_object() {
+            self.body["correlation_id"] = correlation_id.to_string().into();
+        }
+        self
+    }
 }
+
+/// The header that names a request in our logs.
+pub const CORRELATION: &str = "x-correlation-id";
 
 /// The reason phrase of a status that the platform uses: the `title` of a problem.
 const fn title(status: u16) -> &'static str {
     match status {
         400 => "Bad Request",
+        401 => "Unauthorized",
+        402 => "Payment Required",
+        403 => "Forbidden",
         404 => "Not Found",
+        405 => "Method Not Allowed",
         409 => "Conflict",
+        413 => "Content Too Large",
+        415 => "Unsupported Media Type",
         422 => "Unprocessable Content",
         503 => "Service Unavailable",
         _ => "Internal Server Error",
@@ -199,6 +258,7 @@ impl From<Problem> for Response {
         let retry = problem.retry_after.map(|seconds| ("retry-after", seconds.to_string()));
         let mut headers = vec![("content-type", "application/problem+json".to_owned())];
         headers.extend(retry);
+        headers.extend(problem.allow.map(|methods| ("allow", methods)));
         Self { status: problem.status, headers, body: Value::Object(body) }
     }
 }

@@ -1,13 +1,15 @@
 //! The shell that Lambda talks to. The same binary runs on Lambda and on the local stack.
 
 use crate::batch::{self, Consumer};
-use crate::http::{Api, Request, Response};
+use crate::http::{Api, Problem, Request, Response};
+use crate::ports::{Ids, RandomIds};
 use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
 use std::os::unix::process::parent_id;
 use std::sync::Arc;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// Ends the process when whoever started it is gone. On Lambda that cannot happen; a local stack that was
 /// killed would leave functions behind, which ask a Runtime API that no longer exists without a pause.
@@ -36,11 +38,25 @@ pub async fn serve_api<A: Api>(api: A) -> Result<(), Error> {
 }
 
 async fn respond<A: Api>(api: &A, event: ApiGatewayV2httpRequest) -> Response {
-    let answer = match Request::read(event) {
+    let correlation_id = RandomIds.fresh();
+    let answer = match Request::read(event, correlation_id) {
         Ok(request) => api.answer(request).await,
         Err(problem) => Err(problem),
     };
-    answer.unwrap_or_else(Response::from)
+    let answer = answer.unwrap_or_else(|problem| {
+        report(&problem, correlation_id);
+        Response::from(problem)
+    });
+    answer.correlated(correlation_id)
+}
+
+/// What the client is not told stands in the log, under the id that the client is told.
+fn report(problem: &Problem, correlation_id: Uuid) {
+    if let Some(failure) = &problem.failure {
+        let (correlation_id, class) = (correlation_id.to_string(), failure.class());
+        let (correlation_id, reason) = (correlation_id.as_str(), failure.to_string());
+        tracing::error!(correlation_id, class, reason, "request failed");
+    }
 }
 
 /// Takes batches of the service's queue until Lambda freezes the process.

@@ -1,9 +1,11 @@
 //! What every service stands on: the reaction loop, one transaction per reaction, two stores under one
 //! contract, and the shell that Lambda talks to. Domain code never sees any of it.
 
+pub mod access;
 pub mod aws;
 pub mod batch;
 pub mod config;
+pub mod cursor;
 pub mod failure;
 pub mod fields;
 pub mod http;

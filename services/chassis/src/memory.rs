@@ -1,6 +1,6 @@
 //! The store in memory: for domain scenarios and the simulation. It passes the same contract as DynamoDB's.
 
-use crate::store::{CommitError, MAX_PAGE, MAX_WRITES, Rejected, Store};
+use crate::store::{CommitError, Indexed, MAX_PAGE, MAX_WRITES, Rejected, Store};
 use crate::{Attr, Condition, Failure, Item, Key, Write};
 use std::{
     collections::{BTreeMap, HashSet},
@@ -114,6 +114,24 @@ impl Store for MemoryStore {
         let rows = table.rows.range(from..).take_while(|(key, _)| key.pk == pk);
         let most = usize::try_from(limit.min(MAX_PAGE)).unwrap_or(usize::MAX);
         Ok(rows.filter(|(key, _)| wanted(key)).map(|(_, item)| item.clone()).take(most).collect())
+    }
+
+    async fn newest(
+        &self,
+        index: &'static str,
+        partition: &str,
+        before: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Indexed>, Failure> {
+        let table = self.table();
+        let of = table.rows.values().filter(|item| item.text(index) == Some(partition));
+        let name = format!("{index}_at");
+        let indexed = |item: &Item| Some(Indexed { key: item.key.clone(), at: item.text(&name)?.to_owned() });
+        let mut found: Vec<Indexed> = of.filter_map(indexed).collect();
+        found.retain(|row| before.is_none_or(|before| row.at.as_str() < before));
+        found.sort_by(|a, b| b.at.cmp(&a.at));
+        found.truncate(usize::try_from(limit.min(MAX_PAGE)).unwrap_or(usize::MAX));
+        Ok(found)
     }
 
     async fn commit(&self, writes: Vec<Write>) -> Result<(), CommitError> {

@@ -23,6 +23,9 @@ const MAX_CALLS: u32 = 2;
 /// what it already knows.
 const INBOX_DAYS: i64 = 7;
 
+/// The counter of an inbox row: how often the event was delivered again.
+const DUPLICATES: &str = "duplicates";
+
 /// What became of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Verdict {
@@ -239,16 +242,32 @@ fn number(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// The row by which `consumer` remembers that it has dealt with an event, and how.
+/// The row by which the aggregate at `pk` remembers that it has dealt with an event, and how.
 #[must_use]
-pub fn inbox_row(metadata: &Metadata, consumer: &str, verdict: Verdict, now: DateTime<Utc>) -> Write {
-    let item = Item::new(Key::inbox(metadata.id, consumer))
+pub fn inbox_row(metadata: &Metadata, pk: &str, verdict: Verdict, now: DateTime<Utc>) -> Write {
+    let item = Item::new(Key::inbox(pk, metadata.id))
         .with("verdict", verdict.as_str())
+        .with("event_id", metadata.id.to_string())
         .with("type", metadata.kind.as_str())
-        .with("subject", metadata.subject.as_str())
+        .with("time", millis::text(&metadata.time))
         .with("at", millis::text(&now))
+        .with(DUPLICATES, 0)
         .with("expires_at", (now + Duration::days(INBOX_DAYS)).timestamp());
     Write::Put { item, when: Condition::Absent }
+}
+
+/// Counts one delivery more of an event that is known already, for the timeline.
+///
+/// # Errors
+/// A [`Failure`] when the store does not answer.
+pub async fn count_duplicate<S: Store>(store: &S, pk: &str, metadata: &Metadata) -> Result<(), Failure> {
+    let again = Write::Adjust { key: Key::inbox(pk, metadata.id), by: vec![(DUPLICATES, 1)] };
+    match store.commit(vec![again]).await {
+        // Rejected: the row has expired in this moment, and with it the count.
+        Ok(()) | Err(CommitError::Rejected(_)) => Ok(()),
+        Err(CommitError::Busy(reason)) => Err(Failure::Transient(reason)),
+        Err(CommitError::Failed(failure)) => Err(failure),
+    }
 }
 
 /// Lets a service react to one delivered event.
@@ -321,13 +340,18 @@ impl<R: Reactor, S: Store> Run<'_, R, S> {
 
     /// Remembers a delivery that changes nothing.
     async fn settle(&self, verdict: Verdict, now: DateTime<Utc>) -> Result<Step<R>, Failure> {
-        let inbox = inbox_row(self.metadata, R::SERVICE, verdict, now);
+        let inbox = inbox_row(self.metadata, &self.pk, verdict, now);
         match self.ports.store.commit(vec![inbox]).await {
             Ok(()) => Ok(Step::Done(verdict)),
-            Err(CommitError::Rejected(_)) => Ok(Step::Done(Verdict::Duplicate)),
+            Err(CommitError::Rejected(_)) => self.duplicate().await,
             Err(CommitError::Busy(_)) => Ok(Step::Again),
             Err(CommitError::Failed(failure)) => Err(failure),
         }
+    }
+
+    async fn duplicate(&self) -> Result<Step<R>, Failure> {
+        count_duplicate(&self.ports.store, &self.pk, self.metadata).await?;
+        Ok(Step::Done(Verdict::Duplicate))
     }
 
     async fn carry_out(
@@ -353,7 +377,7 @@ impl<R: Reactor, S: Store> Run<'_, R, S> {
         let call = R::due_call(&after.state);
         let verdict = R::verdict(&loaded.state, &facts);
         if call.is_none() {
-            writes.push(inbox_row(self.metadata, R::SERVICE, verdict, now));
+            writes.push(inbox_row(self.metadata, &self.pk, verdict, now));
         }
         let inbox = call.is_none().then_some(first_side + sides.len());
         match (self.ports.store.commit(writes).await, call) {
@@ -362,23 +386,25 @@ impl<R: Reactor, S: Store> Run<'_, R, S> {
                 self.loaded = Some(after);
                 Ok(Step::Call(call))
             }
-            (Err(CommitError::Rejected(rejected)), _) => sort_out(rejected, inbox, first_side, &sides),
+            (Err(CommitError::Rejected(rejected)), _) if is_known(&rejected, inbox) => self.duplicate().await,
+            (Err(CommitError::Rejected(rejected)), _) => sort_out(rejected, first_side, &sides),
             (Err(CommitError::Busy(_)), _) => Ok(Step::Again),
             (Err(CommitError::Failed(failure)), _) => Err(failure),
         }
     }
 }
 
-/// Which of the conditions failed decides what to do: the inbox row, a side write, or the version.
+/// Whether it was the inbox row that stood in the way.
+fn is_known(rejected: &[Option<Rejected>], inbox: Option<usize>) -> bool {
+    inbox.is_some_and(|inbox| rejected.get(inbox).is_some_and(Option::is_some))
+}
+
+/// Which of the other conditions failed decides what to do: a side write's, or the version.
 fn sort_out<R: Reactor>(
     rejected: Vec<Option<Rejected>>,
-    inbox: Option<usize>,
     first_side: usize,
     sides: &[SideWrite<R::Message>],
 ) -> Result<Step<R>, Failure> {
-    if inbox.is_some_and(|inbox| rejected.get(inbox).is_some_and(Option::is_some)) {
-        return Ok(Step::Done(Verdict::Duplicate));
-    }
     // A moved version comes first: what a side write said may be about a state that is no longer true.
     if rejected.iter().take(first_side).any(Option::is_some) {
         return Ok(Step::Again);

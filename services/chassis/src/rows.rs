@@ -29,10 +29,11 @@ impl Key {
         Self::new(pk, format!("event#{seq:08}"))
     }
 
-    /// The inbox row by which `consumer` remembers an event.
+    /// The inbox row by which an aggregate remembers an event. It lies in the aggregate's own partition, so
+    /// that everything that was ever delivered to it can be listed.
     #[must_use]
-    pub fn inbox(event: events::EventId, consumer: &str) -> Self {
-        Self::new(format!("inbox#{event}"), consumer)
+    pub fn inbox(pk: &str, event: events::EventId) -> Self {
+        Self::new(pk, format!("inbox#{event}"))
     }
 }
 

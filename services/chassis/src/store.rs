@@ -6,8 +6,8 @@ use std::future::Future;
 /// The most writes one commit may hold (DynamoDB: 100 actions per TransactWriteItems).
 pub const MAX_WRITES: usize = 100;
 
-/// The most rows one page of history may hold.
-pub const MAX_PAGE: u32 = 100;
+/// The most rows one page of a table may hold: one more than a page of the API, to see whether another follows.
+pub const MAX_PAGE: u32 = 101;
 
 /// Why nothing of a commit was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +28,15 @@ pub enum CommitError {
 pub struct Rejected {
     /// The row as it was, when there is one.
     pub current: Option<Item>,
+}
+
+/// A row as an index knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Indexed {
+    /// The row.
+    pub key: Key,
+    /// Its place in the index: the attribute `<index>_at`.
+    pub at: String,
 }
 
 /// A service's own table.
@@ -56,6 +65,20 @@ pub trait Store: Clone + Send + Sync + 'static {
         after: Option<&str>,
         limit: u32,
     ) -> impl Future<Output = Result<Vec<Item>, Failure>> + Send;
+
+    /// The keys of the rows that have the attribute `index` equal to `partition`, by falling attribute
+    /// `<index>_at`; only those below `before`, at most `limit` (capped at [`MAX_PAGE`]). From a secondary index,
+    /// so a row appears a moment after its commit.
+    ///
+    /// # Errors
+    /// As [`Store::load`].
+    fn newest(
+        &self,
+        index: &'static str,
+        partition: &str,
+        before: Option<&str>,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<Indexed>, Failure>> + Send;
 
     /// All of the writes, or none.
     ///

@@ -29,7 +29,7 @@ impl<S: Store> Api for ProductsApi<S> {
             Problem::invalid(&[FieldError::new("product_id", "format", rule.to_string())])
         })?;
         match request.route.as_str() {
-            "PUT /products/{id}" => self.put(&id, &request.body).await,
+            "PUT /products/{id}" => self.put(&id, &request).await,
             "GET /products/{id}" => self.get(&id).await,
             _ => Err(Problem::not_found("no such route")),
         }
@@ -48,9 +48,10 @@ impl<S: Store> ProductsApi<S> {
         Ok(Response::json(200, product.json()))
     }
 
-    async fn put(&self, id: &ProductId, body: &[u8]) -> Result<Response, Problem> {
-        let listing = self.read(body)?;
-        let cause = Cause::request(self.ports.ids.fresh(), self.ports.ids.fresh(), None);
+    async fn put(&self, id: &ProductId, request: &Request) -> Result<Response, Problem> {
+        fields::expect_json(request)?;
+        let listing = self.read(&request.body)?;
+        let cause = Cause::request(self.ports.ids.fresh(), request.correlation_id, None);
         for attempt in 0..MAX_ATTEMPTS {
             let current = self.load(id).await?;
             let (product, told) = product::list(current.as_ref(), id, listing.clone()).map_err(conflict)?;

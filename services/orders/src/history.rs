@@ -1,8 +1,11 @@
-//! An order's event rows read back as the facts they were: its state is their fold.
+//! An order's event rows read back as the facts they were: its state is their fold, now and at any earlier time.
 
 use crate::reactor::{ADDRESSED, news};
-use crate::tracker::Fact;
-use chassis::Failure;
+use crate::tracker::{self, Fact, Order};
+use chassis::reaction::Loaded;
+use chassis::telling::envelope_of;
+use chassis::{Failure, Item};
+use chrono::{DateTime, Utc};
 use events::orders::{OrderCancelled, OrderCompensated, OrderConfirmed, OrderCreated};
 use events::{Envelope, Event};
 
@@ -23,4 +26,39 @@ pub fn fact(envelope: &Envelope) -> Result<Fact, Failure> {
         OrderCompensated::TYPE => Fact::Compensated { told: envelope.data()?, at },
         _ => Fact::Learned { event_id: envelope.metadata.id, news: news(envelope)?, at },
     })
+}
+
+/// How far back to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// Everything committed by this time.
+    Time(DateTime<Utc>),
+    /// The first so many events.
+    Version(u64),
+}
+
+impl Until {
+    fn includes(self, envelope: &Envelope) -> bool {
+        match self {
+            Self::Time(at) => envelope.metadata.time <= at,
+            Self::Version(version) => envelope.metadata.seq <= version,
+        }
+    }
+}
+
+/// The order as it was: the fold of its event rows, oldest first, up to there.
+///
+/// # Errors
+/// As [`fact`].
+pub fn fold(rows: &[Item], until: Until) -> Result<Loaded<Order>, Failure> {
+    let mut known = Loaded::<Order>::default();
+    for row in rows {
+        let envelope = envelope_of(row)?;
+        if !until.includes(&envelope) {
+            break;
+        }
+        known.state = tracker::evolve(known.state, &fact(&envelope)?);
+        known.seq = envelope.metadata.seq;
+    }
+    Ok(known)
 }

@@ -2,8 +2,13 @@
 
 pub mod api;
 pub mod history;
+pub mod idempotency;
+pub mod openapi;
 pub mod placing;
 pub mod prices;
 pub mod reactor;
+mod reading;
+pub mod saga;
 pub mod tracker;
 pub mod view;
+pub mod waiting;

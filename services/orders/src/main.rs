@@ -1,7 +1,7 @@
 //! Wires orders' two functions: its HTTP API and its queue.
 
-use anyhow::{Result, anyhow};
-use chassis::{Ports, aws, config, lambda, log};
+use anyhow::{Context, Result, anyhow};
+use chassis::{Ports, Store, aws, config, cursor::Cursors, lambda, log};
 use orders::{api::OrdersApi, reactor::Inbox};
 
 #[global_allocator]
@@ -16,9 +16,15 @@ async fn main() -> Result<()> {
     let ports = Ports::system(aws::dynamodb::DynamoStore::new(&sdk, config::required("TABLE")?));
     let handler = config::handler()?;
     let served = match handler.as_str() {
-        "api" => lambda::serve_api(OrdersApi { ports, stage: config::required("STAGE")? }).await,
+        "api" => lambda::serve_api(api(ports, &sdk).await?).await,
         "reactor" => lambda::serve_queue(Inbox { ports }).await,
         other => return Err(config::unknown_handler(other, "api, reactor").into()),
     };
     served.map_err(|e| anyhow!(e))
+}
+
+async fn api<S: Store>(ports: Ports<S>, sdk: &aws::SdkConfig) -> Result<OrdersApi<S>> {
+    let key = aws::secrets::secret(sdk, &config::required("CURSOR_KEY")?).await?;
+    let cursors = Cursors::new(&key).context("no key for cursors")?;
+    Ok(OrdersApi { ports, stage: config::required("STAGE")?, auth: config::parsed("AUTH")?, cursors })
 }

@@ -160,19 +160,16 @@ impl Placement {
     /// [`Placement::products`]; `None`: not on the list.
     ///
     /// # Errors
-    /// 422: a product that is not on the list, a price that differs, or a total that is too large.
+    /// 422, naming every line with a product that is not on the list or a price that differs; or a total that is
+    /// too large.
     pub fn price(&self, order_id: OrderId, prices: &[Option<Money>]) -> Result<OrderCreated, Problem> {
         let products = self.products();
+        self.check_prices(&products, prices)?;
         let mut lines = Vec::with_capacity(products.len());
-        for (product_id, price) in products.into_iter().zip(prices) {
-            let unit_price = price.ok_or_else(|| unknown_product(&product_id))?;
-            let of_product = self.items.iter().filter(|item| item.product_id == product_id);
-            let mut quantity: u32 = 0;
-            for item in of_product {
-                check_price(item, unit_price)?;
-                quantity = quantity.checked_add(item.quantity).ok_or_else(too_large)?;
-            }
-            lines.push(OrderLine { product_id, quantity, unit_price });
+        for (product_id, unit_price) in products.into_iter().zip(prices.iter().copied().flatten()) {
+            let mut of_product = self.items.iter().filter(|item| item.product_id == product_id);
+            let quantity = of_product.try_fold(0_u32, |sum, item| sum.checked_add(item.quantity));
+            lines.push(OrderLine { quantity: quantity.ok_or_else(too_large)?, product_id, unit_price });
         }
         Ok(OrderCreated {
             order_id,
@@ -181,6 +178,15 @@ impl Placement {
             lines,
             payment_method: self.payment_method.clone(),
         })
+    }
+
+    fn check_prices(&self, products: &[ProductId], prices: &[Option<Money>]) -> Result<(), Problem> {
+        let price = |id: &ProductId| products.iter().position(|p| p == id).and_then(|n| *prices.get(n)?);
+        let wrong = |(n, item): (usize, &Item)| wrong_price(n, item, price(&item.product_id));
+        let mut wrong = self.items.iter().enumerate().filter_map(wrong);
+        let Some((problem, first)) = wrong.next() else { return Ok(()) };
+        let errors: Vec<FieldError> = std::iter::once(first).chain(wrong.map(|(_, error)| error)).collect();
+        Err(problem.with("errors", json!(errors)))
     }
 }
 
@@ -200,23 +206,22 @@ fn too_large() -> Problem {
     Problem::new(422, "TOTAL_NOT_PAYABLE", "the order's total cannot be charged in one currency and payment")
 }
 
-fn unknown_product(id: &ProductId) -> Problem {
-    let detail = format!("{id} is not on the price list");
-    Problem::new(422, "UNKNOWN_PRODUCT", detail).with("product_id", json!(id))
-}
-
-fn check_price(item: &Item, price: Money) -> Result<(), Problem> {
-    match item.expected_price {
-        Some(expected) if expected != price.amount => {
-            let id = &item.product_id;
-            let detail = format!("{id} costs {} {}, not {expected}", price.amount, price.currency);
-            Err(Problem::new(422, "PRICE_MISMATCH", detail)
-                .with("product_id", json!(id))
-                .with("expected_cents", json!(expected))
-                .with("unit_price_cents", json!(price.amount)))
-        }
-        _ => Ok(()),
-    }
+/// What is wrong with the `n`-th line at this price: as the problem that it is alone, and as one of many.
+fn wrong_price(n: usize, item: &Item, price: Option<Money>) -> Option<(Problem, FieldError)> {
+    let id = &item.product_id;
+    let Some(price) = price else {
+        let detail = format!("{id} is not on the price list");
+        let error = FieldError::new(format!("items[{n}].product_id"), "unknown_product", detail.clone());
+        return Some((Problem::new(422, "UNKNOWN_PRODUCT", detail).with("product_id", json!(id)), error));
+    };
+    let expected = item.expected_price.filter(|expected| *expected != price.amount)?;
+    let detail = format!("{id} costs {} {}, not {expected}", price.amount, price.currency);
+    let error = FieldError::new(format!("items[{n}].unit_price_cents"), "price_mismatch", detail.clone());
+    let problem = Problem::new(422, "PRICE_MISMATCH", detail)
+        .with("product_id", json!(id))
+        .with("expected_cents", json!(expected))
+        .with("unit_price_cents", json!(price.amount));
+    Some((problem, error))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The price list: a projection of `product.listed` into orders' own table.
 
-use chassis::reaction::{Verdict, inbox_row};
+use chassis::reaction::{Verdict, count_duplicate, inbox_row};
 use chassis::{CommitError, Condition, Failure, Item, Key, Ports, Store, Write};
 use events::inventory::ProductListed;
 use events::{Currency, Envelope, Money, ProductId};
@@ -26,11 +26,15 @@ pub async fn project<S: Store>(ports: &Ports<S>, envelope: &Envelope) -> Result<
         .with("currency", listed.unit_price.currency.as_str())
         .with("seq", seq);
     let view = Write::Put { item, when: Condition::Newer("seq", seq) };
-    let inbox = inbox_row(&envelope.metadata, "orders", Verdict::Applied, now);
+    let pk = key(&listed.product_id).pk;
+    let inbox = inbox_row(&envelope.metadata, &pk, Verdict::Applied, now);
     match ports.store.commit(vec![view, inbox]).await {
         Ok(()) => Ok(Verdict::Applied),
         Err(CommitError::Rejected(rejected)) => match rejected.get(1) {
-            Some(Some(_)) => Ok(Verdict::Duplicate),
+            Some(Some(_)) => {
+                count_duplicate(&ports.store, &pk, &envelope.metadata).await?;
+                Ok(Verdict::Duplicate)
+            }
             _ => Ok(Verdict::Stale),
         },
         Err(CommitError::Busy(reason)) => Err(Failure::Transient(reason)),

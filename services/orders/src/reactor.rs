@@ -6,6 +6,7 @@ use chassis::batch::Consumer;
 use chassis::telling::{Entry, Kind};
 use chassis::{Attr, Failure, Ports, Reactor, Refusal, Store, Verdict, react};
 use chrono::{DateTime, Utc};
+use events::envelope::millis;
 use events::inventory::{InventoryReleased, InventoryReservationFailed, InventoryReserved, ProductListed};
 use events::orders::Address;
 use events::payments::{PaymentCharged, PaymentDeclined, PaymentVoided};
@@ -18,6 +19,9 @@ pub struct Tracker;
 
 /// The type of the row that keeps an order's address. Recorded only: no rule and no pipe lets it out.
 pub const ADDRESSED: &str = "order.addressed";
+
+/// The index of orders by customer and time.
+pub const BY_CUSTOMER: &str = "customer";
 
 /// What an envelope says about an order, if orders takes it.
 ///
@@ -88,7 +92,14 @@ impl Reactor for Tracker {
     }
 
     fn index(state: &Order) -> Vec<(&'static str, Attr)> {
-        vec![("status", state.status().as_str().into())]
+        let mut index = vec![("status", state.status().as_str().into())];
+        if let Some(created) = &state.created {
+            // The id makes two orders of one millisecond different places in the list.
+            let at = format!("{}#{}", millis::text(&created.mark.at), created.what.order_id);
+            index.push((BY_CUSTOMER, created.what.customer_id.as_str().into()));
+            index.push(("customer_at", at.into()));
+        }
+        index
     }
 
     fn verdict(before: &Order, facts: &[Fact]) -> Verdict {

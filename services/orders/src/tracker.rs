@@ -40,6 +40,8 @@ pub enum Message {
         /// Where the goods go.
         address: Option<Address>,
     },
+    /// The customer does not want it any more.
+    Cancel,
     /// Another service said something.
     Heard {
         /// The event.
@@ -226,6 +228,18 @@ impl Order {
         timeline
     }
 
+    /// What is told when the customer cancels: while the order is pending, and not afterwards.
+    fn cancellable(&self) -> Result<OrderCancelled, Refusal> {
+        let placed = &self.created.as_ref().ok_or(Refusal::Illegal("never placed"))?.what;
+        match self.status() {
+            Status::Pending => Ok(cancelled(placed, CancelReason::CustomerRequest)),
+            Status::Confirmed => Err(Refusal::Illegal("already confirmed")),
+            Status::Cancelling | Status::Cancelled | Status::Compensated => {
+                Err(Refusal::Stale("already cancelled"))
+            }
+        }
+    }
+
     fn something_was_undone(&self) -> bool {
         self.released.as_ref().is_some_and(|released| released.what)
     }
@@ -306,6 +320,7 @@ pub fn decide(order: &Order, message: &Message, now: DateTime<Utc>) -> Result<Ve
             let created = Fact::Created { order: order.clone(), at: now };
             [Some(created), address.clone().map(Fact::Addressed)].into_iter().flatten().collect()
         }
+        Message::Cancel => vec![Fact::Cancelled { told: order.cancellable()?, at: now }],
         Message::Heard { news, .. } if order.knows(news) => return Err(Refusal::Stale("already known")),
         Message::Heard { event_id, news } => {
             vec![Fact::Learned { event_id: *event_id, news: news.clone(), at: now }]

@@ -1,12 +1,13 @@
 //! What the HTTP API shows of an order.
 
 use crate::tracker::{Order, Status};
-use chassis::Failure;
+use chassis::telling::envelope_of;
+use chassis::{Failure, Item};
 use events::envelope::millis;
 use events::inventory::{InventoryReleased, InventoryReservationFailed, InventoryReserved};
 use events::orders::{CancelReason, OrderCancelled, OrderCompensated, OrderConfirmed, OrderCreated};
 use events::payments::{PaymentCharged, PaymentDeclined, PaymentVoided};
-use events::{Event, OrderId};
+use events::{Envelope, Event, OrderId};
 use serde_json::{Map, Value, json};
 
 /// The public name of an event.
@@ -38,11 +39,11 @@ pub fn failure(reason: &CancelReason) -> Value {
     Value::Object(members)
 }
 
-/// The answer to `GET /orders/{id}`.
+/// The answer to `GET /orders/{id}`; `version` is the number of its last event.
 ///
 /// # Errors
 /// [`Failure::Poison`] for a state row without an order: nobody ever placed it.
-pub fn order(id: OrderId, order: &Order) -> Result<Value, Failure> {
+pub fn order(id: OrderId, order: &Order, version: u64) -> Result<Value, Failure> {
     let created = order.created.as_ref();
     let placed = &created.ok_or_else(|| Failure::Poison(format!("order {id} was never created")))?.what;
     let items = placed.lines.iter().map(|line| {
@@ -61,12 +62,50 @@ pub fn order(id: OrderId, order: &Order) -> Result<Value, Failure> {
         "currency": placed.total.currency,
         "items": items.collect::<Vec<_>>(),
         "events": events.collect::<Vec<_>>(),
+        "version": version,
     });
     if let Some(cancelled) = &order.cancelled {
         answer["failure_reason"] = cancelled.what.code().into();
         answer["failure"] = failure(&cancelled.what);
     }
     Ok(answer)
+}
+
+/// An order in a list.
+///
+/// # Errors
+/// As [`order`].
+pub fn summary(id: OrderId, order: &Order) -> Result<Value, Failure> {
+    let created = order.created.as_ref();
+    let created = created.ok_or_else(|| Failure::Poison(format!("order {id} was never created")))?;
+    Ok(json!({
+        "order_id": id,
+        "status": order.status().as_str(),
+        "customer_id": created.what.customer_id,
+        "total_cents": created.what.total.amount,
+        "currency": created.what.total.currency,
+        "created_at": millis::text(&created.mark.at),
+    }))
+}
+
+/// One row of an order's history: told by orders, or recorded from another service.
+///
+/// # Errors
+/// [`Failure::Poison`] for a row that is not one.
+pub fn event(row: &Item) -> Result<Value, Failure> {
+    let Envelope { metadata, data } = envelope_of(row)?;
+    Ok(json!({
+        "seq": metadata.seq,
+        "kind": row.text("kind"),
+        "event_id": metadata.id,
+        "type": metadata.kind,
+        "version": metadata.version,
+        "source": metadata.source,
+        "time": millis::text(&metadata.time),
+        "correlation_id": metadata.correlation_id,
+        "causation_id": metadata.causation_id,
+        "data": data,
+    }))
 }
 
 /// The answer to `POST /orders`.

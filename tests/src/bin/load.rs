@@ -32,6 +32,9 @@ struct Arguments {
     /// The running platform's payment simulator, whose book is checked
     #[arg(long, requires = "api")]
     provider: Option<String>,
+    /// A token of the running platform, with every scope
+    #[arg(long, requires = "api")]
+    token: Option<String>,
     /// Closed loop: this many clients, each placing its next order when the last one has ended
     #[arg(long, default_value_t = 8, conflicts_with = "rate")]
     concurrency: usize,
@@ -183,13 +186,17 @@ async fn main() -> ExitCode {
 /// The platform to load: the one named, or one of its own that ends with this program.
 fn platform(arguments: &Arguments) -> Result<(Client, Client, Option<Process>)> {
     if let (Some(api), Some(provider)) = (&arguments.api, &arguments.provider) {
-        return Ok((Client::new(api), Client::new(provider), None));
+        let api = Client::new(api);
+        let api = arguments.token.as_ref().map_or(api.clone(), |token| api.bearing(token));
+        return Ok((api, Client::new(provider), None));
     }
     let binaries = std::env::current_exe()?.parent().context("this program lies nowhere")?.to_path_buf();
     let data = binaries.join("quadrille-load");
     let more: &[&str] = match arguments.on {
-        On::Memory => &["--in-memory"],
-        On::Disk => &["--fresh"],
+        On::Memory => {
+            &["--in-memory", "--parameter", "RequestRate=1000000", "--parameter", "RequestBurst=1000000"]
+        }
+        On::Disk => &["--fresh", "--parameter", "RequestRate=1000000", "--parameter", "RequestBurst=1000000"],
     };
     let process = Process::start(&binaries, Path::new("infra"), &data, more)?;
     Ok((process.api.clone(), process.provider.clone(), Some(process)))

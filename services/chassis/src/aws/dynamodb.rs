@@ -1,7 +1,7 @@
 //! The store on DynamoDB: strongly consistent reads and TransactWriteItems.
 
 use crate::memory::check_shape;
-use crate::store::{CommitError, MAX_PAGE, Rejected, Store};
+use crate::store::{CommitError, Indexed, MAX_PAGE, Rejected, Store};
 use crate::{Attr, Condition, Failure, Item, Key, Write};
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::{
@@ -228,6 +228,39 @@ impl Store for DynamoStore {
             .await
             .map_err(|e| read_failure(&e))?;
         answer.items.unwrap_or_default().into_iter().map(to_item).collect()
+    }
+
+    async fn newest(
+        &self,
+        index: &'static str,
+        partition: &str,
+        before: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Indexed>, Failure> {
+        let at = format!("{index}_at");
+        let mut query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(index)
+            .expression_attribute_names("#of", index)
+            .expression_attribute_values(":of", AttributeValue::S(partition.to_owned()))
+            .scan_index_forward(false)
+            .limit(i32::try_from(limit.min(MAX_PAGE)).unwrap_or(i32::MAX));
+        query = match before {
+            None => query.key_condition_expression("#of = :of"),
+            Some(before) => query
+                .key_condition_expression("#of = :of AND #at < :before")
+                .expression_attribute_names("#at", &at)
+                .expression_attribute_values(":before", AttributeValue::S(before.to_owned())),
+        };
+        let answer = query.send().await.map_err(|e| read_failure(&e))?;
+        let rows = answer.items.unwrap_or_default().into_iter().map(to_item);
+        let indexed = |row: Item| {
+            let place = row.text(&at).map(str::to_owned);
+            place.map(|at| Indexed { key: row.key, at }).ok_or_else(|| unusable(index))
+        };
+        rows.map(|row| row.and_then(indexed)).collect()
     }
 
     async fn commit(&self, writes: Vec<Write>) -> Result<(), CommitError> {

@@ -3,8 +3,10 @@
 pub mod dynamodb;
 pub mod secrets;
 
+pub use aws_config::SdkConfig;
+
 use aws_config::{
-    BehaviorVersion, SdkConfig, retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
+    BehaviorVersion, retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
     timeout::TimeoutConfig,
 };
 use std::time::Duration;

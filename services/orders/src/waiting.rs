@@ -1,0 +1,112 @@
+//! `Prefer: wait=N` (RFC 7240): stay on the line until the order has an outcome, and answer with it.
+
+use crate::tracker::{Order, Status};
+use crate::view;
+use chassis::Failure;
+use chassis::http::{Problem, Request, Response};
+use chassis::reaction::Loaded;
+use events::OrderId;
+use events::orders::CancelReason;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// The longest wait, in seconds; a wish for more is granted as this much.
+const MOST: u64 = 10;
+
+/// How many seconds a request wishes to wait. A preference that makes no sense is ignored, as RFC 7240 wants it.
+#[must_use]
+pub fn wish(request: &Request) -> Option<Duration> {
+    let mut preferences = request.header("prefer")?.split(',');
+    let seconds = preferences.find_map(|one| {
+        let (name, value) = one.split_once('=')?;
+        name.trim()
+            .eq_ignore_ascii_case("wait")
+            .then(|| value.trim().trim_matches('"').parse::<u64>().ok())?
+    });
+    seconds.map(|seconds| Duration::from_secs(seconds.min(MOST)))
+}
+
+/// Whether there is an outcome to wait for.
+#[must_use]
+pub fn is_underway(order: &Order) -> bool {
+    matches!(order.status(), Status::Pending | Status::Cancelling)
+}
+
+/// The answer to somebody who waited: 201 for an order that will happen, a problem for one that will not, 202 for
+/// one that is still underway.
+///
+/// # Errors
+/// 402, 409 or 503, by the reason of the cancellation.
+pub fn outcome(id: OrderId, loaded: &Loaded<Order>) -> Result<Response, Problem> {
+    let order = &loaded.state;
+    match (order.status(), &order.cancelled) {
+        (Status::Confirmed, _) => Ok(Response::json(201, shown(id, loaded)?)),
+        (Status::Cancelled | Status::Compensated, Some(cancelled)) => Err(problem(id, &cancelled.what)),
+        _ => Ok(Response::json(202, shown(id, loaded)?).with("retry-after", "1")),
+    }
+}
+
+fn shown(id: OrderId, loaded: &Loaded<Order>) -> Result<Value, Failure> {
+    view::order(id, &loaded.state, loaded.seq)
+}
+
+fn problem(id: OrderId, reason: &CancelReason) -> Problem {
+    let (status, detail) = match reason {
+        CancelReason::PaymentDeclined { .. } => (402, "the payment was declined; the order is cancelled"),
+        CancelReason::PaymentProviderUnavailable { .. } => {
+            (503, "the payment provider cannot be reached; the order is cancelled, nothing was charged")
+        }
+        CancelReason::InsufficientStock { .. } => (409, "there is not enough stock; the order is cancelled"),
+        CancelReason::UnknownProduct { .. } => {
+            (409, "a product is not sold any more; the order is cancelled")
+        }
+        CancelReason::FulfillmentFailed { .. } => {
+            (409, "the goods cannot be shipped; the order is cancelled")
+        }
+        CancelReason::TimedOut { .. } => (409, "a step did not answer in time; the order is cancelled"),
+        CancelReason::CustomerRequest => (409, "the order was cancelled on request"),
+    };
+    let mut problem = Problem::new(status, reason.code(), detail).with("order_id", json!(id));
+    if let Value::Object(members) = view::failure(reason) {
+        problem.more.extend(members);
+    }
+    if let CancelReason::PaymentProviderUnavailable { retry_after_seconds } = reason {
+        problem.retry_after = Some(*retry_after_seconds);
+        problem = problem.with("message", detail.into());
+    }
+    problem
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(header: &str) -> Option<u64> {
+        let headers = [("prefer".to_owned(), header.to_owned())].into();
+        wish(&Request { headers, ..Request::default() }).map(|wait| wait.as_secs())
+    }
+
+    #[test]
+    fn a_wish_is_capped_and_nonsense_is_ignored() {
+        assert_eq!(seconds("wait=3"), Some(3));
+        assert_eq!(seconds("respond-async, Wait = \"7\""), Some(7));
+        assert_eq!(seconds("wait=3600"), Some(10));
+        for nonsense in ["wait", "wait=", "wait=-1", "wait=soon", "return=minimal", ""] {
+            assert_eq!(seconds(nonsense), None, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn each_reason_has_its_status() {
+        let beans = || "beans".parse().unwrap();
+        for (reason, status) in [
+            (CancelReason::PaymentDeclined { decline_code: "card_declined".into() }, 402),
+            (CancelReason::InsufficientStock { product_id: beans(), requested: 2, available: 1 }, 409),
+            (CancelReason::PaymentProviderUnavailable { retry_after_seconds: 60 }, 503),
+            (CancelReason::CustomerRequest, 409),
+        ] {
+            let problem = problem(OrderId(uuid::Uuid::nil()), &reason);
+            assert_eq!((problem.status, problem.error), (status, reason.code()));
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Who may do what, how often, and from which web pages: as the template declares it.
+
+use crate::platform::{Platform, on_platform, options, run};
+use hyper::Method;
+use localstack::stack::Options;
+use serde_json::json;
+use std::collections::BTreeMap;
+use tests::client::{Client, order_of};
+
+fn of(platform: &Platform, customer: &str, scope: &str) -> Client {
+    platform.api.bearing(platform.stack.issuer.token(customer, scope).unwrap())
+}
+
+const CUSTOMER: &str = "orders:read orders:write";
+
+/// Guards: the authorizer on every route but the open ones, and the scope that each asks for.
+#[test]
+fn every_route_asks_for_a_token_with_its_scope() {
+    on_platform(async |platform| {
+        let nobody = Client::new(&platform.stack.api);
+        let order = "/orders/018f2b9e-7c1a-7d3e-9f00-4b6a1c2d3e4f";
+        let (events, saga, cancel) =
+            (format!("{order}/events"), format!("{order}/saga"), format!("{order}/cancel"));
+        for (method, path, scope) in [
+            (Method::POST, "/orders", "orders:write"),
+            (Method::GET, "/orders", "orders:read"),
+            (Method::GET, order, "orders:read"),
+            (Method::GET, &events, "orders:read"),
+            (Method::GET, &saga, "orders:read"),
+            (Method::POST, &cancel, "orders:write"),
+            (Method::PUT, "/products/x", "products:write"),
+            (Method::GET, "/products/x", "orders:read"),
+        ] {
+            let answer = nobody.send(method.clone(), path, "").await.unwrap();
+            assert_eq!(answer.status, 401, "{method} {path}");
+            assert_eq!(answer.headers["www-authenticate"], "Bearer");
+            let answer = of(platform, "ada", "other").send(method.clone(), path, "").await.unwrap();
+            assert_eq!(answer.status, 403, "{method} {path}");
+            let answer = of(platform, "ada", scope).send(method.clone(), path, "").await.unwrap();
+            assert!(![401, 403].contains(&answer.status), "{method} {path}: {}", answer.status);
+        }
+        for open in ["/health", "/openapi.json"] {
+            assert_eq!(nobody.get(open).await.unwrap().status, 200, "{open}");
+        }
+    });
+}
+
+/// Guards: a customer's orders are nobody else's, in any of the ways to name one.
+#[test]
+fn a_customer_sees_and_touches_its_own_orders_only() {
+    on_platform(async |platform| {
+        let product = platform.product(10).await;
+        let (ada, bob) = (of(platform, "ada", CUSTOMER), of(platform, "bob", CUSTOMER));
+        let id = ada.place(&order_of(&product, 1)).await.unwrap();
+        for path in [String::new(), "/events".into(), "/saga".into(), "?version=1".into()] {
+            let path = format!("/orders/{id}{path}");
+            assert_eq!(
+                (ada.get(&path).await.unwrap().status, bob.get(&path).await.unwrap().status),
+                (200, 404)
+            );
+        }
+        let cancel = format!("/orders/{id}/cancel");
+        assert_eq!(bob.send(Method::POST, &cancel, "").await.unwrap().status, 404);
+        let for_ada = bob.post(&order_of(&product, 1)).await.unwrap();
+        assert_eq!((for_ada.status, &for_ada.body["error"]), (403, &json!("FORBIDDEN")));
+        assert_eq!(bob.get("/orders?customer_id=ada").await.unwrap().status, 403);
+        let operator = of(platform, "ops", "orders:read orders:operate");
+        assert_eq!(operator.get(&format!("/orders/{id}")).await.unwrap().status, 200);
+        assert_eq!(operator.get("/orders?customer_id=ada&limit=1").await.unwrap().status, 200);
+    });
+}
+
+fn with(name: &str, parameters: &[(&str, &str)]) -> Options {
+    let pairs = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Options { parameters: pairs.collect(), ..options(name) }
+}
+
+/// Guards: the stage's throttling.
+#[test]
+fn what_is_too_much_is_answered_with_429_and_when_to_come_again() {
+    run(async {
+        let parameters = [("RequestRate", "1"), ("RequestBurst", "5")];
+        let platform = Platform::start(&with("throttled", &parameters)).await.unwrap();
+        let mut statuses: BTreeMap<u16, u32> = BTreeMap::new();
+        for _ in 0..20 {
+            let answer = platform.api.get("/nothing").await.unwrap();
+            *statuses.entry(answer.status).or_default() += 1;
+            if answer.status == 429 {
+                assert_eq!(answer.headers["retry-after"], "1");
+            }
+        }
+        assert!(statuses[&429] >= 10 && statuses[&429] <= 15, "{statuses:?}");
+    });
+}
+
+/// Guards: CORS by the allow-list, in preflights and in answers; without a list there are no headers at all.
+#[test]
+fn only_origins_on_the_list_are_let_in() {
+    run(async {
+        let (shop, thief) = ("https://shop.example", "https://thief.example");
+        let list = [("AllowedOrigins", "https://shop.example, http://localhost:5173")];
+        let platform = Platform::start(&with("cors", &list)).await.unwrap();
+        let closed = Platform::start(&options("no-cors")).await.unwrap();
+        for (platform, origin, allowed) in
+            [(&platform, shop, true), (&platform, thief, false), (&closed, shop, false)]
+        {
+            let preflight = [("origin", origin), ("access-control-request-method", "POST")];
+            let answer = platform.api.send_with(Method::OPTIONS, "/orders", &preflight, "").await.unwrap();
+            assert_eq!(answer.headers.get("access-control-allow-origin").is_some(), allowed, "{origin}");
+            let answer = platform.api.send_with(Method::GET, "/health", &preflight[..1], "").await.unwrap();
+            let got = answer.headers.get("access-control-allow-origin").map(|value| value.to_str().unwrap());
+            assert_eq!(got, allowed.then_some(origin));
+        }
+    });
+}
+
+#[test]
+fn without_auth_everybody_may_do_everything() {
+    run(async {
+        let platform = Platform::start(&Options { no_auth: true, ..options("no-auth") }).await.unwrap();
+        let product = platform.product(1).await;
+        let nobody = Client::new(&platform.stack.api);
+        let id = nobody.place(&order_of(&product, 1)).await.unwrap();
+        assert_eq!(nobody.get(&format!("/orders/{id}")).await.unwrap().status, 200);
+    });
+}
+
+#[test]
+fn a_parameter_that_no_template_has_is_refused() {
+    run(async {
+        let started = Platform::start(&with("parameters", &[("RequestRat", "1")])).await;
+        let error = started.map(drop).unwrap_err().to_string();
+        assert!(error.ends_with("has a parameter RequestRat"), "{error}");
+        let started = Platform::start(&with("parameters", &[("Auth", "maybe")])).await;
+        let error = started.map(drop).unwrap_err().to_string();
+        assert!(error.contains("Auth: \"maybe\" is not allowed, only jwt, none"), "{error}");
+    });
+}

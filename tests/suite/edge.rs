@@ -1,0 +1,281 @@
+//! The HTTP edge as clients use it: idempotency, waiting, cancelling, lists, and how an order was before.
+
+use crate::platform::{Platform, on_platform};
+use futures_util::future::join_all;
+use hyper::Method;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tests::client::{Answer, Client, order_of};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn post_under(api: &Client, key: &str, body: &Value) -> Answer {
+    let headers = [("content-type", "application/json"), ("idempotency-key", key)];
+    api.send_with(Method::POST, "/orders", &headers, body.to_string()).await.unwrap()
+}
+
+async fn post_waiting(api: &Client, body: &Value) -> Answer {
+    let headers = [("content-type", "application/json"), ("prefer", "wait=10")];
+    api.send_with(Method::POST, "/orders", &headers, body.to_string()).await.unwrap()
+}
+
+fn fresh(what: &str) -> String {
+    format!("{what}-{}", uuid::Uuid::new_v4().simple())
+}
+
+async fn token(platform: &Platform, customer: &str) -> Client {
+    platform.api.bearing(platform.stack.issuer.token(customer, "orders:read orders:write").unwrap())
+}
+
+/// Guards: the key's row in the order's own transaction. Fifty requests at once are one order, one hold, one
+/// charge and one answer.
+#[test]
+fn fifty_parallel_requests_with_one_key_are_one_order() {
+    on_platform(async |platform| {
+        let product = platform.product(100).await;
+        let (key, body) = (fresh("key"), order_of(&product, 3));
+        let answers = join_all((0..50).map(|_| post_under(&platform.api, &key, &body))).await;
+        for answer in &answers {
+            assert_eq!((answer.status, &answer.body), (202, &answers[0].body));
+            for name in ["location", "x-correlation-id", "retry-after"] {
+                assert_eq!(answer.headers[name], answers[0].headers[name]);
+            }
+        }
+        let id = answers[0].body["order_id"].as_str().unwrap();
+        assert_eq!(platform.api.ended(id, PATIENCE).await.unwrap()["status"], "CONFIRMED");
+        let stock = platform.api.product(&product).await.unwrap();
+        assert_eq!((&stock["available"], &stock["held"]), (&json!(97), &json!(3)));
+        let book = platform.provider.get("/book").await.unwrap().body;
+        let ours = book.as_object().unwrap().keys().filter(|key| key.starts_with(id)).count();
+        assert_eq!(ours, 1, "{book}");
+    });
+}
+
+#[test]
+fn a_key_is_for_one_request_of_one_customer() {
+    on_platform(async |platform| {
+        let product = platform.product(100).await;
+        let key = fresh("key");
+        let first = post_under(&platform.api, &key, &order_of(&product, 1)).await;
+        let reordered = format!(
+            r#"{{"items": [{{"quantity": 1, "product_id": "{product}"}}], "payment_method": "pm_card_visa",
+            "customer_id": "ada"}}"#
+        );
+        let again = post_under(&platform.api, &key, &serde_json::from_str(&reordered).unwrap()).await;
+        assert_eq!(first.body, again.body);
+        let other = post_under(&platform.api, &key, &order_of(&product, 2)).await;
+        assert_eq!((other.status, &other.body["error"]), (422, &json!("IDEMPOTENCY_KEY_REUSED")));
+        let mut of_bob = order_of(&product, 1);
+        of_bob["customer_id"] = "bob".into();
+        let bobs = post_under(&platform.api, &key, &of_bob).await;
+        assert_eq!(bobs.status, 202);
+        assert_ne!(bobs.body["order_id"], first.body["order_id"]);
+        // The other name of the header is the same key.
+        let headers = [("content-type", "application/json"), ("x-idempotency-key", key.as_str())];
+        let body = order_of(&product, 1).to_string();
+        let same = platform.api.send_with(Method::POST, "/orders", &headers, body.clone()).await.unwrap();
+        assert_eq!(same.body, first.body);
+        let both = [headers[0], headers[1], ("idempotency-key", "another")];
+        let both = platform.api.send_with(Method::POST, "/orders", &both, body).await.unwrap();
+        assert_eq!((both.status, &both.body["errors"][0]["rule"]), (400, &json!("conflict")));
+    });
+}
+
+/// Guards: a failure is never stored as the answer.
+#[test]
+fn a_refused_request_leaves_its_key_free() {
+    on_platform(async |platform| {
+        let product = platform.product(10).await;
+        let key = fresh("key");
+        let mut wrong = order_of(&product, 1);
+        wrong["items"][0]["unit_price_cents"] = 1.into();
+        assert_eq!(post_under(&platform.api, &key, &wrong).await.status, 422);
+        assert_eq!(post_under(&platform.api, &key, &order_of(&product, 1)).await.status, 202);
+    });
+}
+
+#[test]
+fn whoever_waits_is_told_the_outcome() {
+    on_platform(async |platform| {
+        let product = platform.product(2).await;
+        let confirmed = post_waiting(&platform.api, &order_of(&product, 1)).await;
+        assert_eq!((confirmed.status, &confirmed.body["status"]), (201, &json!("CONFIRMED")));
+        assert_eq!(confirmed.headers["preference-applied"], "wait=10");
+        let mut declined = order_of(&product, 1);
+        declined["payment_method"] = "pm_card_visa_chargeDeclined".into();
+        let declined = post_waiting(&platform.api, &declined).await;
+        assert_eq!((declined.status, &declined.body["error"]), (402, &json!("PAYMENT_DECLINED")));
+        assert_eq!(declined.headers["content-type"], "application/problem+json");
+        let short = post_waiting(&platform.api, &order_of(&product, 2)).await;
+        assert_eq!((short.status, &short.body["error"]), (409, &json!("INSUFFICIENT_STOCK")));
+        let numbers = (&short.body["requested"], &short.body["available"], &short.body["product_id"]);
+        assert_eq!(numbers, (&json!(2), &json!(1), &json!(product)));
+        let path = short.headers["location"].to_str().unwrap().to_owned();
+        let got = platform.api.send_with(Method::GET, &path, &[("prefer", "wait=1")], "").await.unwrap();
+        assert_eq!((got.status, &got.body["error"]), (409, &json!("INSUFFICIENT_STOCK")));
+        assert_eq!(platform.api.get(&path).await.unwrap().status, 200);
+    });
+}
+
+/// An order whose payment takes as long as the provider's patience: it stays pending for a while.
+async fn pending(platform: &Platform) -> String {
+    let product = platform.product(5).await;
+    let mut order = order_of(&product, 1);
+    order["payment_method"] = "pm_sim_timeout".into();
+    platform.api.place(&order).await.unwrap()
+}
+
+#[test]
+fn a_wait_that_is_too_short_is_answered_with_202() {
+    on_platform(async |platform| {
+        let id = pending(platform).await;
+        let path = format!("/orders/{id}");
+        let answer = platform.api.send_with(Method::GET, &path, &[("prefer", "wait=1")], "").await.unwrap();
+        assert_eq!((answer.status, &answer.body["status"]), (202, &json!("PENDING")));
+    });
+}
+
+#[test]
+fn a_pending_order_is_cancelled_and_a_confirmed_one_is_not() {
+    on_platform(async |platform| {
+        let id = pending(platform).await;
+        let cancel = format!("/orders/{id}/cancel");
+        for _ in 0..2 {
+            let answer = platform.api.send(Method::POST, &cancel, "").await.unwrap();
+            assert_eq!(answer.status, 202, "{}", answer.body);
+        }
+        let order = platform.api.order(&id).await.unwrap();
+        assert_eq!(order["failure_reason"], "CUSTOMER_REQUEST");
+        let product = platform.product(5).await;
+        let confirmed = post_waiting(&platform.api, &order_of(&product, 1)).await.body;
+        let cancel = format!("/orders/{}/cancel", confirmed["order_id"].as_str().unwrap());
+        let late = platform.api.send(Method::POST, &cancel, "").await.unwrap();
+        assert_eq!((late.status, &late.body["error"]), (409, &json!("NOT_CANCELLABLE")));
+    });
+}
+
+#[test]
+fn lists_are_newest_first_and_paged_without_gaps_or_repeats() {
+    on_platform(async |platform| {
+        let product = platform.product(100).await;
+        let customer = fresh("c");
+        let api = token(platform, &customer).await;
+        let mut placed = Vec::new();
+        for _ in 0..5 {
+            let mut order = order_of(&product, 1);
+            order["customer_id"] = customer.as_str().into();
+            placed.push(api.place(&order).await.unwrap());
+        }
+        placed.reverse();
+        let (mut seen, mut path) = (Vec::new(), "/orders?limit=2".to_owned());
+        loop {
+            let page = api.get(&path).await.unwrap();
+            assert_eq!(page.status, 200, "{}", page.body);
+            let orders = page.body["orders"].as_array().unwrap().clone();
+            assert!(orders.len() <= 2);
+            seen.extend(orders.iter().map(|order| order["order_id"].as_str().unwrap().to_owned()));
+            let Some(next) = page.body["next_cursor"].as_str() else { break };
+            path = format!("/orders?limit=2&cursor={next}");
+        }
+        assert_eq!(seen, placed);
+    });
+}
+
+/// Guards: cursors are sealed and bound to their list; limits hold; what is not a parameter is named.
+#[test]
+fn queries_that_make_no_sense_are_refused_by_name() {
+    on_platform(async |platform| {
+        let product = platform.product(10).await;
+        let order = post_waiting(&platform.api, &order_of(&product, 1)).await.body;
+        let id = order["order_id"].as_str().unwrap();
+        let page = platform.api.get(&format!("/orders/{id}/events?limit=1")).await.unwrap().body;
+        let cursor = page["next_cursor"].as_str().unwrap();
+        for (path, field) in [
+            ("/orders".to_owned(), "customer_id"),
+            ("/orders?customer_id=a%23b".to_owned(), "customer_id"),
+            ("/orders?customer_id=ada&limit=0".to_owned(), "limit"),
+            ("/orders?customer_id=ada&limit=101".to_owned(), "limit"),
+            ("/orders?customer_id=ada&limit=1.5".to_owned(), "limit"),
+            ("/orders?customer_id=ada&limit=1&limit=2".to_owned(), "limit"),
+            ("/orders?customer_id=ada&colour=red".to_owned(), "colour"),
+            (format!("/orders?customer_id=ada&cursor={cursor}"), "cursor"),
+            (format!("/orders/{id}/events?cursor={}", cursor.to_lowercase()), "cursor"),
+            (format!("/orders/{id}?at=yesterday"), "at"),
+            (format!("/orders/{id}?version=0"), "version"),
+            (format!("/orders/{id}?at=2026-01-01T00:00:00Z&version=1"), "version"),
+        ] {
+            let answer = platform.api.get(&path).await.unwrap();
+            let named = answer.body["errors"][0]["field"].as_str();
+            assert_eq!((answer.status, named), (400, Some(field)), "{path}: {}", answer.body);
+        }
+        let next = platform.api.get(&format!("/orders/{id}/events?cursor={cursor}")).await.unwrap();
+        assert_eq!((next.status, &next.body["events"][0]["seq"]), (200, &json!(2)));
+    });
+}
+
+/// Guards: I5. Every earlier version is the fold of the events up to there, and the last is the order as it is.
+#[test]
+fn an_order_is_shown_as_it_was() {
+    on_platform(async |platform| {
+        let product = platform.product(10).await;
+        let order = post_waiting(&platform.api, &order_of(&product, 1)).await.body;
+        let path = format!("/orders/{}", order["order_id"].as_str().unwrap());
+        let events = platform.api.get(&format!("{path}/events")).await.unwrap().body["events"].clone();
+        let events = events.as_array().unwrap();
+        let types: Vec<&str> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
+        assert_eq!(types, ["order.created", "inventory.reserved", "payment.charged", "order.confirmed"]);
+        let shown = async |query: String| platform.api.get(&format!("{path}?{query}")).await.unwrap();
+        let first = shown("version=1".into()).await.body;
+        assert_eq!((&first["status"], &first["version"]), (&json!("PENDING"), &json!(1)));
+        assert_eq!(shown("version=4".into()).await.body, order);
+        assert_eq!(shown("version=5".into()).await.status, 404);
+        let time = |n: usize| events[n]["time"].as_str().unwrap();
+        assert_eq!(shown(format!("at={}", time(3))).await.body, order);
+        assert_eq!(shown("at=2020-01-01T00:00:00Z".into()).await.status, 404);
+        assert_ne!(shown(format!("at={}", time(1))).await.body["status"], "CONFIRMED");
+    });
+}
+
+#[test]
+fn the_saga_shows_its_steps_and_every_delivery() {
+    on_platform(async |platform| {
+        let product = platform.product(10).await;
+        let mut order = order_of(&product, 1);
+        order["payment_method"] = "pm_card_visa_chargeDeclined".into();
+        let answer = post_waiting(&platform.api, &order).await.body;
+        let path = format!("/orders/{}/saga", answer["order_id"].as_str().unwrap());
+        let saga = platform.api.get(&path).await.unwrap().body;
+        assert_eq!((&saga["status"], &saga["current_step"]), (&json!("COMPENSATED"), &Value::Null));
+        for (step, status) in [
+            ("created", "COMPLETED"),
+            ("inventory_reservation", "COMPLETED"),
+            ("payment_processing", "FAILED"),
+            ("confirmation", "SKIPPED"),
+            ("inventory_compensation", "COMPLETED"),
+            ("payment_compensation", "NOT_REQUIRED"),
+        ] {
+            assert_eq!(saga["steps"][step]["status"], status, "{step}: {saga}");
+        }
+        assert_eq!(saga["steps"]["payment_processing"]["error"], "generic_decline");
+        let timeline = saga["timeline"].as_array().unwrap();
+        let shown: Vec<(&str, &str)> = timeline
+            .iter()
+            .map(|entry| (entry["type"].as_str().unwrap(), entry["verdict"].as_str().unwrap()))
+            .collect();
+        let expected =
+            ["inventory.reserved", "payment.declined", "inventory.released"].map(|t| (t, "applied"));
+        assert_eq!(shown, expected);
+    });
+}
+
+#[test]
+fn a_path_says_which_methods_it_takes() {
+    on_platform(async |platform| {
+        let answer = platform.api.send(Method::DELETE, "/orders/x", "").await.unwrap();
+        assert_eq!((answer.status, answer.headers["allow"].to_str().unwrap()), (405, "GET"));
+        assert_eq!(answer.headers["content-type"], "application/problem+json");
+        let form = [("content-type", "text/plain")];
+        let answer = platform.api.send_with(Method::POST, "/orders", &form, "{}").await.unwrap();
+        assert_eq!(answer.status, 415);
+    });
+}
