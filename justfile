@@ -16,9 +16,17 @@ load *flags:
     cargo build --release --workspace --bins
     target/release/load {{flags}}
 
-# Write the generated schemas anew after a change of an event type
+# What changed in the contracts since the last release, and whether anybody is broken by it
+contracts:
+    @cargo run --quiet -p tests --bin contracts
+
+# Write what is generated in contracts/ anew after a change of an event type or of openapi.yaml
 bless:
-    BLESS=1 cargo test -p events --test schemas
+    cargo run --quiet -p tests --bin contracts -- bless
+
+# Promise today's contracts for good, `just release-contracts 0.2.0`
+release-contracts number:
+    cargo run --quiet -p tests --bin contracts -- release {{number}}
 
 # What CI runs
 ci:

@@ -1,7 +1,8 @@
 //! Every event of the platform in one table: who tells it, who takes it, and its schema.
 
 use crate::{Event, inventory, orders, payments};
-use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, generate::SchemaSettings};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 /// One row of the catalogue.
@@ -15,10 +16,35 @@ pub struct Entry {
     pub teller: &'static str,
     /// The services whose inbox takes it.
     pub takers: &'static [&'static str],
+    /// For whom it is told when no service takes it.
+    pub audience: Option<&'static str>,
     /// Draft 2020-12 schema of `data`, generated from the Rust type.
     pub schema: fn() -> Value,
     /// Reads `data` as the Rust type and writes it again; the error says what the type refuses.
     pub reread: fn(&Value) -> Result<Value, String>,
+}
+
+/// What one service reads of one event: its own view of the data, which ignores the rest.
+#[derive(Clone, Copy)]
+pub struct Reading {
+    /// `order.created`
+    pub kind: &'static str,
+    /// The version of the shape that it understands.
+    pub version: u32,
+    /// The schema of the view.
+    pub schema: fn() -> Value,
+    /// Reads `data` as the view; the error says what it misses.
+    pub read: fn(&Value) -> Result<(), String>,
+}
+
+/// A service's reading of `E` as the view `V`.
+#[must_use]
+pub const fn reading<E: Event, V: DeserializeOwned + JsonSchema>() -> Reading {
+    Reading { kind: E::TYPE, version: E::VERSION, schema: plain_schema::<V>, read: read::<V> }
+}
+
+fn read<V: DeserializeOwned>(data: &Value) -> Result<(), String> {
+    V::deserialize(data).map(drop).map_err(|e| e.to_string())
 }
 
 const fn entry<E: Event>(takers: &'static [&'static str]) -> Entry {
@@ -27,9 +53,15 @@ const fn entry<E: Event>(takers: &'static [&'static str]) -> Entry {
         version: E::VERSION,
         teller: E::TELLER,
         takers,
+        audience: None,
         schema: schema::<E>,
         reread: reread::<E>,
     }
+}
+
+/// An event that no service takes.
+const fn told_for<E: Event>(audience: &'static str) -> Entry {
+    Entry { audience: Some(audience), ..entry::<E>(&[]) }
 }
 
 /// The catalogue, in the order of the dance.
@@ -37,18 +69,18 @@ const fn entry<E: Event>(takers: &'static [&'static str]) -> Entry {
 pub fn entries() -> Vec<Entry> {
     vec![
         entry::<inventory::ProductListed>(&["orders"]),
-        entry::<inventory::ProductCounted>(&[]),
+        told_for::<inventory::ProductCounted>("stock reports"),
         entry::<orders::OrderCreated>(&["inventory", "payments"]),
         entry::<inventory::InventoryReserved>(&["payments", "orders"]),
         entry::<inventory::InventoryReservationFailed>(&["orders"]),
         entry::<payments::PaymentCharged>(&["orders"]),
         entry::<payments::PaymentDeclined>(&["orders"]),
-        entry::<orders::OrderConfirmed>(&[]),
+        told_for::<orders::OrderConfirmed>("whoever ships, grants points or writes to the customer"),
         entry::<orders::OrderCancelled>(&["inventory", "payments"]),
         entry::<inventory::InventoryReleased>(&["orders"]),
         entry::<payments::PaymentVoided>(&["orders"]),
-        entry::<payments::PaymentCompensationRequested>(&[]),
-        entry::<orders::OrderCompensated>(&[]),
+        told_for::<payments::PaymentCompensationRequested>("the payment-compensation flow"),
+        told_for::<orders::OrderCompensated>("reports"),
     ]
 }
 
@@ -67,5 +99,21 @@ fn schema<E: Event>() -> Value {
     let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<E>();
     schema.insert("$id".into(), json!(format!("urn:quadrille:{}:v{}", E::TYPE, E::VERSION)));
     schema.insert("title".into(), json!(E::TYPE));
+    schema.to_value()
+}
+
+fn plain_schema<V: JsonSchema>() -> Value {
+    let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<V>();
+    schema.remove("$schema");
+    schema.to_value()
+}
+
+/// The schema of [`crate::Metadata`], which is the same around every event.
+#[must_use]
+pub fn metadata_schema() -> Value {
+    let mut schema =
+        SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<crate::Metadata>();
+    schema.insert("$id".into(), json!("urn:quadrille:metadata:v1"));
+    schema.insert("title".into(), json!("metadata"));
     schema.to_value()
 }

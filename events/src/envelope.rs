@@ -2,6 +2,7 @@
 
 use crate::{Event, EventId};
 use chrono::{DateTime, SubsecRound, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned, de::Error as _};
 use serde_json::Value;
 use std::{fmt::Display, str::FromStr};
@@ -36,7 +37,7 @@ pub mod millis {
 }
 
 /// Marks an event that was published again from the log, and for whom.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Replay {
     /// The replay run.
     pub id: Uuid,
@@ -56,7 +57,7 @@ fn lenient<'de, D: Deserializer<'de>, T: FromStr<Err: Display> + DeserializeOwne
 }
 
 /// Who said what, when, about what, because of what.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Metadata {
     /// Consumers deduplicate on this, never on EventBridge's own `id`, which changes on every publication.
     pub id: EventId,
@@ -75,6 +76,7 @@ pub struct Metadata {
     pub seq: u64,
     /// When it was committed, UTC, to the millisecond.
     #[serde(with = "millis")]
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub time: DateTime<Utc>,
     /// The same for everything that one request set off.
     pub correlation_id: Uuid,
@@ -162,7 +164,15 @@ impl Envelope {
     /// # Errors
     /// [`Unreadable::Data`] when the fields are not those of `E`.
     pub fn data<E: Event>(&self) -> Result<E, Unreadable> {
-        E::deserialize(&self.data).map_err(|e| Unreadable::Data {
+        self.view()
+    }
+
+    /// The part of the data that a reader is interested in.
+    ///
+    /// # Errors
+    /// [`Unreadable::Data`] when a field of the view is missing or is something else.
+    pub fn view<V: DeserializeOwned>(&self) -> Result<V, Unreadable> {
+        V::deserialize(&self.data).map_err(|e| Unreadable::Data {
             kind: self.metadata.kind.clone(),
             version: self.metadata.version,
             reason: e.to_string(),

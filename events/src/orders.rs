@@ -72,7 +72,7 @@ pub struct OrderConfirmed {
     pub lines: Vec<OrderLine>,
     /// Where to; personal data, read by fulfillment alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-pii" = true))]
+    #[schemars(extend("x-pii" = "fulfillment"))]
     pub shipping_address: Option<Address>,
 }
 

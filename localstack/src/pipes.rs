@@ -83,16 +83,68 @@ fn fill(pieces: &[Piece], record: &Value, mode: PipeData) -> Result<String> {
     Ok(out)
 }
 
+/// What a pipe lets through, and what it makes of it.
+pub struct Shape {
+    filter: Option<Quamina<usize>>,
+    template: Vec<Piece>,
+    parameters: Paths,
+    mode: PipeData,
+}
+
+impl Shape {
+    /// The shape that a template declares.
+    ///
+    /// # Errors
+    /// When its filter, template or target parameters are not implemented.
+    pub fn new(declared: &Declared, mode: PipeData) -> Result<Self> {
+        let template = declared.target_parameters.input_template.as_deref();
+        Ok(Self {
+            filter: filter(declared)?,
+            template: pieces(template.context("it has no InputTemplate")?)?,
+            parameters: Paths::new(&declared.target_parameters.bus)?,
+            mode,
+        })
+    }
+
+    /// What becomes of a record: an entry for the bus, or nothing when the filter does not want it.
+    ///
+    /// # Errors
+    /// When the record lacks what the template places.
+    pub fn make(&self, record: &StreamRecord) -> Result<Option<Put>> {
+        let event = event(record);
+        let wanted = self.filter.as_ref().map_or(Ok(true), |filter| filter.has_matches(event.as_bytes()));
+        if !wanted.map_err(|e| anyhow!("{e:?}"))? {
+            return Ok(None);
+        }
+        self.put(&serde_json::from_str(&event)?).map(Some)
+    }
+
+    fn put(&self, event: &Value) -> Result<Put> {
+        let text = |path: &str| {
+            let value = event.pointer(path).and_then(Value::as_str).map(str::to_owned);
+            value.with_context(|| format!("the record has no text at {path}"))
+        };
+        let time = match &self.parameters.time {
+            Some(path) => DateTime::parse_from_rfc3339(&text(path)?)?.with_timezone(&Utc),
+            None => Utc::now(),
+        };
+        Ok(Put {
+            source: text(&self.parameters.source)?,
+            detail_type: text(&self.parameters.detail_type)?,
+            detail: fill(&self.template, event, self.mode)?,
+            time,
+            resources: self.parameters.resources.iter().map(|path| text(path)).collect::<Result<_>>()?,
+        })
+    }
+}
+
 /// One pipe at work.
 pub struct Pipe {
     /// Its name.
     pub name: String,
     table: String,
     bus: String,
-    filter: Option<Quamina<usize>>,
-    template: Vec<Piece>,
-    parameters: Paths,
-    mode: PipeData,
+    shape: Shape,
     dead_letters: Option<Arc<Queue>>,
     engine: Engine,
     buses: Buses,
@@ -160,18 +212,13 @@ impl Pipe {
     pub fn new(declared: &Declared, plumbing: &Plumbing<'_>) -> Result<Self> {
         let table = names::table_of_stream(&declared.source).context("its source is not a table's stream")?;
         let wake = plumbing.engine.waker(table).with_context(|| format!("no template declares {table}"))?;
-        let template = declared.target_parameters.input_template.as_deref();
-        let template = pieces(template.context("it has no InputTemplate")?)?;
         let dead = declared.source_parameters.stream.dead_letter_config.as_ref();
         let dead_letters = dead.map(|config| plumbing.queues.by_arn(&config.arn)).transpose()?;
         Ok(Self {
             name: declared.name.clone(),
             table: table.to_owned(),
             bus: names::last_part(&declared.target).to_owned(),
-            filter: filter(declared)?,
-            template,
-            parameters: Paths::new(&declared.target_parameters.bus)?,
-            mode: plumbing.mode,
+            shape: Shape::new(declared, plumbing.mode)?,
             dead_letters,
             engine: plumbing.engine.clone(),
             buses: plumbing.buses.clone(),
@@ -214,37 +261,16 @@ impl Pipe {
     }
 
     fn carry(&self, record: &StreamRecord) {
-        let event = event(record);
-        let wanted = self.filter.as_ref().map_or(Ok(true), |filter| filter.has_matches(event.as_bytes()));
-        let put = match wanted {
-            Ok(false) => return,
-            Ok(true) => serde_json::from_str(&event).map_err(Into::into).and_then(|event| self.put(&event)),
-            Err(error) => Err(anyhow!("{error:?}")),
+        let put = match self.shape.make(record) {
+            Ok(None) => return,
+            Ok(Some(put)) => {
+                self.buses.put(&self.bus, &put).map_err(|e| anyhow!("{}: {}", e.code, e.message))
+            }
+            Err(error) => Err(error),
         };
-        let put = put.and_then(|put| {
-            self.buses.put(&self.bus, &put).map_err(|e| anyhow!("{}: {}", e.code, e.message))
-        });
         if let Err(error) = put {
             self.bury(record, &error);
         }
-    }
-
-    fn put(&self, event: &Value) -> Result<Put> {
-        let text = |path: &str| {
-            let value = event.pointer(path).and_then(Value::as_str).map(str::to_owned);
-            value.with_context(|| format!("the record has no text at {path}"))
-        };
-        let time = match &self.parameters.time {
-            Some(path) => DateTime::parse_from_rfc3339(&text(path)?)?.with_timezone(&Utc),
-            None => Utc::now(),
-        };
-        Ok(Put {
-            source: text(&self.parameters.source)?,
-            detail_type: text(&self.parameters.detail_type)?,
-            detail: fill(&self.template, event, self.mode)?,
-            time,
-            resources: self.parameters.resources.iter().map(|path| text(path)).collect::<Result<_>>()?,
-        })
     }
 
     /// A record that will never pass: its pointer goes to the dead-letter queue, as in AWS, which keeps the

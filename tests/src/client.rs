@@ -1,5 +1,6 @@
 //! A small JSON client for the API.
 
+use crate::contracts::openapi::Description;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -7,6 +8,7 @@ use hyper::{HeaderMap, Method, Request};
 use hyper_util::client::legacy::{Client as Hyper, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// An answer.
@@ -26,6 +28,7 @@ pub struct Client {
     http: Hyper<HttpConnector, Full<Bytes>>,
     base: String,
     token: Option<String>,
+    description: Option<Arc<Description>>,
 }
 
 /// A product with this much stock, at 2.50 a unit.
@@ -36,13 +39,24 @@ impl Client {
     pub fn new(base: impl Into<String>) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
-        Self { http: Hyper::builder(TokioExecutor::new()).build(connector), base: base.into(), token: None }
+        Self {
+            http: Hyper::builder(TokioExecutor::new()).build(connector),
+            base: base.into(),
+            token: None,
+            description: None,
+        }
     }
 
     /// The client in the name of a token.
     #[must_use]
     pub fn bearing(&self, token: impl Into<String>) -> Self {
         Self { token: Some(token.into()), ..self.clone() }
+    }
+
+    /// The client that fails on an answer that the description does not allow.
+    #[must_use]
+    pub fn checking(&self, description: &Arc<Description>) -> Self {
+        Self { description: Some(Arc::clone(description)), ..self.clone() }
     }
 
     /// Sends raw bytes as JSON.
@@ -64,19 +78,22 @@ impl Client {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Result<Answer> {
-        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+        let mut request = Request::builder().uri(format!("{}{path}", self.base));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        let request = request.body(Full::new(body.into()))?;
+        let request = request.method(method.clone()).body(Full::new(body.into()))?;
         let answer = self.http.request(request).await.with_context(|| format!("{}{path}", self.base))?;
         let (parts, body) = answer.into_parts();
         let body = body.collect().await?.to_bytes();
         let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
+        let answer = Answer { status: parts.status.as_u16(), headers: parts.headers, body };
+        let allowed = self.description.as_ref().map_or(Ok(()), |d| d.check(&method, path, &answer));
+        allowed.map_err(|reason| anyhow::anyhow!("{method} {path}: {reason}: {}", answer.body))?;
+        Ok(answer)
     }
 
     /// Gets a path.

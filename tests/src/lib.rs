@@ -2,5 +2,6 @@
 //! platform to run them on.
 
 pub mod client;
+pub mod contracts;
 pub mod invariants;
 pub mod process;

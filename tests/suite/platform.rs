@@ -8,9 +8,10 @@ use localstack::stack::{Options, Stack};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tests::client::Client;
+use tests::contracts::openapi::{self, Description};
 use tests::process::Process;
 use tokio::runtime::Runtime;
 
@@ -18,6 +19,10 @@ use tokio::runtime::Runtime;
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
 }
+
+/// The API's description: every answer that a test gets is held against it.
+static DESCRIPTION: LazyLock<Arc<Description>> =
+    LazyLock::new(|| Arc::new(Description::new(openapi::read(&root().join("contracts")).unwrap())));
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
@@ -70,7 +75,8 @@ impl Platform {
     pub async fn start(options: &Options) -> Result<Self> {
         let stack = Stack::start(options).await?;
         let token = stack.issuer.token("ada", issuer::SCOPES)?;
-        let (api, provider) = (Client::new(&stack.api).bearing(token), Client::new(&stack.provider_url));
+        let api = Client::new(&stack.api).bearing(token).checking(&DESCRIPTION);
+        let provider = Client::new(&stack.provider_url);
         Ok(Self { stack, api, provider })
     }
 

@@ -18,7 +18,7 @@ use orders::api::OrdersApi;
 use payments::charging::{Bill, Message};
 use payments::reactor::{Gateway, Payments};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -206,8 +206,15 @@ impl World {
         self.store(service).commits.load(Ordering::SeqCst)
     }
 
+    /// The types of everything that was told so far.
+    pub fn all_told(&self) -> BTreeSet<String> {
+        let rows = SERVICES.iter().flat_map(|service| self.store(service).inner.rows());
+        let told = rows.filter(|row| row.text("kind") == Some("told"));
+        told.filter_map(|row| Some(row.text("type")?.to_owned())).collect()
+    }
+
     /// What a pipe and the rules do: every told row goes to everybody who takes it.
-    fn publish(&mut self) {
+    pub fn publish(&mut self) {
         for service in SERVICES {
             for row in self.store(service).inner.take_inserted() {
                 if row.text("kind") != Some("told") {

@@ -2,6 +2,7 @@
 
 use crate::holding::{self, Fact, Holding, Message};
 use crate::product;
+use crate::reads::{Cancelled, Created};
 use chassis::reaction::SideWrite;
 use chassis::store::Rejected;
 use chassis::telling::Entry;
@@ -10,7 +11,7 @@ use chrono::{DateTime, Utc};
 use events::inventory::{
     InventoryReleased, InventoryReservationFailed, InventoryReserved, ReservationFailure, StockLine,
 };
-use events::orders::{OrderCancelled, OrderCreated, OrderLine};
+use events::orders::{OrderCancelled, OrderCreated};
 use events::{Envelope, OrderId, Unreadable};
 use std::convert::Infallible;
 
@@ -26,11 +27,11 @@ impl Reactor for Inventory {
 
     fn read(envelope: &Envelope) -> Result<Message, Unreadable> {
         if envelope.is::<OrderCreated>() {
-            let OrderCreated { order_id, lines, .. } = envelope.data()?;
+            let Created { order_id, lines } = envelope.view()?;
             return Ok(Message::Created { order_id, lines: stock_lines(lines) });
         }
         if envelope.is::<OrderCancelled>() {
-            return Ok(Message::Cancelled { order_id: envelope.data::<OrderCancelled>()?.order_id });
+            return Ok(Message::Cancelled { order_id: envelope.view::<Cancelled>()?.order_id });
         }
         Err(envelope.not_taken_by(Self::SERVICE))
     }
@@ -78,9 +79,9 @@ impl Reactor for Inventory {
 }
 
 /// One line per product: the same product on two lines is summed before anything is held.
-fn stock_lines(lines: Vec<OrderLine>) -> Vec<StockLine> {
+fn stock_lines(lines: Vec<StockLine>) -> Vec<StockLine> {
     let mut sums: Vec<StockLine> = Vec::with_capacity(lines.len());
-    for OrderLine { product_id, quantity, .. } in lines {
+    for StockLine { product_id, quantity } in lines {
         match sums.iter_mut().find(|line| line.product_id == product_id) {
             Some(line) => line.quantity = line.quantity.saturating_add(quantity),
             None => sums.push(StockLine { product_id, quantity }),

@@ -8,6 +8,7 @@ pub mod placing;
 pub mod prices;
 pub mod reactor;
 mod reading;
+pub mod reads;
 pub mod saga;
 pub mod tracker;
 pub mod view;

@@ -4,3 +4,4 @@
 pub mod charging;
 pub mod provider;
 pub mod reactor;
+pub mod reads;

@@ -2,6 +2,7 @@
 
 use crate::charging::{self, Bill, Charging, Fact, Message, Stage};
 use crate::provider::Provider;
+use crate::reads::{Cancelled, Created, Reserved};
 use chassis::telling::Entry;
 use chassis::{Failure, Reactor, Refusal, Verdict};
 use chrono::{DateTime, Utc};
@@ -33,14 +34,14 @@ impl<P: Gateway> Reactor for Payments<P> {
 
     fn read(envelope: &Envelope) -> Result<Message, Unreadable> {
         if envelope.is::<OrderCreated>() {
-            let OrderCreated { order_id, customer_id, total, payment_method, .. } = envelope.data()?;
+            let Created { order_id, customer_id, total, payment_method } = envelope.view()?;
             return Ok(Message::Created(Bill { order_id, customer_id, amount: total, payment_method }));
         }
         if envelope.is::<InventoryReserved>() {
-            return Ok(Message::Reserved(envelope.data::<InventoryReserved>()?.order_id));
+            return Ok(Message::Reserved(envelope.view::<Reserved>()?.order_id));
         }
         if envelope.is::<OrderCancelled>() {
-            return Ok(Message::Cancelled(envelope.data::<OrderCancelled>()?.order_id));
+            return Ok(Message::Cancelled(envelope.view::<Cancelled>()?.order_id));
         }
         Err(envelope.not_taken_by(Self::SERVICE))
     }

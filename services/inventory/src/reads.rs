@@ -1,0 +1,27 @@
+//! What inventory reads of the others' events: these fields and no more.
+
+use events::OrderId;
+use events::catalogue::{Reading, reading};
+use events::inventory::StockLine;
+use events::orders::{OrderCancelled, OrderCreated};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Of `order.created`.
+#[derive(Deserialize, JsonSchema)]
+pub struct Created {
+    /// The order.
+    pub order_id: OrderId,
+    /// What is to be held.
+    pub lines: Vec<StockLine>,
+}
+
+/// Of `order.cancelled`.
+#[derive(Deserialize, JsonSchema)]
+pub struct Cancelled {
+    /// The order.
+    pub order_id: OrderId,
+}
+
+/// Everything that inventory takes.
+pub const READS: &[Reading] = &[reading::<OrderCreated, Created>(), reading::<OrderCancelled, Cancelled>()];

@@ -1,0 +1,17 @@
+//! What orders reads of the others' events. An order's history keeps what it learned as it was told, so its views
+//! are the events themselves.
+
+use events::catalogue::{Reading, reading};
+use events::inventory::{InventoryReleased, InventoryReservationFailed, InventoryReserved, ProductListed};
+use events::payments::{PaymentCharged, PaymentDeclined, PaymentVoided};
+
+/// Everything that orders takes.
+pub const READS: &[Reading] = &[
+    reading::<ProductListed, ProductListed>(),
+    reading::<InventoryReserved, InventoryReserved>(),
+    reading::<InventoryReservationFailed, InventoryReservationFailed>(),
+    reading::<InventoryReleased, InventoryReleased>(),
+    reading::<PaymentCharged, PaymentCharged>(),
+    reading::<PaymentDeclined, PaymentDeclined>(),
+    reading::<PaymentVoided, PaymentVoided>(),
+];
