@@ -8,6 +8,7 @@ mod contracts;
 mod crashes;
 mod dance;
 mod edge;
+mod fuzz;
 mod layering;
 mod platform;
 mod races;

@@ -14,6 +14,7 @@ use chassis::{Failure, Item, Key, Ports, Reactor, Verdict, Write, react};
 use chrono::{DateTime, TimeDelta, Utc};
 use events::{Currency, Envelope, EventId, Metadata, catalogue};
 use futures_util::future::join;
+use inventory::api::ProductsApi;
 use orders::api::OrdersApi;
 use payments::charging::{Bill, Message};
 use payments::reactor::{Gateway, Payments};
@@ -228,9 +229,14 @@ impl World {
         }
     }
 
+    /// Inventory's HTTP API.
+    pub fn products(&self) -> ProductsApi<Faulty> {
+        ProductsApi { ports: self.inventory.clone(), currency: Currency::USD }
+    }
+
     /// Lists a product; its events are on their way.
     pub async fn put(&mut self, id: &str, stock: u64, cents: u64) {
-        let api = inventory::api::ProductsApi { ports: self.inventory.clone(), currency: Currency::USD };
+        let api = self.products();
         let body = json!({"name": id, "unit_price_cents": cents, "stock": stock}).to_string().into_bytes();
         let path = [("id".to_owned(), id.to_owned())].into();
         let request = Request { route: "PUT /products/{id}".into(), path, body, ..Request::default() };

@@ -28,21 +28,19 @@ pub fn fact(envelope: &Envelope) -> Result<Fact, Failure> {
     })
 }
 
-/// How far back to look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Until {
+/// How far back to look: until whichever comes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Until {
     /// Everything committed by this time.
-    Time(DateTime<Utc>),
+    pub time: Option<DateTime<Utc>>,
     /// The first so many events.
-    Version(u64),
+    pub version: Option<u64>,
 }
 
 impl Until {
     fn includes(self, envelope: &Envelope) -> bool {
-        match self {
-            Self::Time(at) => envelope.metadata.time <= at,
-            Self::Version(version) => envelope.metadata.seq <= version,
-        }
+        self.time.is_none_or(|time| envelope.metadata.time <= time)
+            && self.version.is_none_or(|version| envelope.metadata.seq <= version)
     }
 }
 

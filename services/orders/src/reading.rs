@@ -27,7 +27,8 @@ impl<S: Store> OrdersApi<S> {
         let (id, order) = self.find(request).await?;
         if let Some(until) = until {
             let past = history::fold(&self.rows(id, "event#").await?, until)?;
-            return Ok(Response::json(200, view::order(id, &existed(&past, until)?.state, past.seq)?));
+            existed(&past, until, order.seq)?;
+            return Ok(Response::json(200, view::order(id, &past.state, past.seq)?));
         }
         let Some(wait) = waiting::wish(request) else {
             return Ok(Response::json(200, view::order(id, &order.state, order.seq)?));
@@ -163,28 +164,26 @@ fn read_until(request: &Request) -> Result<Option<Until>, Problem> {
     let query = fields::query(request);
     let mut fields = Fields::new(&query);
     let at = fields.optional("at").and_then(Value::as_str);
-    let at = at.and_then(|text| match DateTime::parse_from_rfc3339(text) {
-        Ok(time) => Some(Until::Time(time.with_timezone(&Utc))),
+    let time = at.and_then(|text| match DateTime::parse_from_rfc3339(text) {
+        Ok(time) => Some(time.with_timezone(&Utc)),
         Err(_) => {
             fields.refuse("at", "format", "must be a time like 2026-11-20T09:30:00.125Z (RFC 3339)");
             None
         }
     });
-    let version = fields.optional_digits("version", 1..=u64::from(u32::MAX)).map(Until::Version);
-    if at.is_some() && version.is_some() {
-        fields.refuse("version", "conflict", "cannot be combined with at");
-    }
+    let version = fields.optional_digits("version", 1..=u64::from(u32::MAX));
     all_right(fields)?;
-    Ok(at.or(version))
+    let until = Until { time, version };
+    Ok((until != Until::default()).then_some(until))
 }
 
-/// The order as it was, if it was there yet and ever came so far.
-fn existed(past: &Loaded<Order>, until: Until) -> Result<&Loaded<Order>, Problem> {
-    match until {
-        Until::Version(version) if past.seq != version => {
-            Err(Problem::not_found(format!("the order has no version {version}")))
+/// Whether the order was there yet, and ever came so far.
+fn existed(past: &Loaded<Order>, until: Until, newest: u64) -> Result<(), Problem> {
+    match until.version {
+        Some(version) if version > newest => {
+            Err(Problem::not_found(format!("the order has no version {version} yet")))
         }
         _ if past.state.created.is_none() => Err(Problem::not_found("there was no such order at that time")),
-        _ => Ok(past),
+        _ => Ok(()),
     }
 }
