@@ -42,10 +42,11 @@ lint:
 build:
     cargo lambda build --profile lambda --arm64 -p orders -p inventory -p payments --features orders/tls,inventory/tls,payments/tls
 
-# Deploy a stage; `bucket` takes the packaged code, PROVIDER_KEY is the payment provider's secret key
+# Deploy a stage; `bucket` takes the packaged code, PROVIDER_KEY is the payment provider's secret key, TOKEN_ISSUER the OpenID Connect issuer
 deploy bucket stage="dev": build
     for stack in bus orders inventory payments api; do \
         aws cloudformation package --template-file infra/$stack.yaml --s3-bucket {{bucket}} --output-template-file target/lambda/$stack.yaml && \
         aws cloudformation deploy --template-file target/lambda/$stack.yaml --stack-name {{stage}}-quadrille-$stack --capabilities CAPABILITY_IAM --no-fail-on-empty-changeset \
-            --parameter-overrides Stage={{stage}} $([ $stack = payments ] && echo ProviderKey="${PROVIDER_KEY:?the payment provider secret key}") || exit 1; \
+            --parameter-overrides Stage={{stage}} $([ $stack = payments ] && echo ProviderKey="${PROVIDER_KEY:?the payment provider secret key}") \
+            $([ $stack = api ] && echo TokenIssuer="${TOKEN_ISSUER:?the OpenID Connect issuer of the tokens}") || exit 1; \
     done

@@ -119,8 +119,7 @@ impl Stack {
         let provider_url = format!("http://{provider_at}");
         let issuer_url = format!("{}{}", names.endpoint, issuer::PATH);
         let model = template::load(&options.infra, &names, &parameters(options, &provider_url, &issuer_url))?;
-        let logs = options.data.join("logs");
-        std::fs::create_dir_all(&logs).with_context(|| logs.display().to_string())?;
+        let around = surroundings(options, &names, runtime)?;
         let lock = lock(options)?;
         let is_new = prepare(options)?;
         let (engine, journal, Past { messages, positions, book }) = open(options, &model)?;
@@ -137,12 +136,6 @@ impl Stack {
             mode: options.pipe_data,
         };
         let pipes = pipes(&model, &plumbing)?;
-        let around = Surroundings {
-            runtime_api: runtime.to_string(),
-            endpoint: names.endpoint.clone(),
-            binaries: options.binaries.clone(),
-            logs,
-        };
         let functions = functions(&model, &iam, &around)?;
         let kept = (!options.in_memory).then_some(options.data.as_path());
         let issuer = Issuer::open(kept, issuer_url)?;
@@ -212,6 +205,18 @@ impl Stack {
     pub async fn run(&mut self) {
         self.tasks.join_next().await;
     }
+}
+
+/// What surrounds every function; its logs get a folder.
+fn surroundings(options: &Options, names: &Names, runtime: SocketAddr) -> Result<Surroundings> {
+    let logs = options.data.join("logs");
+    std::fs::create_dir_all(&logs).with_context(|| logs.display().to_string())?;
+    Ok(Surroundings {
+        runtime_api: runtime.to_string(),
+        endpoint: names.endpoint.clone(),
+        binaries: options.binaries.clone(),
+        logs,
+    })
 }
 
 /// The service binaries that the templates name: the last part of each function's code.

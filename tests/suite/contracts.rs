@@ -195,77 +195,80 @@ fn an_event_told_or_taken_by_nobody_is_named() {
     names(&contracts, "inventory: its rule does not let in the detail-type order.gifted");
 }
 
+/// A file, what stands in it, what is planted instead, and the breach that this is.
+const DRIFTS: &[(&str, &str, &str, &str)] = &[
+    (
+        "contracts/payment.charged/v1.examples.json",
+        "\"order_id\": \"018f",
+        "\"order_id\": \"x18f",
+        "payment.charged v1: example 0 is not valid",
+    ),
+    (
+        "contracts/payment.charged/v1.examples.json",
+        "\"order_id\"",
+        "\"colour\": \"red\",\n    \"order_id\"",
+        "payment.charged v1: its examples do not come back from the type as the bytes that they were",
+    ),
+    (
+        "contracts/payment.charged/v1.examples.json",
+        "  {\n    \"amount\"",
+        "  {\n   \"amount\"",
+        "do not come back from the type as the bytes",
+    ),
+    (
+        "contracts/released/0.1.0/payment.charged/v1.examples.json",
+        "\"amount\"",
+        "\"sum\"",
+        "payment.charged v1: release 0.1.0: its event is not read: missing field `amount`",
+    ),
+    (
+        "contracts/released/0.1.0/payment.charged/v1.schema.json",
+        "\"provider_charge_id\": {",
+        "\"provider_charge_id\": {\n      \"maxLength\": 3,",
+        "payment.charged v1: release 0.1.0: its reader refuses today's event",
+    ),
+    ("contracts/order.created/v1.schema.json", "uuid", "guid", "order.created/v1.schema.json differs"),
+    ("contracts/consumers/payments.v1.json", "total", "sum", "consumers/payments.v1.json differs"),
+    ("contracts/README.md", "The dance", "The march", "contracts/README.md differs"),
+    ("contracts/asyncapi.yaml", "send", "receive", "contracts/asyncapi.yaml differs"),
+    ("contracts/openapi.yaml", "Place an order", "Buy", "contracts/openapi.json differs"),
+    (
+        "infra/payments.yaml",
+        "          - order.created\n",
+        "",
+        "payments: its rule does not let in the detail-type order.created",
+    ),
+    (
+        "infra/payments.yaml",
+        "          - order.created\n",
+        "          - order.created\n          - order.confirmed\n",
+        "payments: its rule lets in the detail-type order.confirmed, which it does not read",
+    ),
+    ("infra/orders.yaml", "- exists: false", "- exists: true", "orders: its rule has to match source"),
+    (
+        "infra/orders.yaml",
+        "<$.dynamodb.NewImage.correlation_id.S>",
+        "<$.dynamodb.NewImage.causation_id.S>",
+        "the pipe of orders: it does not yield the envelope of the row",
+    ),
+    (
+        "infra/orders.yaml",
+        "{\"kind\": {\"S\": [\"told\"]}}",
+        "{\"type\": {\"S\": [{\"prefix\": \"o\"}]}}",
+        "the pipe of orders: it lets out what was only recorded",
+    ),
+    (
+        "infra/orders.yaml",
+        "DetailType: $.dynamodb.NewImage.type.S",
+        "DetailType: $.dynamodb.NewImage.id.S",
+        "order.created v1: the pipe of orders: its detail-type is",
+    ),
+];
+
 /// Guards: examples, generated files, rules and pipes, each with a break of its own.
 #[test]
 fn a_file_that_drifts_is_named() {
-    for (file, from, to, breach) in [
-        (
-            "contracts/payment.charged/v1.examples.json",
-            "\"order_id\": \"018f",
-            "\"order_id\": \"x18f",
-            "payment.charged v1: example 0 is not valid",
-        ),
-        (
-            "contracts/payment.charged/v1.examples.json",
-            "\"order_id\"",
-            "\"colour\": \"red\",\n    \"order_id\"",
-            "payment.charged v1: its examples do not come back from the type as the bytes that they were",
-        ),
-        (
-            "contracts/payment.charged/v1.examples.json",
-            "  {\n    \"amount\"",
-            "  {\n   \"amount\"",
-            "do not come back from the type as the bytes",
-        ),
-        (
-            "contracts/released/0.1.0/payment.charged/v1.examples.json",
-            "\"amount\"",
-            "\"sum\"",
-            "payment.charged v1: release 0.1.0: its event is not read: missing field `amount`",
-        ),
-        (
-            "contracts/released/0.1.0/payment.charged/v1.schema.json",
-            "\"provider_charge_id\": {",
-            "\"provider_charge_id\": {\n      \"maxLength\": 3,",
-            "payment.charged v1: release 0.1.0: its reader refuses today's event",
-        ),
-        ("contracts/order.created/v1.schema.json", "uuid", "guid", "order.created/v1.schema.json differs"),
-        ("contracts/consumers/payments.v1.json", "total", "sum", "consumers/payments.v1.json differs"),
-        ("contracts/README.md", "The dance", "The march", "contracts/README.md differs"),
-        ("contracts/asyncapi.yaml", "send", "receive", "contracts/asyncapi.yaml differs"),
-        ("contracts/openapi.yaml", "Place an order", "Buy", "contracts/openapi.json differs"),
-        (
-            "infra/payments.yaml",
-            "          - order.created\n",
-            "",
-            "payments: its rule does not let in the detail-type order.created",
-        ),
-        (
-            "infra/payments.yaml",
-            "          - order.created\n",
-            "          - order.created\n          - order.confirmed\n",
-            "payments: its rule lets in the detail-type order.confirmed, which it does not read",
-        ),
-        ("infra/orders.yaml", "- exists: false", "- exists: true", "orders: its rule has to match source"),
-        (
-            "infra/orders.yaml",
-            "<$.dynamodb.NewImage.correlation_id.S>",
-            "<$.dynamodb.NewImage.causation_id.S>",
-            "the pipe of orders: it does not yield the envelope of the row",
-        ),
-        (
-            "infra/orders.yaml",
-            "{\"kind\": {\"S\": [\"told\"]}}",
-            "{\"type\": {\"S\": [{\"prefix\": \"o\"}]}}",
-            "the pipe of orders: it lets out what was only recorded",
-        ),
-        (
-            "infra/orders.yaml",
-            "DetailType: $.dynamodb.NewImage.type.S",
-            "DetailType: $.dynamodb.NewImage.id.S",
-            "order.created v1: the pipe of orders: its detail-type is",
-        ),
-    ] {
+    for (file, from, to, breach) in DRIFTS {
         let contracts = planted("drift");
         replace(contracts.folder.parent().unwrap().join(file), from, to);
         names(&contracts, breach);

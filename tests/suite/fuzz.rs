@@ -65,7 +65,8 @@ impl Fuzz {
             1 => json!(self.dice.below(2) == 0),
             2 => json!(self.dice.below(2000)),
             3 => json!(-(self.dice.below(2000) as i64)),
-            4 => json!(self.dice.below(1000) as f64 / 7.0),
+            4 => serde_json::from_str(&format!("{}.5e{}", self.dice.below(1000), self.dice.below(400)))
+                .unwrap_or(Value::Null),
             5 => json!(u64::MAX - self.dice.below(3) as u64),
             6 => self.text().into(),
             7 => (0..self.dice.below(4)).map(|_| self.json(depth - 1)).collect(),

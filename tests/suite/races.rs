@@ -3,6 +3,7 @@
 use crate::platform::run;
 use crate::world::{Crash, Dice, World};
 use chassis::Verdict;
+use chassis::http::{Api, Request};
 use orders::tracker::Status;
 use serde_json::{Value, json};
 
@@ -119,6 +120,28 @@ fn an_old_duplicate_without_its_inbox_row_is_refused_by_state() {
         }
         assert!(world.pending.is_empty(), "an old duplicate told something: {:#?}", world.log);
         check(&world, &expected, "after the old duplicates").await;
+    });
+}
+
+/// Guards: the timeline. A delivery that comes again is counted on it, with the verdict of the first.
+#[test]
+fn the_timeline_counts_repeats() {
+    run(async {
+        let mut world = World::new();
+        world.list("beans", 5).await;
+        let order = json!({"customer_id": "ada", "items": [{"product_id": "beans", "quantity": 1}]});
+        let id = world.place(&order).await;
+        while let Some((service, envelope)) = world.pending.pop() {
+            for _ in 0..3 {
+                world.deliver(service, &envelope).await.unwrap();
+            }
+        }
+        let (route, path) = ("GET /orders/{id}/saga".to_owned(), [("id".to_owned(), id)].into());
+        let saga = world.api().answer(Request { route, path, ..Request::default() }).await.unwrap().body;
+        let timeline = saga["timeline"].as_array().unwrap();
+        let types: Vec<&str> = timeline.iter().map(|entry| entry["type"].as_str().unwrap()).collect();
+        assert_eq!(types, ["inventory.reserved", "payment.charged"]);
+        assert!(timeline.iter().all(|e| e["verdict"] == "applied" && e["duplicates"] == 2), "{timeline:?}");
     });
 }
 

@@ -119,6 +119,22 @@ async fn reading(store: &impl Store) {
     assert_eq!(seqs, [Some(2), None, Some(1)]);
 }
 
+/// Eventually: an index of DynamoDB is written a moment after the row.
+async fn listing(store: &impl Store) {
+    let customer = format!("c-{}", uuid::Uuid::new_v4());
+    for n in [2, 5, 1, 4, 3] {
+        let item = Item::new(key(&n.to_string())).with("customer", customer.as_str()).with("note", "x");
+        seed(store, item.with("customer_at", format!("2026-0{n}"))).await;
+    }
+    let page = async |before: Option<&str>, limit| -> Vec<String> {
+        let rows = store.newest("customer", &customer, before, limit).await.unwrap();
+        rows.into_iter().map(|row| row.at).collect()
+    };
+    assert_eq!(page(None, 3).await, ["2026-05", "2026-04", "2026-03"]);
+    assert_eq!(page(Some("2026-03"), 3).await, ["2026-02", "2026-01"]);
+    assert_eq!(store.newest("customer", "nobody", None, 3).await.unwrap(), []);
+}
+
 async fn limits(store: &impl Store) {
     let row = key("twice");
     let twice = vec![put(&row, 1, Condition::Absent), put(&row, 2, Condition::Absent)];
@@ -171,6 +187,7 @@ async fn contract(store: &impl Store) {
     expiry(store).await;
     adjustments(store).await;
     reading(store).await;
+    listing(store).await;
     limits(store).await;
     concurrency(store).await;
 }

@@ -244,8 +244,9 @@ mod tests {
     #[test]
     fn a_body_is_an_object_within_the_limit() {
         assert!(object(b"{}").is_ok());
-        for bad in [&b"[]"[..], b"{", b"", b"\xff", &vec![b' '; MAX_BODY_BYTES + 1]] {
+        for bad in [&b"[]"[..], b"{", b"", b"\xff"] {
             assert_eq!(object(bad).unwrap_err().status, 400);
         }
+        assert_eq!(object(&vec![b' '; MAX_BODY_BYTES + 1]).unwrap_err().status, 413);
     }
 }

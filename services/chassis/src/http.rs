@@ -113,19 +113,17 @@ pub struct Problem {
     pub detail: String,
     /// Further members, `errors` among them.
     pub more: serde_json::Map<String, Value>,
-    /// Seconds after which another try makes sense.
-    pub retry_after: Option<u32>,
-    /// The methods that a path takes instead: the header `allow` of a 405.
-    pub allow: Option<String>,
+    /// Further headers: `retry-after`, `allow`.
+    pub headers: Vec<(&'static str, String)>,
     /// What went wrong on our side: for the logs, never for the answer.
-    pub failure: Option<crate::Failure>,
+    pub failure: Option<Box<crate::Failure>>,
 }
 
 impl Problem {
     /// A problem without further members.
     pub fn new(status: u16, error: &'static str, detail: impl Into<String>) -> Self {
         let (detail, more) = (detail.into(), serde_json::Map::new());
-        Self { status, error, detail, more, retry_after: None, allow: None, failure: None }
+        Self { status, error, detail, more, headers: Vec::new(), failure: None }
     }
 
     /// 400: the request cannot be read at all.
@@ -159,13 +157,14 @@ impl Problem {
     #[must_use]
     pub fn unavailable() -> Self {
         let detail = "the service cannot answer right now; nothing was done, try again";
-        Self { retry_after: Some(1), ..Self::new(503, "TEMPORARILY_UNAVAILABLE", detail) }
+        Self::new(503, "TEMPORARILY_UNAVAILABLE", detail).saying("retry-after", "1")
     }
 
-    /// The problem of a method that a path does not take, with those that it does.
+    /// The problem with one header more.
     #[must_use]
-    pub fn allowing(self, methods: String) -> Self {
-        Self { allow: Some(methods), ..self }
+    pub fn saying(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
     }
 
     /// The problem with one member more.
@@ -184,7 +183,7 @@ impl From<crate::Failure> for Problem {
             }
             _ => Self::unavailable(),
         };
-        Self { failure: Some(failure), ..problem }
+        Self { failure: Some(Box::new(failure)), ..problem }
     }
 }
 
@@ -255,10 +254,8 @@ impl From<Problem> for Response {
         body.insert("status".into(), problem.status.into());
         body.insert("detail".into(), problem.detail.into());
         body.insert("error".into(), problem.error.into());
-        let retry = problem.retry_after.map(|seconds| ("retry-after", seconds.to_string()));
         let mut headers = vec![("content-type", "application/problem+json".to_owned())];
-        headers.extend(retry);
-        headers.extend(problem.allow.map(|methods| ("allow", methods)));
+        headers.extend(problem.headers);
         Self { status: problem.status, headers, body: Value::Object(body) }
     }
 }

@@ -72,3 +72,35 @@ pub async fn serve_queue<C: Consumer>(consumer: C) -> Result<(), Error> {
     };
     Runtime::new(service_fn(answer)).run_concurrent().await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Failure;
+    use serde_json::Value;
+
+    struct Broken(Failure);
+
+    impl Api for Broken {
+        const ROUTES: &'static [&'static str] = &[];
+
+        async fn answer(&self, _request: Request) -> Result<Response, Problem> {
+            Err(self.0.clone().into())
+        }
+    }
+
+    /// Guards: a server error tells the client an id to ask about, and nothing of what went wrong.
+    #[tokio::test]
+    async fn a_server_error_gives_a_correlation_id_and_nothing_else() {
+        let secret = "table prod-orders: key 42";
+        for failure in [Failure::Poison(secret.into()), Failure::Transient(secret.into())] {
+            let answer = respond(&Broken(failure), ApiGatewayV2httpRequest::default()).await;
+            let Value::Object(body) = &answer.body else { panic!("{answer:?}") };
+            let header = answer.headers.iter().find(|(name, _)| *name == "x-correlation-id").unwrap();
+            assert_eq!(body["correlation_id"], header.1.as_str());
+            let members: Vec<&str> = body.keys().map(String::as_str).collect();
+            assert_eq!(members, ["correlation_id", "detail", "error", "status", "title", "type"]);
+            assert!(answer.status >= 500 && !format!("{answer:?}").contains("prod-orders"));
+        }
+    }
+}

@@ -33,7 +33,7 @@ pub fn no_such_route(request: &Request) -> Problem {
     }
     let allowed = methods.join(", ");
     let detail = format!("this path takes {allowed}, not {}", request.method);
-    Problem::new(405, "METHOD_NOT_ALLOWED", detail).allowing(allowed)
+    Problem::new(405, "METHOD_NOT_ALLOWED", detail).saying("allow", allowed)
 }
 
 /// The methods that the document names for a path.

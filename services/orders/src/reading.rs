@@ -71,7 +71,7 @@ impl<S: Store> OrdersApi<S> {
         let mut rows = self.ports.store.page(&pk, "event#", after.as_deref(), limit + 1).await?;
         let next = cut(&mut rows, limit).map(|last| self.cursors.seal(&list, &last.key.sk));
         let events = rows.iter().map(view::event).collect::<Result<Vec<Value>, _>>()?;
-        Ok(Response::json(200, page_of("events", events, next)))
+        Ok(Response::json(200, page_of("events", &events, next)))
     }
 
     pub(crate) async fn list(&self, request: &Request) -> Result<Response, Problem> {
@@ -91,7 +91,7 @@ impl<S: Store> OrdersApi<S> {
         let mut found = store.newest(BY_CUSTOMER, customer.as_str(), before.as_deref(), limit + 1).await?;
         let next = cut(&mut found, limit).map(|last| self.cursors.seal(&list, &last.at));
         let orders = self.summaries(&found).await?;
-        Ok(Response::json(200, page_of("orders", orders, next)))
+        Ok(Response::json(200, page_of("orders", &orders, next)))
     }
 
     /// The orders that an index found, as they stand now.
@@ -133,7 +133,7 @@ fn cut<T>(found: &mut Vec<T>, limit: u32) -> Option<&T> {
     found.last().filter(|_| more)
 }
 
-fn page_of(name: &str, entries: Vec<Value>, next: Option<String>) -> Value {
+fn page_of(name: &str, entries: &[Value], next: Option<String>) -> Value {
     let mut page = json!({ name: entries });
     if let Some(next) = next {
         page["next_cursor"] = next.into();

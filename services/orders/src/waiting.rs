@@ -71,8 +71,8 @@ fn problem(id: OrderId, reason: &CancelReason) -> Problem {
         problem.more.extend(members);
     }
     if let CancelReason::PaymentProviderUnavailable { retry_after_seconds } = reason {
-        problem.retry_after = Some(*retry_after_seconds);
-        problem = problem.with("message", detail.into());
+        let after = retry_after_seconds.to_string();
+        problem = problem.saying("retry-after", after).with("message", detail.into());
     }
     problem
 }

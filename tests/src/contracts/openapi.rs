@@ -68,8 +68,8 @@ impl Description {
     /// The difference, in words.
     pub fn check(&self, method: &Method, path: &str, answer: &Answer) -> Result<(), String> {
         let path = path.split('?').next().unwrap_or_default();
-        let paths = self.document["paths"].as_object().into_iter().flatten();
-        let item = paths.filter(|(template, _)| fits(template, path)).next();
+        let mut paths = self.document["paths"].as_object().into_iter().flatten();
+        let item = paths.find(|(template, _)| fits(template, path));
         let operation = item.and_then(|(path, item)| Some((path, item.get(method.as_str().to_lowercase())?)));
         let Some((template, operation)) = operation else {
             let known = [204, 404, 405, 429].contains(&answer.status);
