@@ -72,7 +72,9 @@ fn a_customer_sees_and_touches_its_own_orders_only() {
 
 fn with(name: &str, parameters: &[(&str, &str)]) -> Options {
     let pairs = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    Options { parameters: pairs.collect(), ..options(name) }
+    let mut options = options(name);
+    options.parameters.extend(pairs);
+    options
 }
 
 /// Guards: the stage's throttling.

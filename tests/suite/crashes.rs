@@ -76,7 +76,8 @@ fn functions_die_in_the_middle_of_their_work() {
             }
             tokio::time::sleep(Duration::from_millis(60)).await;
         }
-        join_all(ids.iter().map(|id| platform.api.ended(id, PATIENCE))).await;
+        let ended = join_all(ids.iter().map(|id| platform.api.ended(id, PATIENCE))).await;
+        ended.into_iter().for_each(|order| drop(order.unwrap()));
         let stock = [(product, 1000)];
         let report = invariants::check(&platform.api, &platform.provider, &stock, &ids).await.unwrap();
         assert_eq!(report.violations, Vec::<String>::new());

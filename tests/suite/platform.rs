@@ -46,6 +46,9 @@ pub fn scratch(name: &str) -> PathBuf {
     folder
 }
 
+/// Tests ask more often than a stage lets them.
+const UNTHROTTLED: [(&str, &str); 2] = [("RequestRate", "1000000"), ("RequestBurst", "1000000")];
+
 /// Any free ports, in memory.
 pub fn options(name: &str) -> Options {
     Options {
@@ -60,7 +63,7 @@ pub fn options(name: &str) -> Options {
         stage: "test".into(),
         pipe_data: PipeData::Object,
         no_auth: false,
-        parameters: std::collections::BTreeMap::new(),
+        parameters: UNTHROTTLED.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
     }
 }
 
@@ -136,5 +139,7 @@ pub fn on_platform<T>(test: impl AsyncFnOnce(&Platform) -> T) -> T {
 
 /// The platform as a process of its own, which can be killed.
 pub fn process(data: &Path) -> Process {
-    Process::start(&BINARIES, &root().join("infra"), data, &["--stage", "test"]).unwrap()
+    let unthrottled = UNTHROTTLED.map(|(name, value)| format!("--parameter={name}={value}"));
+    let flags = ["--stage", "test", &unthrottled[0], &unthrottled[1]];
+    Process::start(&BINARIES, &root().join("infra"), data, &flags).unwrap()
 }
