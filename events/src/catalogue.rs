@@ -80,7 +80,10 @@ pub fn entries() -> Vec<Entry> {
         entry::<inventory::InventoryReleased>(&["orders"]),
         entry::<payments::PaymentVoided>(&["orders"]),
         told_for::<payments::PaymentCompensationRequested>("the payment-compensation flow"),
+        entry::<payments::PaymentRefunded>(&["orders"]),
+        entry::<payments::PaymentRefundFailed>(&["orders"]),
         told_for::<orders::OrderCompensated>("reports"),
+        told_for::<orders::OrderFailed>("operators"),
     ]
 }
 

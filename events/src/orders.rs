@@ -1,4 +1,4 @@
-//! What orders tells: an order was created, confirmed, cancelled, compensated.
+//! What orders tells: an order was created, confirmed, cancelled, compensated, or could not be undone.
 
 use crate::inventory::ReservationFailure;
 use crate::{CustomerId, Event, Money, OrderId, ProductId};
@@ -182,6 +182,24 @@ pub struct OrderCompensated {
 
 impl Event for OrderCompensated {
     const TYPE: &'static str = "order.compensated";
+    const VERSION: u32 = 1;
+    const TELLER: &'static str = "orders";
+}
+
+/// The order was given up and cannot be undone without somebody's help: a refund was refused. Not final: when the
+/// refund has been made, `order.compensated` follows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OrderFailed {
+    /// The order.
+    pub order_id: OrderId,
+    /// Who placed it.
+    pub customer_id: CustomerId,
+    /// Why it was cancelled.
+    pub reason: CancelReason,
+}
+
+impl Event for OrderFailed {
+    const TYPE: &'static str = "order.failed";
     const VERSION: u32 = 1;
     const TELLER: &'static str = "orders";
 }

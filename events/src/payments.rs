@@ -1,4 +1,4 @@
-//! What payments tells: charged, declined, voided, or that a charge has to be undone.
+//! What payments tells: charged, declined, that a charge has to be undone, and how that ended.
 
 use crate::{Event, Money, OrderId, PaymentId};
 use schemars::JsonSchema;
@@ -72,6 +72,43 @@ pub struct PaymentCompensationRequested {
 
 impl Event for PaymentCompensationRequested {
     const TYPE: &'static str = "payment.compensation.requested";
+    const VERSION: u32 = 1;
+    const TELLER: &'static str = "payments";
+}
+
+/// A captured amount was given back. Payments' final word on a cancelled order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PaymentRefunded {
+    /// The order.
+    pub order_id: OrderId,
+    /// The payment.
+    pub payment_id: PaymentId,
+    /// What was given back: all of it.
+    pub amount: Money,
+}
+
+impl Event for PaymentRefunded {
+    const TYPE: &'static str = "payment.refunded";
+    const VERSION: u32 = 1;
+    const TELLER: &'static str = "payments";
+}
+
+/// The provider would not give the amount back, whatever was tried. Somebody has to look at it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PaymentRefundFailed {
+    /// The order.
+    pub order_id: OrderId,
+    /// The payment.
+    pub payment_id: PaymentId,
+    /// What is still captured; absent when the provider did not even say whether there is a charge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount: Option<Money>,
+    /// The provider's code for the last refusal.
+    pub code: String,
+}
+
+impl Event for PaymentRefundFailed {
+    const TYPE: &'static str = "payment.refund.failed";
     const VERSION: u32 = 1;
     const TELLER: &'static str = "payments";
 }

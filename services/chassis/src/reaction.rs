@@ -308,6 +308,37 @@ where
     }
 }
 
+/// Lets an aggregate decide on a message that came by another way than its queue, and commits what follows. There is no inbox row: the state itself has to refuse a repetition.
+///
+/// # Errors
+/// A [`Failure`]; nothing was written. The inner error is the aggregate's own refusal.
+pub async fn apply<R, S>(
+    ports: &Ports<S>,
+    (pk, subject): (&str, &str),
+    message: &R::Message,
+    cause: &Cause,
+) -> Result<Result<Loaded<R::State>, Refusal>, Failure>
+where
+    R: Reactor,
+    S: Store,
+{
+    for attempt in 0..MAX_ATTEMPTS {
+        let before = load(&ports.store, pk).await?;
+        let now = ports.clock.now();
+        let facts = match R::decide(&before.state, message, now) {
+            Ok(facts) => facts,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let (after, writes) = writes::<R>(&before, &facts, (pk, subject), (cause, now))?;
+        match ports.store.commit(writes).await {
+            Ok(()) => return Ok(Ok(after)),
+            Err(CommitError::Rejected(_) | CommitError::Busy(_)) => ports.back_off(attempt).await,
+            Err(CommitError::Failed(failure)) => return Err(failure),
+        }
+    }
+    Err(Failure::Conflict { attempts: MAX_ATTEMPTS })
+}
+
 /// What one pass of the loop came to.
 enum Step<R: Reactor> {
     Done(Verdict),

@@ -6,7 +6,7 @@ use chassis::reaction::Loaded;
 use chassis::telling::envelope_of;
 use chassis::{Failure, Item};
 use chrono::{DateTime, Utc};
-use events::orders::{OrderCancelled, OrderCompensated, OrderConfirmed, OrderCreated};
+use events::orders::{OrderCancelled, OrderCompensated, OrderConfirmed, OrderCreated, OrderFailed};
 use events::{Envelope, Event};
 
 /// The fact that an event row stands for.
@@ -24,6 +24,7 @@ pub fn fact(envelope: &Envelope) -> Result<Fact, Failure> {
         OrderConfirmed::TYPE => Fact::Confirmed { told: envelope.data()?, at },
         OrderCancelled::TYPE => Fact::Cancelled { told: envelope.data()?, at },
         OrderCompensated::TYPE => Fact::Compensated { told: envelope.data()?, at },
+        OrderFailed::TYPE => Fact::Failed { told: envelope.data()?, at },
         _ => Fact::Learned { event_id: envelope.metadata.id, news: news(envelope)?, at },
     })
 }

@@ -9,7 +9,9 @@ use chrono::{DateTime, Utc};
 use events::envelope::millis;
 use events::inventory::{InventoryReleased, InventoryReservationFailed, InventoryReserved, ProductListed};
 use events::orders::Address;
-use events::payments::{PaymentCharged, PaymentDeclined, PaymentVoided};
+use events::payments::{
+    PaymentCharged, PaymentDeclined, PaymentRefundFailed, PaymentRefunded, PaymentVoided,
+};
 use events::{Envelope, Event, EventId, Unreadable};
 use serde_json::json;
 use std::convert::Infallible;
@@ -35,6 +37,8 @@ pub fn news(envelope: &Envelope) -> Result<News, Unreadable> {
         PaymentCharged::TYPE => envelope.data().map(News::Charged),
         PaymentDeclined::TYPE => envelope.data().map(News::Declined),
         PaymentVoided::TYPE => envelope.data().map(News::Voided),
+        PaymentRefunded::TYPE => envelope.data().map(News::Refunded),
+        PaymentRefundFailed::TYPE => envelope.data().map(News::RefundFailed),
         _ => Err(envelope.not_taken_by(Tracker::SERVICE)),
     }
 }
@@ -47,6 +51,8 @@ fn recorded(news: &News, from: EventId) -> Entry {
         News::Charged(said) => Entry::recorded(said, from),
         News::Declined(said) => Entry::recorded(said, from),
         News::Voided(said) => Entry::recorded(said, from),
+        News::Refunded(said) => Entry::recorded(said, from),
+        News::RefundFailed(said) => Entry::recorded(said, from),
     }
 }
 
@@ -88,6 +94,7 @@ impl Reactor for Tracker {
             Fact::Confirmed { told, .. } => Entry::told(told),
             Fact::Cancelled { told, .. } => Entry::told(told),
             Fact::Compensated { told, .. } => Entry::told(told),
+            Fact::Failed { told, .. } => Entry::told(told),
         })
     }
 

@@ -3,7 +3,9 @@
 
 use events::catalogue::{Reading, reading};
 use events::inventory::{InventoryReleased, InventoryReservationFailed, InventoryReserved, ProductListed};
-use events::payments::{PaymentCharged, PaymentDeclined, PaymentVoided};
+use events::payments::{
+    PaymentCharged, PaymentDeclined, PaymentRefundFailed, PaymentRefunded, PaymentVoided,
+};
 
 /// Everything that orders takes.
 pub const READS: &[Reading] = &[
@@ -14,4 +16,6 @@ pub const READS: &[Reading] = &[
     reading::<PaymentCharged, PaymentCharged>(),
     reading::<PaymentDeclined, PaymentDeclined>(),
     reading::<PaymentVoided, PaymentVoided>(),
+    reading::<PaymentRefunded, PaymentRefunded>(),
+    reading::<PaymentRefundFailed, PaymentRefundFailed>(),
 ];

@@ -106,8 +106,22 @@ fn steps(order: &Order) -> Vec<Step> {
             short.is_some(),
             order,
         ),
-        backward("payment_compensation", order.voided, declined.is_some() || short.is_some(), order),
+        payment_compensation(order),
     ]
+}
+
+/// A refund may be refused, and made later: then it counts.
+fn payment_compensation(order: &Order) -> Step {
+    let name = "payment_compensation";
+    match (order.refunded.or(order.voided), &order.refund_failed) {
+        (None, Some(failed)) => {
+            Step { error: Some(failed.what.clone()), ..Step::new(name, Progress::Failed, Some(failed.mark)) }
+        }
+        (word, _) => {
+            let refused = order.declined.is_some() || order.reservation_failed.is_some();
+            backward(name, word, refused, order)
+        }
+    }
 }
 
 /// The step that the saga is at; none once it has ended.

@@ -8,8 +8,12 @@ use chassis::Refusal;
 use chrono::{DateTime, Utc};
 use events::envelope::millis;
 use events::inventory::{InventoryReleased, InventoryReservationFailed, InventoryReserved};
-use events::orders::{Address, CancelReason, OrderCancelled, OrderCompensated, OrderConfirmed, OrderCreated};
-use events::payments::{PaymentCharged, PaymentDeclined, PaymentVoided};
+use events::orders::{
+    Address, CancelReason, OrderCancelled, OrderCompensated, OrderConfirmed, OrderCreated, OrderFailed,
+};
+use events::payments::{
+    PaymentCharged, PaymentDeclined, PaymentRefundFailed, PaymentRefunded, PaymentVoided,
+};
 use events::{Event, EventId, Money};
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +32,10 @@ pub enum News {
     Released(InventoryReleased),
     /// Nothing was charged and nothing will be.
     Voided(PaymentVoided),
+    /// What was charged was given back.
+    Refunded(PaymentRefunded),
+    /// It could not be given back.
+    RefundFailed(PaymentRefundFailed),
 }
 
 /// What orders decides on.
@@ -93,6 +101,13 @@ pub enum Fact {
         /// When.
         at: DateTime<Utc>,
     },
+    /// Something cannot be undone without an operator.
+    Failed {
+        /// What is told.
+        told: OrderFailed,
+        /// When.
+        at: DateTime<Utc>,
+    },
 }
 
 /// When something became known, and from which event.
@@ -150,6 +165,15 @@ pub struct Order {
     /// Payments' final word when nothing was charged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub voided: Option<Mark>,
+    /// Payments' final word when something was charged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refunded: Option<Mark>,
+    /// The provider refused to give the money back, with this code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refund_failed: Option<Said<String>>,
+    /// Orders said that somebody has to help.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<Mark>,
     /// Orders declared everything undone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compensated: Option<Mark>,
@@ -169,6 +193,8 @@ pub enum Status {
     Cancelled,
     /// Given up, and everything is undone. Terminal.
     Compensated,
+    /// Given up, and a refund was refused: waits for an operator.
+    Failed,
 }
 
 impl Status {
@@ -181,6 +207,7 @@ impl Status {
             Self::Cancelling => "CANCELLING",
             Self::Cancelled => "CANCELLED",
             Self::Compensated => "COMPENSATED",
+            Self::Failed => "FAILED",
         }
     }
 }
@@ -191,6 +218,7 @@ impl Order {
     pub fn status(&self) -> Status {
         match (&self.cancelled, &self.compensated, &self.confirmed) {
             (Some(_), Some(_), _) => Status::Compensated,
+            (Some(_), None, _) if self.awaits_help() => Status::Failed,
             (Some(_), None, _) if self.final_words_are_in() => Status::Cancelled,
             (Some(_), None, _) => Status::Cancelling,
             (None, _, Some(_)) => Status::Confirmed,
@@ -203,7 +231,12 @@ impl Order {
         let inventory = self.released.is_some() || self.reservation_failed.is_some();
         // A charge is only made for what is held: where nothing was, payments owes no word.
         let owes = self.declined.is_none() && self.reservation_failed.is_none();
-        inventory && (self.voided.is_some() || !owes)
+        inventory && (self.voided.is_some() || self.refunded.is_some() || !owes)
+    }
+
+    /// Whether a refund was refused and has not been made since.
+    fn awaits_help(&self) -> bool {
+        self.refund_failed.is_some() && self.refunded.is_none() && self.voided.is_none()
     }
 
     /// What has happened, oldest first: the wire name of each event and when orders knew it. Of what became
@@ -221,6 +254,9 @@ impl Order {
             (OrderCancelled::TYPE, at(self.cancelled.as_ref().map(|said| &said.mark))),
             (InventoryReleased::TYPE, at(self.released.as_ref().map(|said| &said.mark))),
             (PaymentVoided::TYPE, at(self.voided.as_ref())),
+            (PaymentRefunded::TYPE, at(self.refunded.as_ref())),
+            (PaymentRefundFailed::TYPE, at(self.refund_failed.as_ref().map(|said| &said.mark))),
+            (OrderFailed::TYPE, at(self.failed.as_ref())),
             (OrderCompensated::TYPE, at(self.compensated.as_ref())),
         ];
         let mut timeline: Vec<_> = known.into_iter().filter_map(|(name, at)| Some((name, at?))).collect();
@@ -234,14 +270,14 @@ impl Order {
         match self.status() {
             Status::Pending => Ok(cancelled(placed, CancelReason::CustomerRequest)),
             Status::Confirmed => Err(Refusal::Illegal("already confirmed")),
-            Status::Cancelling | Status::Cancelled | Status::Compensated => {
+            Status::Cancelling | Status::Cancelled | Status::Compensated | Status::Failed => {
                 Err(Refusal::Stale("already cancelled"))
             }
         }
     }
 
     fn something_was_undone(&self) -> bool {
-        self.released.as_ref().is_some_and(|released| released.what)
+        self.refunded.is_some() || self.released.as_ref().is_some_and(|released| released.what)
     }
 
     /// Why the order cannot happen, if something already said so.
@@ -256,6 +292,9 @@ impl Order {
     fn next(&self, at: DateTime<Utc>) -> Option<Fact> {
         let order = &self.created.as_ref()?.what;
         if let Some(cancelled) = &self.cancelled {
+            if self.failed.is_none() && self.awaits_help() {
+                return Some(Fact::Failed { told: failed(order, &cancelled.what), at });
+            }
             let due = self.compensated.is_none() && self.final_words_are_in() && self.something_was_undone();
             return due.then(|| Fact::Compensated { told: compensated(order, &cancelled.what), at });
         }
@@ -276,6 +315,8 @@ impl Order {
             News::Declined(_) => self.declined.is_some(),
             News::Released(_) => self.released.is_some(),
             News::Voided(_) => self.voided.is_some(),
+            News::Refunded(_) => self.refunded.is_some(),
+            News::RefundFailed(_) => self.refund_failed.is_some(),
         }
     }
 
@@ -291,6 +332,10 @@ impl Order {
                 self.released = Some(Said { mark, what: !released.lines.is_empty() });
             }
             News::Voided(_) => self.voided = Some(mark),
+            News::Refunded(_) => self.refunded = Some(mark),
+            News::RefundFailed(failed) => {
+                self.refund_failed = Some(Said { mark, what: failed.code.clone() });
+            }
         }
     }
 }
@@ -307,6 +352,11 @@ fn cancelled(order: &OrderCreated, reason: CancelReason) -> OrderCancelled {
 fn compensated(order: &OrderCreated, reason: &CancelReason) -> OrderCompensated {
     let (order_id, customer_id) = (order.order_id, order.customer_id.clone());
     OrderCompensated { order_id, customer_id, reason: reason.clone() }
+}
+
+fn failed(order: &OrderCreated, reason: &CancelReason) -> OrderFailed {
+    let (order_id, customer_id) = (order.order_id, order.customer_id.clone());
+    OrderFailed { order_id, customer_id, reason: reason.clone() }
 }
 
 /// Decides what a message means for an order: the fact itself, and every fact that follows from it.
@@ -351,6 +401,7 @@ pub fn evolve(mut order: Order, fact: &Fact) -> Order {
             order.cancelled = Some(Said { mark: own(at), what: told.reason.clone() });
         }
         Fact::Compensated { at, .. } => order.compensated = Some(own(at)),
+        Fact::Failed { at, .. } => order.failed = Some(own(at)),
     }
     order
 }

@@ -73,6 +73,15 @@ fn voided() -> News {
     News::Voided(PaymentVoided { order_id: order_id(), payment_id: payment_id(), amount: None })
 }
 
+fn refunded() -> News {
+    News::Refunded(PaymentRefunded { order_id: order_id(), payment_id: payment_id(), amount: placed().total })
+}
+
+fn refund_failed() -> News {
+    let (amount, code) = (Some(placed().total), "refused".into());
+    News::RefundFailed(PaymentRefundFailed { order_id: order_id(), payment_id: payment_id(), amount, code })
+}
+
 fn heard(news: News) -> Message {
     Message::Heard { event_id: EventId(Uuid::from_u128(99)), news }
 }
@@ -94,6 +103,7 @@ fn own(facts: &[Fact]) -> Vec<&'static str> {
         Fact::Confirmed { .. } => Some("confirmed"),
         Fact::Cancelled { .. } => Some("cancelled"),
         Fact::Compensated { .. } => Some("compensated"),
+        Fact::Failed { .. } => Some("failed"),
         Fact::Created { .. } | Fact::Addressed(_) | Fact::Learned { .. } => None,
     };
     facts.iter().filter_map(name).collect()
@@ -131,6 +141,34 @@ fn a_shortage_is_cancelled_at_once_because_nothing_has_to_be_undone() {
 fn an_empty_release_means_that_nothing_had_to_be_undone() {
     story(vec![declined()], Status::Cancelling, &["cancelled"]);
     story(vec![declined(), released(vec![])], Status::Cancelled, &["cancelled"]);
+}
+
+fn cancelled_by_customer(mut after: Vec<News>, status: Status, facts: &[&str]) {
+    let mut messages = vec![place(), Message::Cancel];
+    messages.extend(after.drain(..).map(heard));
+    let (order, all) = run(&messages);
+    assert_eq!((order.status(), own(&all)), (status, facts.to_vec()));
+}
+
+/// Guards: I2 and I7. A charge that comes after the cancel is given back before the order counts as compensated.
+#[test]
+fn a_late_charge_is_waited_for_until_it_is_refunded() {
+    let late = || vec![reserved(), charged(), released(lines())];
+    cancelled_by_customer(late(), Status::Cancelling, &["cancelled"]);
+    cancelled_by_customer(
+        [late(), vec![refunded()]].concat(),
+        Status::Compensated,
+        &["cancelled", "compensated"],
+    );
+}
+
+/// Guards: I3. A refused refund is FAILED and said so; when it is made after all, the order is compensated.
+#[test]
+fn a_refused_refund_waits_for_an_operator() {
+    let refused = || vec![reserved(), charged(), released(lines()), refund_failed()];
+    cancelled_by_customer(refused(), Status::Failed, &["cancelled", "failed"]);
+    let facts = ["cancelled", "failed", "compensated"];
+    cancelled_by_customer([refused(), vec![refunded()]].concat(), Status::Compensated, &facts);
 }
 
 /// Guards: I7, a terminal status does not move.
@@ -194,6 +232,7 @@ fn the_order_of_arrival_does_not_matter() {
         (vec![reserved(), declined(), released(lines())], Status::Compensated),
         (vec![short(), voided()], Status::Cancelled),
         (vec![declined(), released(vec![])], Status::Cancelled),
+        (vec![declined(), released(lines()), refunded()], Status::Compensated),
     ] {
         let messages: Vec<Message> = std::iter::once(place()).chain(news.into_iter().map(heard)).collect();
         let mut told = BTreeSet::new();

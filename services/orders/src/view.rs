@@ -5,8 +5,12 @@ use chassis::telling::envelope_of;
 use chassis::{Failure, Item};
 use events::envelope::millis;
 use events::inventory::{InventoryReleased, InventoryReservationFailed, InventoryReserved};
-use events::orders::{CancelReason, OrderCancelled, OrderCompensated, OrderConfirmed, OrderCreated};
-use events::payments::{PaymentCharged, PaymentDeclined, PaymentVoided};
+use events::orders::{
+    CancelReason, OrderCancelled, OrderCompensated, OrderConfirmed, OrderCreated, OrderFailed,
+};
+use events::payments::{
+    PaymentCharged, PaymentDeclined, PaymentRefundFailed, PaymentRefunded, PaymentVoided,
+};
 use events::{Envelope, Event, OrderId};
 use serde_json::{Map, Value, json};
 
@@ -22,6 +26,9 @@ fn public_name(kind: &str) -> &str {
         OrderCancelled::TYPE => "ORDER_CANCELLED",
         InventoryReleased::TYPE => "STOCK_RELEASED",
         PaymentVoided::TYPE => "PAYMENT_VOIDED",
+        PaymentRefunded::TYPE => "PAYMENT_REFUNDED",
+        PaymentRefundFailed::TYPE => "PAYMENT_REFUND_FAILED",
+        OrderFailed::TYPE => "ORDER_FAILED",
         OrderCompensated::TYPE => "ORDER_COMPENSATED",
         other => other,
     }

@@ -38,6 +38,10 @@ pub enum Stage {
     Voided,
     /// Cancelled with a charge made or in flight: it is being undone.
     Compensating,
+    /// What was captured was given back.
+    Refunded,
+    /// The provider would not give it back; an operator may have it tried again.
+    RefundFailed,
 }
 
 /// What payments knows about an order.
@@ -49,6 +53,12 @@ pub struct Charging {
     pub reserved: bool,
     /// How far it is.
     pub stage: Stage,
+    /// The provider's id of the charge, once it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub charge_id: Option<String>,
+    /// How often undoing it was asked for.
+    #[serde(default)]
+    pub generation: u32,
 }
 
 /// What payments decides on.
@@ -70,6 +80,19 @@ pub enum Message {
         /// The provider's code.
         code: String,
     },
+    /// There is no charge at the provider, and there never will be.
+    ChargeVoided(OrderId),
+    /// The provider gave the amount back.
+    ChargeRefunded(OrderId),
+    /// The provider would not.
+    RefundRefused {
+        /// The order.
+        order_id: OrderId,
+        /// The provider's code.
+        code: String,
+    },
+    /// An operator wants it tried again.
+    Retried(OrderId),
 }
 
 /// What payments decides.
@@ -106,6 +129,24 @@ pub enum Fact {
     CompensationRequested {
         /// The order.
         order_id: OrderId,
+        /// Counts how often that was asked for, from 1.
+        generation: u32,
+    },
+    /// The amount was given back.
+    Refunded {
+        /// The order.
+        order_id: OrderId,
+        /// How much.
+        amount: Money,
+    },
+    /// The amount could not be given back.
+    RefundFailed {
+        /// The order.
+        order_id: OrderId,
+        /// What is still captured, as far as is known.
+        amount: Option<Money>,
+        /// The provider's code.
+        code: String,
     },
 }
 
@@ -126,7 +167,38 @@ pub fn decide(charging: &Charging, message: &Message, _now: DateTime<Utc>) -> Re
             let order_id = answered(charging)?.order_id;
             Ok(vec![Fact::Declined { order_id, code: code.clone() }])
         }
+        Message::ChargeVoided(order_id) => {
+            undone(charging, Fact::Voided { order_id: *order_id, amount: amount(charging) })
+        }
+        Message::ChargeRefunded(order_id) => {
+            let amount = amount(charging).ok_or(Refusal::Illegal("a refund without a bill"))?;
+            undone(charging, Fact::Refunded { order_id: *order_id, amount })
+        }
+        Message::RefundRefused { order_id, code } => {
+            let (order_id, code) = (*order_id, code.clone());
+            undone(charging, Fact::RefundFailed { order_id, amount: amount(charging), code })
+        }
+        Message::Retried(order_id) => match charging.stage {
+            Stage::RefundFailed => Ok(vec![requested(charging, *order_id)]),
+            _ => Err(Refusal::Illegal("no refund has failed")),
+        },
     }
+}
+
+fn amount(charging: &Charging) -> Option<Money> {
+    charging.bill.as_ref().map(|bill| bill.amount)
+}
+
+/// How the compensation ended: a fact once, and only while it is underway.
+fn undone(charging: &Charging, fact: Fact) -> Result<Vec<Fact>, Refusal> {
+    match charging.stage {
+        Stage::Compensating => Ok(vec![fact]),
+        _ => Err(Refusal::Stale("not being undone")),
+    }
+}
+
+fn requested(charging: &Charging, order_id: OrderId) -> Fact {
+    Fact::CompensationRequested { order_id, generation: charging.generation.saturating_add(1) }
 }
 
 /// One of the two things a charge needs has arrived.
@@ -140,21 +212,22 @@ fn prepare(charging: &Charging, learned: Fact, known: bool) -> Result<Vec<Fact>,
         }
         // Delivered again after a crash: no new fact, but the call is still due.
         Stage::Charging => Ok(Vec::new()),
-        Stage::Voided | Stage::Compensating => Err(Refusal::Stale("cancelled before it could be charged")),
+        Stage::Voided | Stage::Compensating | Stage::Refunded | Stage::RefundFailed => {
+            Err(Refusal::Stale("cancelled before it could be charged"))
+        }
         Stage::Charged | Stage::Declined => Err(Refusal::Stale("already answered")),
     }
 }
 
 fn cancel(charging: &Charging, order_id: OrderId) -> Result<Vec<Fact>, Refusal> {
     match charging.stage {
-        Stage::Waiting => {
-            let amount = charging.bill.as_ref().map(|bill| bill.amount);
-            Ok(vec![Fact::Voided { order_id, amount }])
-        }
-        Stage::Charging | Stage::Charged => Ok(vec![Fact::CompensationRequested { order_id }]),
+        Stage::Waiting => Ok(vec![Fact::Voided { order_id, amount: amount(charging) }]),
+        Stage::Charging | Stage::Charged => Ok(vec![requested(charging, order_id)]),
         // Its "no" was its final word.
         Stage::Declined => Ok(Vec::new()),
-        Stage::Voided | Stage::Compensating => Err(Refusal::Stale("already cancelled")),
+        Stage::Voided | Stage::Compensating | Stage::Refunded | Stage::RefundFailed => {
+            Err(Refusal::Stale("already cancelled"))
+        }
     }
 }
 
@@ -162,6 +235,7 @@ fn cancel(charging: &Charging, order_id: OrderId) -> Result<Vec<Fact>, Refusal> 
 /// charge is a fact all the same, and is being undone.
 fn answered(charging: &Charging) -> Result<&Bill, Refusal> {
     match (charging.stage, &charging.bill) {
+        _ if charging.charge_id.is_some() => Err(Refusal::Stale("already answered")),
         (Stage::Charging | Stage::Compensating, Some(bill)) => Ok(bill),
         (Stage::Charged | Stage::Declined, _) => Err(Refusal::Stale("already answered")),
         _ => Err(Refusal::Illegal("an answer without a charge")),
@@ -175,11 +249,20 @@ pub fn evolve(mut charging: Charging, fact: &Fact) -> Charging {
         Fact::Billed(bill) => charging.bill = Some(bill.clone()),
         Fact::Permitted => charging.reserved = true,
         Fact::Started => charging.stage = Stage::Charging,
-        Fact::Charged { .. } if charging.stage == Stage::Compensating => {}
-        Fact::Charged { .. } => charging.stage = Stage::Charged,
+        Fact::Charged { charge_id, .. } => {
+            charging.charge_id = Some(charge_id.clone());
+            if charging.stage != Stage::Compensating {
+                charging.stage = Stage::Charged;
+            }
+        }
         Fact::Declined { .. } => charging.stage = Stage::Declined,
         Fact::Voided { .. } => charging.stage = Stage::Voided,
-        Fact::CompensationRequested { .. } => charging.stage = Stage::Compensating,
+        Fact::CompensationRequested { generation, .. } => {
+            charging.generation = *generation;
+            charging.stage = Stage::Compensating;
+        }
+        Fact::Refunded { .. } => charging.stage = Stage::Refunded,
+        Fact::RefundFailed { .. } => charging.stage = Stage::RefundFailed,
     }
     charging
 }
@@ -245,7 +328,7 @@ mod tests {
     }
 
     fn requested() -> Fact {
-        Fact::CompensationRequested { order_id: order_id() }
+        Fact::CompensationRequested { order_id: order_id(), generation: 1 }
     }
 
     fn started() -> Vec<Fact> {
@@ -316,6 +399,28 @@ mod tests {
         spec(&racing, &reserved(), Err(OVER));
         let after = racing.iter().chain(&[charged()]).fold(Charging::default(), evolve);
         assert_eq!(after.stage, Stage::Compensating);
+    }
+
+    /// Guards: how a compensation ends is a fact once, and a failed refund is tried again only when asked for.
+    #[test]
+    fn a_compensation_ends_once() {
+        let racing = [started(), vec![charged(), requested()]].concat();
+        let refunded = Fact::Refunded { order_id: order_id(), amount: bill().amount };
+        spec(&racing, &Message::ChargeRefunded(order_id()), Ok(vec![refunded.clone()]));
+        spec(&racing, &captured(), Err(ANSWERED));
+        let over = [racing.clone(), vec![refunded]].concat();
+        for again in [Message::ChargeRefunded(order_id()), Message::ChargeVoided(order_id())] {
+            spec(&over, &again, Err(Refusal::Stale("not being undone")));
+        }
+        spec(&over, &Message::Retried(order_id()), Err(Refusal::Illegal("no refund has failed")));
+        let refused = Message::RefundRefused { order_id: order_id(), code: "no".into() };
+        let failed =
+            Fact::RefundFailed { order_id: order_id(), amount: Some(bill().amount), code: "no".into() };
+        spec(&racing, &refused, Ok(vec![failed.clone()]));
+        let second = Fact::CompensationRequested { order_id: order_id(), generation: 2 };
+        let failed = [racing, vec![failed]].concat();
+        spec(&failed, &Message::Retried(order_id()), Ok(vec![second]));
+        spec(&failed, &created(), Err(OVER));
     }
 
     #[test]

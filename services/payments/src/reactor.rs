@@ -8,7 +8,10 @@ use chassis::{Failure, Reactor, Refusal, Verdict};
 use chrono::{DateTime, Utc};
 use events::inventory::InventoryReserved;
 use events::orders::{OrderCancelled, OrderCreated};
-use events::payments::{PaymentCharged, PaymentCompensationRequested, PaymentDeclined, PaymentVoided};
+use events::payments::{
+    PaymentCharged, PaymentCompensationRequested, PaymentDeclined, PaymentRefundFailed, PaymentRefunded,
+    PaymentVoided,
+};
 use events::{Envelope, PaymentId, Unreadable};
 use std::future::Future;
 
@@ -74,9 +77,17 @@ impl<P: Gateway> Reactor for Payments<P> {
                 let payment_id = PaymentId::of(order_id);
                 Some(Entry::told(&PaymentVoided { order_id, payment_id, amount }))
             }
-            Fact::CompensationRequested { order_id } => {
+            Fact::CompensationRequested { order_id, generation } => {
                 let payment_id = PaymentId::of(order_id);
-                Some(Entry::told(&PaymentCompensationRequested { order_id, payment_id, generation: 1 }))
+                Some(Entry::told(&PaymentCompensationRequested { order_id, payment_id, generation }))
+            }
+            Fact::Refunded { order_id, amount } => {
+                let payment_id = PaymentId::of(order_id);
+                Some(Entry::told(&PaymentRefunded { order_id, payment_id, amount }))
+            }
+            Fact::RefundFailed { order_id, amount, code } => {
+                let payment_id = PaymentId::of(order_id);
+                Some(Entry::told(&PaymentRefundFailed { order_id, payment_id, amount, code }))
             }
         }
     }
