@@ -71,7 +71,8 @@ pub struct Metadata {
     pub version: u32,
     /// The order id, or the product id for catalogue facts.
     pub subject: String,
-    /// Position in the telling service's stream for this subject, from 1, gapless.
+    /// Position in the telling service's history of this subject, from 1. What the service only recorded has a
+    /// number too and is never told, so numbers may be missing on the bus: order by it, wait for none.
     #[serde(deserialize_with = "lenient")]
     pub seq: u64,
     /// When it was committed, UTC, to the millisecond.

@@ -142,7 +142,7 @@ fn a_pending_order_is_cancelled_and_a_confirmed_one_is_not() {
         let cancel = format!("/orders/{id}/cancel");
         for _ in 0..2 {
             let answer = platform.api.send(Method::POST, &cancel, "").await.unwrap();
-            assert_eq!(answer.status, 202, "{}", answer.body);
+            assert_eq!((answer.status, &answer.body["status"]), (202, &json!("CANCELLING")));
         }
         let order = platform.api.order(&id).await.unwrap();
         assert_eq!(order["failure_reason"], "CUSTOMER_REQUEST");
@@ -151,6 +151,10 @@ fn a_pending_order_is_cancelled_and_a_confirmed_one_is_not() {
         let cancel = format!("/orders/{}/cancel", confirmed["order_id"].as_str().unwrap());
         let late = platform.api.send(Method::POST, &cancel, "").await.unwrap();
         assert_eq!((late.status, &late.body["error"]), (409, &json!("NOT_CANCELLABLE")));
+        let short = post_waiting(&platform.api, &order_of(&product, 100)).await.body;
+        let cancel = format!("/orders/{}/cancel", short["order_id"].as_str().unwrap());
+        let ended = platform.api.send(Method::POST, &cancel, "").await.unwrap();
+        assert_eq!((ended.status, &ended.body["status"]), (202, &json!("CANCELLED")));
     });
 }
 
@@ -223,6 +227,11 @@ fn an_order_is_shown_as_it_was() {
         let events = events.as_array().unwrap();
         let types: Vec<&str> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
         assert_eq!(types, ["order.created", "inventory.reserved", "payment.charged", "order.confirmed"]);
+        // What led to what: the request to the order, the order to the hold, the hold to the charge.
+        let link = |n: usize, name: &str| events[n][name].as_str().unwrap();
+        assert_eq!(link(0, "causation_id"), link(0, "correlation_id"));
+        assert_eq!(link(1, "causation_id"), link(0, "event_id"));
+        assert_eq!(link(3, "causation_id"), link(2, "event_id"));
         let shown = async |query: String| platform.api.get(&format!("{path}?{query}")).await.unwrap();
         let first = shown("version=1".into()).await.body;
         assert_eq!((&first["status"], &first["version"]), (&json!("PENDING"), &json!(1)));
@@ -256,6 +265,7 @@ fn the_saga_shows_its_steps_and_every_delivery() {
         ] {
             assert_eq!(saga["steps"][step]["status"], status, "{step}: {saga}");
         }
+        assert_eq!(saga["compensation_required"], true);
         assert_eq!(saga["steps"]["payment_processing"]["error"], "generic_decline");
         let timeline = saga["timeline"].as_array().unwrap();
         let shown: Vec<(&str, &str)> = timeline

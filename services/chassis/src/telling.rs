@@ -72,6 +72,8 @@ pub struct Cause {
     pub id: EventId,
     /// True for a request: its first fact takes a fresh id, `id` itself.
     pub is_request: bool,
+    /// What led to the event reacted to; for a request, the request.
+    pub origin: Uuid,
     /// The same for everything one request sets off.
     pub correlation_id: Uuid,
     /// W3C trace context, handed on.
@@ -83,7 +85,13 @@ impl Cause {
     #[must_use]
     pub fn request(fresh: Uuid, correlation_id: Uuid, traceparent: Option<String>) -> Self {
         let traceparent = traceparent.unwrap_or_else(|| new_trace(correlation_id, fresh));
-        Self { id: EventId(fresh), is_request: true, correlation_id, traceparent }
+        Self { id: EventId(fresh), is_request: true, origin: correlation_id, correlation_id, traceparent }
+    }
+
+    /// What led to an entry: for what is told, the event or request reacted to; for what is recorded, whatever led
+    /// to that event itself.
+    const fn causation(&self, entry: &Entry) -> Uuid {
+        if self.is_request || entry.learned_from.is_some() { self.origin } else { self.id.0 }
     }
 
     fn fact_id(&self, service: &str, ordinal: usize) -> EventId {
@@ -96,6 +104,7 @@ impl From<&Metadata> for Cause {
         Self {
             id: metadata.id,
             is_request: false,
+            origin: metadata.causation_id,
             correlation_id: metadata.correlation_id,
             traceparent: metadata.traceparent.clone(),
         }
@@ -137,7 +146,7 @@ pub fn event_rows(
                 .with("seq", i64::try_from(seq).unwrap_or(i64::MAX))
                 .with("time", millis::text(&now))
                 .with("correlation_id", cause.correlation_id.to_string())
-                .with("causation_id", cause.id.to_string())
+                .with("causation_id", cause.causation(entry).to_string())
                 .with("traceparent", cause.traceparent.as_str())
                 .with("data", data),
         );

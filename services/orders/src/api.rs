@@ -203,14 +203,14 @@ impl<S: Store> OrdersApi<S> {
         let cause = self.cause(request);
         for attempt in 0..MAX_ATTEMPTS {
             let (id, before) = self.find(request).await?;
-            let accepted = || {
-                let body =
-                    json!({"order_id": id, "status": "CANCELLING", "correlation_id": cause.correlation_id});
+            let accepted = |status: &str| {
+                let body = json!({"order_id": id, "status": status, "correlation_id": cause.correlation_id});
                 Response::json(202, body).with("location", format!("/orders/{id}")).with("retry-after", "1")
             };
             match self.change(id, &before, &Message::Cancel, (&cause, None)).await {
+                Ok(Ok(())) => return Ok(accepted("CANCELLING")),
                 // Asked for twice is asked for once: the order is on its way out, or already there.
-                Ok(Ok(()) | Err(Refusal::Stale(_))) => return Ok(accepted()),
+                Ok(Err(Refusal::Stale(_))) => return Ok(accepted(before.state.status().as_str())),
                 Ok(Err(Refusal::Illegal(_))) => return Err(too_late(id, &before)),
                 Err(CommitError::Rejected(_) | CommitError::Busy(_)) => self.ports.back_off(attempt).await,
                 Err(CommitError::Failed(failure)) => return Err(failure.into()),

@@ -74,10 +74,12 @@ fn forward(name: &'static str, done: Option<Mark>, refused: Option<(Mark, String
     }
 }
 
-/// A step of the way back: only a cancelled order has it, and only for what a participant may hold.
-fn backward(name: &'static str, word: Option<Mark>, refused: bool, order: &Order) -> Step {
+/// A step of the way back: only a cancelled order has it, and only for what a participant may hold. `word` is the
+/// participant's last, and whether it had to undo something.
+fn backward(name: &'static str, word: Option<(Mark, bool)>, refused: bool, order: &Order) -> Step {
     match word {
-        Some(mark) => Step::new(name, Progress::Completed, Some(mark)),
+        Some((mark, true)) => Step::new(name, Progress::Completed, Some(mark)),
+        Some((mark, false)) => Step::new(name, Progress::NotRequired, Some(mark)),
         None if order.cancelled.is_none() || refused => Step::new(name, Progress::NotRequired, None),
         None => Step::new(name, Progress::Pending, None),
     }
@@ -99,10 +101,9 @@ fn steps(order: &Order) -> Vec<Step> {
             order,
         ),
         forward("confirmation", order.confirmed, None, order),
-        forward("fulfillment", None, None, order),
         backward(
             "inventory_compensation",
-            order.released.as_ref().map(|said| said.mark),
+            order.released.as_ref().map(|said| (said.mark, said.what)),
             short.is_some(),
             order,
         ),
@@ -113,7 +114,8 @@ fn steps(order: &Order) -> Vec<Step> {
 /// A refund may be refused, and made later: then it counts.
 fn payment_compensation(order: &Order) -> Step {
     let name = "payment_compensation";
-    match (order.refunded.or(order.voided), &order.refund_failed) {
+    let word = order.refunded.map(|mark| (mark, true)).or(order.voided.map(|mark| (mark, false)));
+    match (word, &order.refund_failed) {
         (None, Some(failed)) => {
             Step { error: Some(failed.what.clone()), ..Step::new(name, Progress::Failed, Some(failed.mark)) }
         }
@@ -159,7 +161,7 @@ pub fn saga(id: OrderId, loaded: &Loaded<Order>, inbox: &[Item]) -> Value {
         "status": order.status().as_str(),
         "current_step": current(order, &steps),
         "steps": shown,
-        "compensation_required": order.cancelled.is_some(),
+        "compensation_required": order.cancelled.is_some() && order.status() != Status::Cancelled,
         "version": loaded.version,
         "timeline": timeline,
     });

@@ -244,7 +244,9 @@ fn row(entry: &Entry, data: &Value) -> Result<Item> {
         teller: entry.teller.into(),
         learned_from: None,
     };
-    let cause = Cause::request(Uuid::from_u128(1), Uuid::from_u128(2), None);
+    // Every id another one: a template that confuses two of them is found.
+    let request = Cause::request(Uuid::from_u128(1), Uuid::from_u128(2), None);
+    let cause = Cause { is_request: false, origin: Uuid::from_u128(3), ..request };
     let subject = data["product_id"].as_str().filter(|_| data.get("order_id").is_none()).unwrap_or(SUBJECT);
     let about = (&*format!("order#{subject}"), subject);
     let mut rows = event_rows(&[told], about, 1, (entry.teller, &cause, DateTime::UNIX_EPOCH))?;
