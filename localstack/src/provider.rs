@@ -33,6 +33,9 @@ pub struct Record {
     pub currency: String,
     /// The PaymentIntent.
     pub intent: Option<Value>,
+    /// The answers to refunds, by their own idempotency key.
+    #[serde(default)]
+    pub refunds: BTreeMap<String, (u16, Value)>,
     /// The parameters, to tell a repetition from a mistake.
     parameters: BTreeMap<String, String>,
     /// The status and body of the first answer, repeated for every further call.
@@ -82,6 +85,17 @@ impl Provider {
                 Err(status) => http::empty(status),
             },
             (&Method::GET, path) if path.starts_with("/v1/customers/") => customer(path),
+            (&Method::GET, "/v1/payment_intents/search") => {
+                self.search(parts.uri.query().unwrap_or_default())
+            }
+            (&Method::GET, path) if path.starts_with("/v1/charges/") => self.charge(last(path)),
+            (&Method::POST, "/v1/refunds") => match http::body(body, MAX_BODY_BYTES).await {
+                Ok(body) => self.refund(&parts.headers, &body).await,
+                Err(status) => http::empty(status),
+            },
+            (&Method::POST, path) if path.ends_with("/cancel") => {
+                self.cancel(last(path.trim_end_matches("/cancel"))).await
+            }
             _ => {
                 let (status, body) = error(404, "invalid_request_error", "url_invalid", "no such path");
                 json_response(status, &body)
@@ -115,6 +129,127 @@ fn error(status: u16, kind: &str, code: &str, message: &str) -> (u16, Value) {
     (status, json!({"error": {"type": kind, "code": code, "message": message}}))
 }
 
+fn last(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
+}
+
+/// A charge as its intent shows it.
+fn charge_of(record: &Record) -> Value {
+    let intent = record.intent.as_ref();
+    json!({
+        "id": intent.map(|intent| &intent["latest_charge"]),
+        "object": "charge",
+        "amount": record.captured,
+        "amount_refunded": record.refunded,
+        "refunded": record.captured > 0 && record.refunded == record.captured,
+    })
+}
+
+fn not_found() -> Response {
+    let (status, body) = error(404, "invalid_request_error", "resource_missing", "there is no such thing");
+    json_response(status, &body)
+}
+
+impl Provider {
+    /// Every intent of the order that the query names, with its charge.
+    fn search(&self, query: &str) -> Response {
+        let query: HashMap<String, String> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        let wanted = query.get("query").and_then(|query| query.split('\'').nth(3)).unwrap_or_default();
+        let book = self.book();
+        let of_order = book.records.values().filter(|record| record.order_id == wanted);
+        let with_charge = |record: &Record| {
+            let mut intent = record.intent.clone()?;
+            if record.captured > 0 {
+                intent["latest_charge"] = charge_of(record);
+            }
+            Some(intent)
+        };
+        let found: Vec<Value> = of_order.filter_map(with_charge).collect();
+        json_response(200, &json!({"object": "search_result", "data": found}))
+    }
+
+    /// The key of the record whose intent has `value` in `field`.
+    fn find(&self, field: &str, value: &str) -> Option<String> {
+        let book = self.book();
+        let mut records = book.records.iter();
+        let is = |record: &Record| record.intent.as_ref().is_some_and(|intent| intent[field] == value);
+        records.find(|(_, record)| is(record)).map(|(key, _)| key.clone())
+    }
+
+    fn charge(&self, id: &str) -> Response {
+        let key = self.find("latest_charge", id);
+        let record = key.and_then(|key| self.book().records.get(&key).cloned());
+        record.map_or_else(not_found, |record| json_response(200, &charge_of(&record)))
+    }
+
+    /// Cancels an intent that has not captured anything.
+    async fn cancel(&self, id: &str) -> Response {
+        let Some(key) = self.find("id", id) else { return not_found() };
+        let record = {
+            let mut book = self.book();
+            let Some(record) = book.records.get_mut(&key) else { return not_found() };
+            if record.captured > 0 {
+                let (status, body) = error(
+                    400,
+                    "invalid_request_error",
+                    "payment_intent_unexpected_state",
+                    "This PaymentIntent has succeeded.",
+                );
+                return json_response(status, &body);
+            }
+            if let Some(intent) = &mut record.intent {
+                intent["status"] = "canceled".into();
+            }
+            record.clone()
+        };
+        self.keep(&key, &record).await;
+        json_response(200, &record.intent.unwrap_or_default())
+    }
+
+    /// Gives a charge back, all of it, once.
+    async fn refund(&self, headers: &HeaderMap, body: &[u8]) -> Response {
+        let parameters: HashMap<String, String> = form_urlencoded::parse(body).into_owned().collect();
+        let idempotency = headers.get("idempotency-key").and_then(|value| value.to_str().ok());
+        let idempotency = idempotency.map_or_else(|| Uuid::new_v4().to_string(), str::to_owned);
+        let charge = parameters.get("charge").map(String::as_str).unwrap_or_default();
+        let Some(key) = self.find("latest_charge", charge) else { return not_found() };
+        let (answer, record) = {
+            let mut book = self.book();
+            let Some(record) = book.records.get_mut(&key) else { return not_found() };
+            let answer = match record.refunds.get(&idempotency) {
+                Some(known) => known.clone(),
+                None => give_back(record),
+            };
+            record.refunds.insert(idempotency, answer.clone());
+            (answer, record.clone())
+        };
+        self.keep(&key, &record).await;
+        json_response(answer.0, &answer.1)
+    }
+}
+
+/// The answer to a refund under a key of its own. A token may say how many are refused before one is made.
+fn give_back(record: &mut Record) -> (u16, Value) {
+    let method = record.parameters.get("payment_method").map(String::as_str).unwrap_or_default();
+    let refusals = match method {
+        "pm_sim_refund_refused" => 4,
+        "pm_sim_refund_refused_3_times" => 3,
+        _ => 0,
+    };
+    if record.refunded > 0 {
+        return error(400, "invalid_request_error", "charge_already_refunded", "It has been refunded.");
+    }
+    if record.refunds.len() < refusals {
+        return error(402, "card_error", "refund_not_allowed", "The issuer does not take it back.");
+    }
+    record.refunded = record.captured;
+    let id = Uuid::new_v4().simple();
+    (
+        200,
+        json!({"id": format!("re_{id}"), "object": "refund", "amount": record.captured, "status": "succeeded"}),
+    )
+}
+
 /// Every customer has a default payment method that works.
 fn customer(path: &str) -> Response {
     let id = path.rsplit('/').next().unwrap_or_default();
@@ -134,7 +269,8 @@ enum Behaviour {
 
 fn behaviour(method: &str) -> Behaviour {
     match method {
-        "pm_card_visa" | "pm_card_mastercard" | "pm_sim_refund_refused" => Behaviour::Succeeds,
+        "pm_card_visa" | "pm_card_mastercard" => Behaviour::Succeeds,
+        "pm_sim_refund_refused" | "pm_sim_refund_refused_3_times" => Behaviour::Succeeds,
         "pm_card_visa_chargeDeclined" => Behaviour::Declines("generic_decline"),
         "pm_card_visa_chargeDeclinedInsufficientFunds" => Behaviour::Declines("insufficient_funds"),
         "pm_sim_timeout" => Behaviour::NeverAnswers,
@@ -201,6 +337,20 @@ fn decide(record: &mut Record, method: &Behaviour) -> Option<(u16, Value)> {
             "the amount is not one",
         ));
     };
+    // An intent that is never confirmed: whoever makes it wants the key to be taken.
+    if record.parameters.get("confirm").is_some_and(|confirm| confirm == "false") {
+        let intent = json!({
+            "id": format!("pi_{}", Uuid::new_v4().simple()),
+            "object": "payment_intent",
+            "amount": amount,
+            "amount_received": 0,
+            "status": "requires_payment_method",
+            "latest_charge": null,
+            "metadata": {"order_id": record.order_id},
+        });
+        record.intent = Some(intent.clone());
+        return Some((200, intent));
+    }
     match method {
         Behaviour::Succeeds | Behaviour::LosesItsAnswer => {
             record.captured = amount;

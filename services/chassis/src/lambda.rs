@@ -1,11 +1,15 @@
 //! The shell that Lambda talks to. The same binary runs on Lambda and on the local stack.
 
+use crate::Failure;
 use crate::batch::{self, Consumer};
 use crate::http::{Api, Problem, Request, Response};
 use crate::ports::{Ids, RandomIds};
 use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
-use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
+use lambda_runtime::{Diagnostic, Error, LambdaEvent, Runtime, service_fn};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::future::Future;
 use std::os::unix::process::parent_id;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,11 +77,72 @@ pub async fn serve_queue<C: Consumer>(consumer: C) -> Result<(), Error> {
     Runtime::new(service_fn(answer)).run_concurrent().await
 }
 
+/// Work that a state machine hands out, one input at a time.
+pub trait Task: Send + Sync + 'static {
+    /// What it is handed.
+    type Input: DeserializeOwned + Send;
+
+    /// Does it; may be repeated.
+    fn run(&self, input: Self::Input) -> impl Future<Output = Result<Value, TaskError>> + Send;
+}
+
+/// Why a task failed: a name for the state machine to tell apart, and a text for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskError {
+    /// `Transient`
+    pub name: &'static str,
+    /// In words.
+    pub message: String,
+}
+
+impl TaskError {
+    /// An error of this name.
+    pub fn new(name: &'static str, message: impl Into<String>) -> Self {
+        Self { name, message: message.into() }
+    }
+}
+
+impl From<Failure> for TaskError {
+    fn from(failure: Failure) -> Self {
+        let name = match failure {
+            Failure::Conflict { .. } => "Conflict",
+            Failure::Transient(_) => "Transient",
+            Failure::Poison(_) => "Poison",
+        };
+        Self::new(name, failure.to_string())
+    }
+}
+
+impl From<TaskError> for Diagnostic {
+    fn from(error: TaskError) -> Self {
+        Self { error_type: error.name.to_owned(), error_message: error.message }
+    }
+}
+
+/// Does tasks until Lambda freezes the process.
+///
+/// # Errors
+/// When the runtime API cannot be reached.
+pub async fn serve_tasks<T: Task>(task: T) -> Result<(), Error> {
+    end_with_parent();
+    let task = Arc::new(task);
+    let answer = move |event: LambdaEvent<Value>| {
+        let task = Arc::clone(&task);
+        async move {
+            let input = serde_json::from_value(event.payload);
+            let outcome = match input {
+                Ok(input) => task.run(input).await,
+                Err(error) => Err(TaskError::new("Poison", format!("not a task: {error}"))),
+            };
+            outcome.inspect_err(|e| tracing::warn!(class = e.name, reason = e.message, "task failed"))
+        }
+    };
+    Runtime::new(service_fn(answer)).run_concurrent().await
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Failure;
-    use serde_json::Value;
 
     struct Broken(Failure);
 

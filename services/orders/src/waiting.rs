@@ -41,7 +41,9 @@ pub fn outcome(id: OrderId, loaded: &Loaded<Order>) -> Result<Response, Problem>
     let order = &loaded.state;
     match (order.status(), &order.cancelled) {
         (Status::Confirmed, _) => Ok(Response::json(201, shown(id, loaded)?)),
-        (Status::Cancelled | Status::Compensated | Status::Failed, Some(cancelled)) => Err(problem(id, &cancelled.what)),
+        (Status::Cancelled | Status::Compensated | Status::Failed, Some(cancelled)) => {
+            Err(problem(id, &cancelled.what))
+        }
         _ => Ok(Response::json(202, shown(id, loaded)?).with("retry-after", "1")),
     }
 }

@@ -2,6 +2,7 @@
 //! permission) have arrived, in either order, and has the last word on the money of a cancelled order.
 
 pub mod charging;
+pub mod compensating;
 pub mod provider;
 pub mod reactor;
 pub mod reads;

@@ -1,8 +1,8 @@
-//! Wires payments' one function: its queue.
+//! Wires payments' two functions: its queue, and the tasks of its compensation flow.
 
 use anyhow::{Result, anyhow};
 use chassis::{Ports, aws, batch::Reacting, config, lambda, log};
-use payments::{provider::Provider, reactor::Payments};
+use payments::{compensating::Compensator, provider::Provider, reactor::Payments};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -20,6 +20,7 @@ async fn main() -> Result<()> {
         "reactor" => lambda::serve_queue(Reacting { ports, reactor: Payments { provider } })
             .await
             .map_err(|e| anyhow!(e)),
-        other => Err(config::unknown_handler(other, "reactor").into()),
+        "compensator" => lambda::serve_tasks(Compensator { ports, provider }).await.map_err(|e| anyhow!(e)),
+        other => Err(config::unknown_handler(other, "reactor, compensator").into()),
     }
 }

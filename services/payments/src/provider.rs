@@ -4,10 +4,12 @@
 //! <https://docs.stripe.com/error-codes>. Only tokens travel here, never card numbers.
 
 use crate::charging::{Bill, Message};
+use crate::compensating::{Known, Undoing};
 use crate::reactor::Gateway;
 use anyhow::Context;
 use bytes::Bytes;
 use chassis::Failure;
+use events::OrderId;
 use form_urlencoded::Serializer;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, StatusCode, Uri, header};
@@ -170,6 +172,111 @@ impl Gateway for Provider {
         let key = format!("{}:charge", bill.order_id);
         self.send(Method::POST, "/v1/payment_intents", Some((key, form))).await?.outcome()
     }
+}
+
+impl Undoing for Provider {
+    /// A charge whose id is known is retrieved: <https://docs.stripe.com/api/charges/retrieve>. Otherwise the intents
+    /// are searched by the order in their metadata, which lags behind by up to a minute:
+    /// <https://docs.stripe.com/api/payment_intents/search>.
+    async fn look_up(&self, order_id: OrderId, charge_id: Option<&str>) -> Result<Known, Failure> {
+        if let Some(id) = charge_id {
+            let answer = self.send(Method::GET, &format!("/v1/charges/{id}"), None).await?;
+            return match (answer.status, answer.body["refunded"].as_bool()) {
+                (StatusCode::OK, Some(true)) => Ok(Known::Refunded),
+                (StatusCode::OK, Some(false)) => Ok(Known::Captured { charge_id: id.to_owned() }),
+                _ => Err(answer.failure()),
+            };
+        }
+        let query = Serializer::new(String::new())
+            .append_pair("query", &format!("metadata['order_id']:'{order_id}'"))
+            .append_pair("expand[]", "data.latest_charge")
+            .finish();
+        let answer = self.send(Method::GET, &format!("/v1/payment_intents/search?{query}"), None).await?;
+        let found = answer.body["data"].as_array().filter(|_| answer.status == StatusCode::OK);
+        known(found.ok_or_else(|| answer.failure())?).ok_or_else(|| answer.failure())
+    }
+
+    async fn void(&self, bill: &Bill, intent: Option<&str>) -> Result<bool, Failure> {
+        let intent = match intent {
+            Some(intent) => intent.to_owned(),
+            None => match self.claim(bill).await? {
+                Some(intent) => intent,
+                // The key is taken, so asking for the charge once more makes none: it repeats what became of it.
+                None => return Ok(matches!(self.charge(bill).await, Ok(Message::Refused { .. }))),
+            },
+        };
+        let key = format!("{}:void", bill.order_id);
+        let path = format!("/v1/payment_intents/{intent}/cancel");
+        let answer = self.send(Method::POST, &path, Some((key, String::new()))).await?;
+        match answer.status.as_u16() {
+            200 => Ok(true),
+            // It has been captured, or cancelled, in the meantime: the next look tells which.
+            400 => Ok(false),
+            _ => Err(answer.failure()),
+        }
+    }
+
+    /// <https://docs.stripe.com/api/refunds/create>
+    async fn refund(
+        &self,
+        order_id: OrderId,
+        charge_id: &str,
+        (generation, attempt): (u32, u64),
+    ) -> Result<Result<(), String>, Failure> {
+        let form = Serializer::new(String::new()).append_pair("charge", charge_id).finish();
+        let key = format!("{order_id}:refund:{generation}:{attempt}");
+        let answer = self.send(Method::POST, "/v1/refunds", Some((key, form))).await?;
+        let code = answer.text("/error/code").unwrap_or("refused");
+        match (answer.status.as_u16(), answer.text("/status")) {
+            (200, Some("succeeded" | "pending")) => Ok(Ok(())),
+            (200, Some(status)) => Ok(Err(status.to_owned())),
+            // An earlier try came through after all.
+            (400, _) if code == "charge_already_refunded" => Ok(Ok(())),
+            (400 | 402 | 404, _) => Ok(Err(code.to_owned())),
+            _ => Err(answer.failure()),
+        }
+    }
+}
+
+impl Provider {
+    /// Takes the charge's idempotency key for an intent that is never confirmed. Whoever still is on the way with the
+    /// charge itself finds the key in use with other parameters, and is refused: nothing can overtake the void. `None`:
+    /// the charge was there first.
+    ///
+    /// <https://docs.stripe.com/api/idempotent_requests>
+    async fn claim(&self, bill: &Bill) -> Result<Option<String>, Failure> {
+        let form = Serializer::new(String::new())
+            .append_pair("amount", &bill.amount.amount.to_string())
+            .append_pair("currency", &bill.amount.currency.as_str().to_ascii_lowercase())
+            .append_pair("confirm", "false")
+            .append_pair("metadata[order_id]", &bill.order_id.to_string())
+            .finish();
+        let key = format!("{}:charge", bill.order_id);
+        let answer = self.send(Method::POST, "/v1/payment_intents", Some((key, form))).await?;
+        match (answer.status.as_u16(), answer.text("/error/type")) {
+            (200, _) => Ok(Some(answer.text("/id").ok_or_else(|| answer.failure())?.to_owned())),
+            (400, Some("idempotency_error")) => Ok(None),
+            _ => Err(answer.failure()),
+        }
+    }
+}
+
+/// What intents say together: one that captured counts most, then one that still may. `None`: not readable.
+fn known(intents: &[Value]) -> Option<Known> {
+    let mut known = Known::Nothing;
+    for intent in intents {
+        match intent["status"].as_str()? {
+            "succeeded" if intent["latest_charge"]["refunded"].as_bool()? => return Some(Known::Refunded),
+            "succeeded" => {
+                let charge_id = intent["latest_charge"]["id"].as_str()?.to_owned();
+                return Some(Known::Captured { charge_id });
+            }
+            "canceled" if known == Known::Nothing => known = Known::Cancelled,
+            "canceled" => {}
+            _ => known = Known::Open { intent: intent["id"].as_str()?.to_owned() },
+        }
+    }
+    Some(known)
 }
 
 #[cfg(test)]
