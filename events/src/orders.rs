@@ -19,7 +19,6 @@ pub struct OrderLine {
 
 /// Where the goods go. Personal data: it travels only in fields tagged `x-pii`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Address {
     /// Who receives it.
     pub name: String,

@@ -120,7 +120,15 @@ impl Issuer {
         scopes: &[String],
     ) -> Result<Map<String, Value>, Denied> {
         let token = authorization.ok_or(Denied::Unauthorized)?;
-        let token = token.strip_prefix("Bearer ").or(token.strip_prefix("bearer ")).unwrap_or(token);
+        let token = match token.split_once(' ') {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token,
+            _ => token,
+        };
+        // The key is chosen by its name, as from a list of several.
+        let named = jsonwebtoken::decode_header(token.trim()).map_err(|_| Denied::Unauthorized)?;
+        if named.kid.as_deref() != Some(KEY_ID) {
+            return Err(Denied::Unauthorized);
+        }
         let mut rules = Validation::new(Algorithm::RS256);
         rules.set_issuer(&[&wanted.issuer]);
         rules.set_audience(&wanted.audience);
@@ -223,11 +231,16 @@ mod tests {
         assert_eq!(issuer.check(Some(&bearer), &good, &missing), Err(Denied::Forbidden));
         let stranger = Issuer::open(None, "http://here".into()).unwrap().token("ada", SCOPES).unwrap();
         let old = Claims { iss: "http://here", aud: AUDIENCE, sub: "ada", scope: SCOPES, iat: 0, exp: 1 };
-        let old = jsonwebtoken::encode(&Header::new(Algorithm::RS256), &old, &issuer.0.signing).unwrap();
+        let named = Header { kid: Some(KEY_ID.into()), ..Header::new(Algorithm::RS256) };
+        let old = jsonwebtoken::encode(&named, &old, &issuer.0.signing).unwrap();
+        let young =
+            Claims { iss: "http://here", aud: AUDIENCE, sub: "ada", scope: SCOPES, iat: 0, exp: i64::MAX };
+        let unnamed =
+            jsonwebtoken::encode(&Header::new(Algorithm::RS256), &young, &issuer.0.signing).unwrap();
         let (head, rest) = token.split_once('.').unwrap();
         let (body, _) = rest.split_once('.').unwrap();
         let unsigned = format!("{head}.{body}.");
-        for bad in [stranger, old, unsigned, "nonsense".to_owned()] {
+        for bad in [stranger, old, unnamed, unsigned, "nonsense".to_owned()] {
             assert_eq!(issuer.check(Some(&bad), &good, &scopes), Err(Denied::Unauthorized), "{bad}");
         }
     }

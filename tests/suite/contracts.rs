@@ -227,6 +227,48 @@ const DRIFTS: &[(&str, &str, &str, &str)] = &[
         "\"provider_charge_id\": {\n      \"maxLength\": 3,",
         "payment.charged v1: release 0.1.0: its reader refuses today's event",
     ),
+    (
+        "infra/payments.yaml",
+        "Arn: !GetAtt Inbox.Arn",
+        "Arn: !GetAtt InboxDeadLetters.Arn",
+        "payments: its rule has to lead to dev-payments-inbox and nowhere else",
+    ),
+    (
+        "infra/payments.yaml",
+        "Source: !GetAtt Table.StreamArn",
+        "Source: arn:aws:dynamodb:eu:1:table/dev-orders/stream/x",
+        "payments: its pipe starts at",
+    ),
+    (
+        "infra/payments.yaml",
+        "EventSourceArn: !GetAtt Inbox.Arn",
+        "EventSourceArn: !GetAtt InboxDeadLetters.Arn",
+        "payments: its queue does not feed dev-payments-reactor",
+    ),
+    (
+        "infra/payments.yaml",
+        "EventBusName: !Sub \"${Stage}-quadrille\"",
+        "EventBusName: default",
+        "payments: its rule listens to the bus default",
+    ),
+    (
+        "contracts/openapi.yaml",
+        "  /orders/{id}/cancel:",
+        "  /orders/{id}/stop:",
+        "POST /orders/{id}/cancel: release 0.1.0 is broken: there is no such call any more",
+    ),
+    (
+        "contracts/openapi.yaml",
+        "required: [customer_id, items]",
+        "required: [customer_id, items, payment_method]",
+        "POST /orders: release 0.1.0 is broken: request: payment_method: is required",
+    ),
+    (
+        "contracts/openapi.yaml",
+        "      required: [order_id, status, total_cents,",
+        "      required: [order_id, total_cents,",
+        "POST /orders: release 0.1.0 is broken: 202: the data: one of the alternatives",
+    ),
     ("contracts/order.created/v1.schema.json", "uuid", "guid", "order.created/v1.schema.json differs"),
     ("contracts/consumers/payments.v1.json", "total", "sum", "consumers/payments.v1.json differs"),
     ("contracts/README.md", "The dance", "The march", "contracts/README.md differs"),
@@ -272,6 +314,39 @@ fn a_file_that_drifts_is_named() {
         let contracts = planted("drift");
         replace(contracts.folder.parent().unwrap().join(file), from, to);
         names(&contracts, breach);
+    }
+}
+
+/// Guards: a promise is neither changed nor taken away, and nothing lies about that belongs to nobody.
+#[test]
+fn a_release_that_shrinks_and_a_stray_file_are_named() {
+    let remove: fn(PathBuf) = |path| fs::remove_file(path).unwrap();
+    let forget: fn(PathBuf) = |path| fs::remove_dir_all(path).unwrap();
+    let make: fn(PathBuf) = |path| fs::write(path, "[]").unwrap();
+    for (file, act, breach) in [
+        ("released", forget, "there is no release, and there was one"),
+        (
+            "released/0.1.0/payment.voided",
+            forget,
+            "0.1.0/payment.voided/v1.schema.json: was released, and is",
+        ),
+        (
+            "released/0.1.0/payment.voided/v1.examples.json",
+            make,
+            "v1.examples.json: was released, and is changed",
+        ),
+        ("released/0.1.0/openapi.json.bak", make, "openapi.json.bak: was never released like this"),
+        ("payment.charged/v2.schema.json", make, "payment.charged/v2.schema.json: belongs to no event"),
+        ("consumers/ghost.v1.json", make, "consumers/ghost.v1.json: belongs to no event"),
+        ("order.created/v1.examples.json", remove, "order.created/v1.examples.json: no examples"),
+    ] {
+        let contracts = planted("shrunk");
+        act(contracts.folder.join(file));
+        let found = match gate::breaches(&contracts) {
+            Ok(found) => found,
+            Err(error) => vec![format!("{error:#}")],
+        };
+        assert!(found.iter().any(|line| line.contains(breach)), "{breach:?} is not among {found:#?}");
     }
 }
 

@@ -12,6 +12,9 @@ use uuid::Uuid;
 /// The most bytes a request's body may have.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
 
+/// The most wrong fields that one answer names.
+const MAX_ERRORS: usize = 100;
+
 /// A request, as routed by the gateway.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
@@ -139,7 +142,8 @@ impl Problem {
             [one] => format!("{} {}", one.field, one.message),
             many => format!("{} fields break a rule", many.len()),
         };
-        Self::new(400, "VALIDATION_FAILED", detail).with("errors", json!(errors))
+        let named: Vec<&FieldError> = errors.iter().take(MAX_ERRORS).collect();
+        Self::new(400, "VALIDATION_FAILED", detail).with("errors", json!(named))
     }
 
     /// 400: one field breaks a rule.

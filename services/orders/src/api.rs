@@ -225,7 +225,12 @@ impl<S: Store> OrdersApi<S> {
         let access = Access::of(self.auth, request)?;
         let unknown = || Problem::not_found("no such order");
         // An id that is not one of ours is simply not an order.
-        let id: OrderId = request.parameter("id").parse().map_err(|_| unknown())?;
+        let text = request.parameter("id");
+        let id: OrderId = text.parse().map_err(|_| unknown())?;
+        // One order, one address: other spellings of its id are not it.
+        if id.to_string() != text {
+            return Err(unknown());
+        }
         let order: Loaded<Order> = load(&self.ports.store, &partition(id)).await?;
         let customer = order.state.created.as_ref().map(|created| &created.what.customer_id);
         if customer.is_some_and(|customer| access.includes(customer)) {

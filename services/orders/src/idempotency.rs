@@ -41,14 +41,19 @@ pub fn key(request: &Request) -> Result<Option<&str>, Problem> {
         [one, other] if one != other => {
             Err(Problem::field(field, "conflict", "differs from x-idempotency-key; send one of them"))
         }
-        [key, ..] if (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|c| c.is_ascii_graphic()) => {
-            Ok(Some(key))
-        }
+        [key, ..] if (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(is_key) => Ok(Some(key)),
         _ => {
-            let rule = format!("must be 1 to {MAX_KEY} printable ASCII characters without blanks");
+            let rule = format!(
+                "must be one key of 1 to {MAX_KEY} printable ASCII characters, no blank and no comma"
+            );
             Err(Problem::field(field, "format", rule))
         }
     }
+}
+
+/// No comma: the gateway joins the values of a header that was sent twice, and two keys are none.
+const fn is_key(c: u8) -> bool {
+    c.is_ascii_graphic() && c != b','
 }
 
 impl Once {
@@ -113,7 +118,12 @@ mod tests {
         assert_eq!(key(&with(&[])), Ok(None));
         assert_eq!(key(&with(&[(b, "k")])), Ok(Some("k")));
         assert_eq!(key(&with(&[(a, "k"), (b, "k")])), Ok(Some("k")));
-        for bad in [with(&[(a, "k"), (b, "l")]), with(&[(a, "")]), with(&[(a, &"x".repeat(256))])] {
+        for bad in [
+            with(&[(a, "k"), (b, "l")]),
+            with(&[(a, "")]),
+            with(&[(a, "k,k")]),
+            with(&[(a, &"x".repeat(256))]),
+        ] {
             assert_eq!(key(&bad).unwrap_err().status, 400);
         }
     }

@@ -74,7 +74,7 @@ fn read_token(fields: &mut Fields<'_>) -> Option<String> {
 /// Whether a run of digits, separators aside, is as long as a card number and passes the Luhn check that every
 /// card number passes (ISO/IEC 7812-1).
 fn holds_card_number(token: &str) -> bool {
-    let separator = |c: char| matches!(c, ' ' | '-' | '.');
+    let separator = |c: char| matches!(c, ' ' | '-' | '.' | '_');
     let text: String = token.chars().filter(|c| !separator(*c)).collect();
     let mut runs = text.split(|c: char| !c.is_ascii_digit());
     runs.any(|run| (12..=19).contains(&run.len()) && luhn(run))

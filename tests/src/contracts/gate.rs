@@ -10,7 +10,8 @@ use events::catalogue::Entry;
 use events::{Envelope, source_of};
 use localstack::engine::StreamRecord;
 use localstack::pipes::{PipeData, Shape};
-use localstack::template::{self, names::Names, resources};
+use localstack::template::names::{self, Names};
+use localstack::template::{self, resources};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -133,7 +134,8 @@ fn personal(schema: &Value) -> Vec<(String, String)> {
 
 /// What was released still holds: old events are read by today's code, today's events by the readers of then.
 fn promises(contracts: &Contracts) -> Result<Vec<String>> {
-    let mut found = Vec::new();
+    let mut found = release::tampered(&contracts.folder)?;
+    found.extend(release::http(&contracts.folder, &super::openapi::read(&contracts.folder)?)?);
     for old in release::promised(&contracts.folder)? {
         let name = format!("{} v{}: release {}", old.kind, old.version, old.release);
         let today = contracts.entries.iter().find(|e| e.kind == old.kind && e.version == old.version);
@@ -192,18 +194,60 @@ fn wiring(contracts: &Contracts) -> Result<Vec<String>> {
     for consumer in &contracts.consumers {
         let name = format!("dev-{}-inbox", consumer.service);
         match model.rules.iter().find(|rule| rule.name == name) {
-            Some(rule) => found.extend(rule_difference(contracts, consumer, &rule.event_pattern)),
+            Some(rule) => {
+                found.extend(rule_difference(contracts, consumer, &rule.event_pattern));
+                found.extend(way_in(consumer.service, rule, &model));
+            }
             None => found.push(format!("{}: no rule {name}", consumer.service)),
         }
     }
     for teller in contracts.entries.iter().map(|entry| entry.teller).collect::<BTreeSet<_>>() {
         match model.pipes.iter().find(|pipe| pipe.name == format!("dev-{teller}")) {
-            Some(pipe) => found.extend(pipe_difference(contracts, teller, pipe)),
+            Some(pipe) => {
+                found.extend(pipe_difference(contracts, teller, pipe));
+                found.extend(way_out(teller, pipe));
+            }
             None => found.push(format!("{teller}: no pipe carries its events")),
         }
     }
     Ok(found)
 }
+
+/// A service's rule leads from the one bus to its own queue, which no other rule fills, and on to its reactor.
+fn way_in(service: &str, rule: &resources::Rule, model: &resources::Model) -> Vec<String> {
+    let inbox = format!("dev-{service}-inbox");
+    let leads = |rule: &resources::Rule| rule.targets.iter().any(|t| names::last_part(&t.arn) == inbox);
+    let mut found = Vec::new();
+    if rule.event_bus_name != BUS {
+        found.push(format!("{service}: its rule listens to the bus {}", rule.event_bus_name));
+    }
+    if !leads(rule) || rule.targets.len() != 1 {
+        found.push(format!("{service}: its rule has to lead to {inbox} and nowhere else"));
+    }
+    let others = model.rules.iter().filter(|other| other.name != rule.name && leads(other));
+    found.extend(others.map(|other| format!("{service}: the rule {} fills its queue too", other.name)));
+    let reactor = format!("dev-{service}-reactor");
+    let fed = |m: &&resources::EventSourceMapping| names::last_part(&m.event_source_arn) == inbox;
+    if model.mappings.iter().find(fed).is_none_or(|m| names::last_part(&m.function_name) != reactor) {
+        found.push(format!("{service}: its queue does not feed {reactor}"));
+    }
+    found
+}
+
+/// A service's pipe leads from its own table's stream to the one bus.
+fn way_out(teller: &str, pipe: &resources::Pipe) -> Vec<String> {
+    let mut found = Vec::new();
+    if names::table_of_stream(&pipe.source) != Some(&format!("dev-{teller}")) {
+        found.push(format!("{teller}: its pipe starts at {}", pipe.source));
+    }
+    if names::last_part(&pipe.target) != BUS {
+        found.push(format!("{teller}: its pipe ends at {}", pipe.target));
+    }
+    found
+}
+
+/// The bus of the stage that the gate looks at.
+const BUS: &str = "dev-quadrille";
 
 fn rule_difference(contracts: &Contracts, consumer: &Consumer, pattern: &Value) -> Vec<String> {
     let kinds: BTreeSet<String> = consumer.reads.iter().map(|reading| reading.kind.to_owned()).collect();
@@ -312,12 +356,15 @@ fn files(contracts: &Contracts) -> Result<Vec<String>> {
             found.push(format!("contracts/{path} differs from the code; run `just bless`"));
         }
     }
-    let known: BTreeSet<String> = contracts.entries.iter().map(|entry| entry.kind.to_owned()).collect();
-    for folder in fs::read_dir(&contracts.folder)?.filter_map(|entry| Some(entry.ok()?.path())) {
-        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let ours = ["released", "consumers", "metadata"].contains(&name.as_str());
-        if folder.is_dir() && !ours && !known.contains(&name) {
-            found.push(format!("contracts/{name}: there is no such event"));
+    let by_hand = contracts.entries.iter().map(super::examples_path);
+    let by_hand =
+        by_hand.chain(["openapi.yaml", "schemathesis.toml", "schemathesis_hooks.py"].map(str::to_owned));
+    let known: BTreeSet<String> = by_hand.chain(generated.into_keys()).collect();
+    for file in release::files_below(&contracts.folder)? {
+        let path = file.strip_prefix(&contracts.folder).unwrap_or(&file).display().to_string();
+        let cached = path.contains("__pycache__");
+        if !path.starts_with("released/") && !known.contains(&path) && !cached {
+            found.push(format!("contracts/{path}: belongs to no event and no service"));
         }
     }
     Ok(found)

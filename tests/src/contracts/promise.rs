@@ -13,8 +13,18 @@ pub enum Reader {
 }
 
 /// Keywords that say nothing about which values are valid.
-const ANNOTATIONS: [&str; 8] =
-    ["$schema", "$id", "$defs", "title", "description", "examples", "default", "x-pii"];
+const ANNOTATIONS: [&str; 10] = [
+    "$schema",
+    "$id",
+    "$defs",
+    "title",
+    "description",
+    "examples",
+    "default",
+    "x-pii",
+    "schema",
+    "components",
+];
 /// Keywords that this relation understands.
 const KNOWN: [&str; 16] = [
     "type",
@@ -85,10 +95,28 @@ fn alternatives(schema: &Map<String, Value>) -> Option<Vec<Value>> {
         || schema.iter().filter(|(keyword, _)| *keyword != name).map(|(k, v)| (k.clone(), v.clone()));
     let with = |one: &Value| {
         let mut merged: Map<String, Value> = around().collect();
-        merged.extend(one.as_object().cloned().unwrap_or_default());
+        for (keyword, value) in one.as_object().into_iter().flatten() {
+            let both = merged.remove(keyword).map_or_else(|| value.clone(), |outer| join(outer, value));
+            merged.insert(keyword.clone(), both);
+        }
         Value::Object(merged)
     };
     Some(all.iter().map(with).collect())
+}
+
+/// A keyword that stands around the alternatives and in one of them: both hold.
+fn join(outer: Value, inner: &Value) -> Value {
+    match (outer, inner) {
+        (Value::Object(mut outer), Value::Object(inner)) => {
+            outer.extend(inner.clone());
+            Value::Object(outer)
+        }
+        (Value::Array(mut outer), Value::Array(inner)) => {
+            outer.extend(inner.iter().cloned());
+            Value::Array(outer)
+        }
+        (_, inner) => inner.clone(),
+    }
 }
 
 impl Compare<'_> {
@@ -108,13 +136,31 @@ impl Compare<'_> {
             }
             return;
         }
-        simple(at, &write, &want, reasons);
+        match values(&write) {
+            Some(values) => self.each(at, &values, &want, reasons),
+            None => simple(at, &write, &want, reasons),
+        }
         self.fields(at, &write, &want, reasons);
         if let Some(wanted) = want.get("items") {
             match write.get("items") {
                 Some(items) => self.at(&format!("{at}[]"), items, wanted, reasons),
                 None => reasons.push(format!("{}: its items may be anything", shown(at))),
             }
+        }
+    }
+
+    /// Values that the writer names are tried, one by one.
+    fn each(&self, at: &str, values: &[&Value], want: &Map<String, Value>, reasons: &mut Vec<String>) {
+        let mut schema = want.clone();
+        for definitions in ["$defs", "components"] {
+            schema.extend(self.read.get(definitions).map(|known| (definitions.to_owned(), known.clone())));
+        }
+        let refused = match jsonschema::validator_for(&Value::Object(schema)) {
+            Ok(validator) => values.iter().filter(|value| !validator.is_valid(value)).count(),
+            Err(_) => values.len(),
+        };
+        if refused > 0 {
+            reasons.push(format!("{}: values are written that are not read", shown(at)));
         }
     }
 
@@ -157,15 +203,11 @@ fn simple(at: &str, write: &Map<String, Value>, want: &Map<String, Value>, reaso
     let kinds = texts(want.get("type"));
     let reads = |kind: &str| kinds.contains(&kind) || (kind == "integer" && kinds.contains(&"number"));
     let written = texts(write.get("type"));
-    let restricted = !kinds.is_empty() && values(write).is_none();
-    if restricted && (written.is_empty() || !written.iter().all(|kind| reads(kind))) {
+    if !kinds.is_empty() && (written.is_empty() || !written.iter().all(|kind| reads(kind))) {
         refuse(format!("is written as {}, and read as {}", written.join(" or "), kinds.join(" or ")));
     }
-    if let Some(named) = values(want) {
-        match values(write) {
-            Some(written) if written.iter().all(|value| named.contains(value)) => {}
-            _ => refuse("values are written that are not read".into()),
-        }
+    if values(want).is_some() {
+        refuse("values are written that are not read".into());
     }
     for (keyword, lower) in [
         ("minimum", true),
@@ -182,7 +224,7 @@ fn simple(at: &str, write: &Map<String, Value>, want: &Map<String, Value>, reaso
         }
     }
     for keyword in ["pattern", "format"] {
-        if want.contains_key(keyword) && want.get(keyword) != write.get(keyword) && values(write).is_none() {
+        if want.contains_key(keyword) && want.get(keyword) != write.get(keyword) {
             refuse(format!("{keyword} differs"));
         }
     }
@@ -240,6 +282,27 @@ mod tests {
         };
         assert!(unmet(&of(&["A"]), &of(&["A", "B"]), Reader::Strict).is_empty());
         breaks(&of(&["A", "B"]), &of(&["A"]), "alternatives");
+    }
+
+    /// Guards: what stands around alternatives holds for each of them.
+    #[test]
+    fn alternatives_do_not_hide_what_stands_around_them() {
+        let limited = |most: u64| {
+            let field = json!({"type": "string", "maxLength": most});
+            json!({"type": "object", "properties": {"a": field, "b": {"type": "string"}}, "required": ["a"],
+                "oneOf": [{"properties": {"b": {"const": "x"}}, "required": ["b"]}]})
+        };
+        assert!(unmet(&limited(5), &limited(9), Reader::Strict).is_empty());
+        breaks(&limited(9), &limited(5), "alternatives");
+        breaks(&data(&json!({"b": {"const": "x"}}), &["b"]), &limited(5), "alternatives");
+    }
+
+    #[test]
+    fn named_values_are_tried_against_everything_that_the_reader_wants() {
+        let named = json!({"enum": ["a", "bb"]});
+        assert!(unmet(&named, &json!({"type": "string", "maxLength": 2}), Reader::Strict).is_empty());
+        breaks(&named, &json!({"type": "string", "maxLength": 1}), "values are written");
+        breaks(&named, &json!({"type": "integer"}), "values are written");
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use super::{Contracts, examples_path, promise, schema_path};
 use anyhow::{Context, Result, ensure};
 use events::catalogue::Entry;
-use serde_json::Value;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -47,6 +49,9 @@ pub fn releases(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
     let Ok(entries) = fs::read_dir(folder.join("released")) else { return Ok(Vec::new()) };
     for entry in entries {
         let path = entry?.path();
+        if path.ends_with(LOCK) {
+            continue;
+        }
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let number = number(&name).with_context(|| format!("{} is not a release", path.display()))?;
         found.push((number, name, path));
@@ -63,6 +68,7 @@ pub fn promised(folder: &Path) -> Result<Vec<Promised>> {
     let mut all = Vec::new();
     for (release, path) in releases(folder)? {
         let mut events: Vec<PathBuf> = fs::read_dir(&path)?.filter_map(|e| Some(e.ok()?.path())).collect();
+        events.retain(|path| path.is_dir());
         events.sort();
         for event in events {
             let kind = event.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -74,8 +80,13 @@ pub fn promised(folder: &Path) -> Result<Vec<Promised>> {
 
 fn versions(release: &str, kind: &str, folder: &Path) -> Result<Vec<Promised>> {
     let mut found = Vec::new();
-    for version in 1_u32.. {
-        let Ok(schema) = fs::read_to_string(folder.join(format!("v{version}.schema.json"))) else { break };
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)?.filter_map(|e| Some(e.ok()?.path())).collect();
+    files.sort();
+    for file in files {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let version = name.strip_prefix('v').and_then(|rest| rest.strip_suffix(".schema.json")?.parse().ok());
+        let Some(version) = version else { continue };
+        let schema = fs::read_to_string(&file)?;
         let examples = fs::read_to_string(folder.join(format!("v{version}.examples.json")))?;
         let place = || folder.display().to_string();
         found.push(Promised {
@@ -155,5 +166,108 @@ pub fn make(contracts: &Contracts, release: &str) -> Result<()> {
             fs::copy(contracts.folder.join(&path), &to).with_context(|| path)?;
         }
     }
+    fs::copy(contracts.folder.join("openapi.json"), folder.join("openapi.json"))?;
+    fs::write(contracts.folder.join("released").join(LOCK), locked(&contracts.folder)?)?;
     Ok(())
+}
+
+/// The file that holds the digest of every released file: what was promised is neither changed nor taken away.
+const LOCK: &str = "lock";
+
+/// The lock as the files are: one line each, digest and path.
+///
+/// # Errors
+/// When a file cannot be read.
+fn locked(folder: &Path) -> Result<String> {
+    let mut lines = Vec::new();
+    for (_, path) in releases(folder)? {
+        for file in files_below(&path)? {
+            let digest = Sha256::digest(fs::read(&file)?);
+            let path = file.strip_prefix(folder.join("released")).unwrap_or(&file).display().to_string();
+            lines.push(format!("{digest:x}  {path}\n"));
+        }
+    }
+    Ok(lines.concat())
+}
+
+/// Every file below a folder, by path.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() { found.extend(files_below(&path)?) } else { found.push(path) }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Whether the released files are those that were released.
+///
+/// # Errors
+/// When they cannot be read.
+pub fn tampered(folder: &Path) -> Result<Vec<String>> {
+    let kept = fs::read_to_string(folder.join("released").join(LOCK)).unwrap_or_default();
+    if kept.is_empty() {
+        return Ok(vec!["contracts/released/lock: there is no release, and there was one".into()]);
+    }
+    let (now, then): (BTreeSet<_>, BTreeSet<_>) =
+        (locked(folder)?.lines().map(str::to_owned).collect(), kept.lines().map(str::to_owned).collect());
+    let path = |line: &String| line.split("  ").nth(1).unwrap_or_default().to_owned();
+    let gone = then
+        .difference(&now)
+        .map(|line| format!("contracts/released/{}: was released, and is changed or gone", path(line)));
+    let more = now
+        .difference(&then)
+        .map(|line| format!("contracts/released/{}: was never released like this", path(line)));
+    Ok(gone.chain(more).collect())
+}
+
+/// What would break a client that was written for a released description of the HTTP API.
+///
+/// # Errors
+/// When a released description cannot be read.
+pub fn http(folder: &Path, today: &Value) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for (release, path) in releases(folder)? {
+        let then: Value = serde_json::from_str(&fs::read_to_string(path.join("openapi.json"))?)?;
+        for (path, item) in then["paths"].as_object().into_iter().flatten() {
+            for (method, old) in item.as_object().into_iter().flatten().filter(|(m, _)| *m != "parameters") {
+                let name = format!("{} {path}: release {release}", method.to_uppercase());
+                let reasons = operation((&then, old), (today, &today["paths"][path][method]));
+                found.extend(reasons.into_iter().map(|reason| format!("{name} is broken: {reason}")));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// An old client's requests are still read, and what it is answered is what it knows.
+fn operation((then, old): (&Value, &Value), (today, new): (&Value, &Value)) -> Vec<String> {
+    if new.is_null() {
+        return vec!["there is no such call any more".into()];
+    }
+    let schema = |content: &Value| content["content"]["application/json"]["schema"].clone();
+    // A schema that refers to its document's components is compared with them beside it.
+    let within = |schema: Value, document: &Value| json!({"$ref": "#/schema", "schema": schema, "components": document["components"]});
+    let mut found = Vec::new();
+    let (sent, read) = (schema(&old["requestBody"]), schema(&new["requestBody"]));
+    if !read.is_null() {
+        let unmet = promise::unmet(&within(sent, then), &within(read, today), promise::Reader::Newer);
+        found.extend(unmet.into_iter().map(|reason| format!("request: {reason}")));
+    }
+    for (status, answer) in
+        old["responses"].as_object().into_iter().flatten().filter(|(s, _)| s.starts_with('2'))
+    {
+        let (known, written) = (schema(answer), schema(&new["responses"][status]));
+        if written.is_null() && !known.is_null() {
+            found.push(format!("{status} is not answered any more"));
+            continue;
+        }
+        let unmet = promise::unmet(&within(written, today), &within(known, then), promise::Reader::Strict);
+        found.extend(unmet.into_iter().map(|reason| format!("{status}: {reason}")));
+    }
+    found
 }
