@@ -4,9 +4,10 @@
 //! <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events-structure.html>
 
 use crate::journal::{Entry, Journal};
+use crate::machine::Machines;
 use crate::queues::{Queue, Queues};
 use crate::template::names::{self, ACCOUNT, REGION};
-use crate::template::resources::Model;
+use crate::template::resources::{self, Model};
 use anyhow::{Context, Result, anyhow, ensure};
 use chrono::{DateTime, SecondsFormat, Utc};
 use quamina::Quamina;
@@ -50,15 +51,47 @@ enum Interest {
     Archive(String),
 }
 
+/// Where a rule leads.
+enum Target {
+    Queue(Arc<Queue>),
+    /// An execution of a state machine, on the whole event or on its detail.
+    Machine(String, Scope),
+}
+
+/// How much of an event an execution is started with.
+#[derive(Clone, Copy)]
+enum Scope {
+    Event,
+    Detail,
+}
+
+impl Target {
+    fn new(declared: &resources::Target, queues: &Queues, machines: &Machines) -> Result<Self> {
+        if !declared.arn.contains(":stateMachine:") {
+            ensure!(declared.input_path.is_none(), "InputPath is implemented for state machines only");
+            return Ok(Self::Queue(queues.by_arn(&declared.arn)?));
+        }
+        let name = names::last_part(&declared.arn);
+        ensure!(machines.knows(name), "no template declares the state machine {name}");
+        let scope = match declared.input_path.as_deref() {
+            None => Scope::Event,
+            Some("$.detail") => Scope::Detail,
+            Some(other) => anyhow::bail!("the InputPath {other} is not implemented by the local stack"),
+        };
+        Ok(Self::Machine(name.to_owned(), scope))
+    }
+}
+
 struct Bus {
     interests: Quamina<Interest>,
-    targets: Vec<Vec<Arc<Queue>>>,
+    targets: Vec<Vec<Target>>,
 }
 
 /// Every bus, by name. Clones share them.
 #[derive(Clone)]
 pub struct Buses {
     buses: Arc<HashMap<String, Bus>>,
+    machines: Machines,
     journal: Journal,
 }
 
@@ -78,14 +111,17 @@ impl Buses {
     ///
     /// # Errors
     /// When a rule names a bus or a target that nobody declared, or a pattern that is not implemented.
-    pub fn start(model: &Model, queues: &Queues, journal: &Journal) -> Result<Self> {
+    pub fn start(model: &Model, queues: &Queues, machines: &Machines, journal: &Journal) -> Result<Self> {
         let mut buses = HashMap::new();
         for declared in &model.buses {
             let rules: Vec<_> = model.rules.iter().filter(|r| r.event_bus_name == declared.name).collect();
             let patterns = rules.iter().enumerate();
             let patterns =
                 patterns.map(|(n, r)| (Interest::Rule(n), &r.event_pattern, format!("rule {}", r.name)));
-            let targets = rules.iter().map(|r| r.targets.iter().map(|t| queues.by_arn(&t.arn)).collect());
+            let targets = rules.iter().map(|rule| {
+                let target = |declared| Target::new(declared, queues, machines);
+                rule.targets.iter().map(target).collect()
+            });
             let targets = targets.collect::<Result<Vec<Vec<_>>>>()?;
             let archives = model.archives.iter().filter(|a| names::last_part(&a.source_arn) == declared.name);
             let everything = json!({"source": [{"exists": true}]});
@@ -104,7 +140,7 @@ impl Buses {
                 rule.event_bus_name
             );
         }
-        Ok(Self { buses: Arc::new(buses), journal: journal.clone() })
+        Ok(Self { buses: Arc::new(buses), machines: machines.clone(), journal: journal.clone() })
     }
 
     /// Takes one entry and hands it to every target whose rule matches; gives the event's id.
@@ -136,10 +172,27 @@ impl Buses {
                     self.journal.write(vec![Entry::Archived { archive, at, event }]);
                 }
                 Interest::Rule(rule) => {
-                    for queue in bus.targets.get(rule).context("a rule without targets")? {
-                        queue.send(event);
+                    for target in bus.targets.get(rule).context("a rule without targets")? {
+                        self.hand_over(target, event)?;
                     }
                 }
+            }
+        }
+        Ok(())
+    }
+
+    fn hand_over(&self, target: &Target, event: &str) -> Result<()> {
+        match target {
+            Target::Queue(queue) => {
+                queue.send(event);
+            }
+            Target::Machine(name, scope) => {
+                let mut event: Value = serde_json::from_str(event)?;
+                let input = match scope {
+                    Scope::Event => event,
+                    Scope::Detail => event["detail"].take(),
+                };
+                self.machines.start(name, input)?;
             }
         }
         Ok(())

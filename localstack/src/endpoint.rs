@@ -6,12 +6,14 @@ use crate::http::{self, Incame, Response};
 use crate::iam::{Caller, Iam};
 use crate::issuer::{self, Issuer};
 use crate::journal::Journal;
-use crate::lambda::md5_of;
+use crate::lambda::{Functions, InvokeError, md5_of};
+use crate::machine::{Execution, Machines};
 use crate::queues::Queues;
 use crate::template::names::{self, ACCOUNT};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use hyper::HeaderMap;
+use hyper::header::HeaderValue;
+use hyper::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -35,6 +37,10 @@ pub struct Endpoint {
     pub iam: Iam,
     /// Where acknowledged messages are kept.
     pub journal: Journal,
+    /// Functions, to be invoked by hand.
+    pub functions: Functions,
+    /// State machines, to be looked at.
+    pub machines: Machines,
     /// The issuer of tokens, which lives below the endpoint.
     pub issuer: Issuer,
     /// The endpoint's own URL.
@@ -74,7 +80,11 @@ pub async fn answer(endpoint: Arc<Endpoint>, request: Incame) -> Response {
     if let Some(path) = parts.uri.path().strip_prefix(issuer::PATH) {
         return endpoint.issuer.answer(path, parts.uri.query().unwrap_or_default());
     }
+    let invoked = parts.uri.path().strip_prefix(INVOKE).and_then(|rest| rest.strip_suffix("/invocations"));
     let outcome = match http::body(body, MAX_BODY_BYTES).await {
+        Ok(body) if invoked.is_some() => {
+            return endpoint.invoke(&parts.headers, invoked.unwrap_or_default(), body).await;
+        }
         Ok(body) => endpoint.dispatch(&parts.headers, body).await,
         Err(status) => {
             Err(Fault { status: status.as_u16(), ..Fault::new("InvalidRequest", status.to_string()) })
@@ -94,7 +104,35 @@ fn access_key(headers: &HeaderMap) -> Option<&str> {
     authorization.split_once("Credential=")?.1.split('/').next()
 }
 
+/// <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>
+const INVOKE: &str = "/2015-03-31/functions/";
+
 impl Endpoint {
+    /// Invokes a function and waits for its answer; an error of its own is an answer too.
+    async fn invoke(&self, headers: &HeaderMap, function: &str, payload: Bytes) -> Response {
+        let name = names::last_part(function);
+        let (caller, function) =
+            (access_key(headers).and_then(|key| self.iam.caller(key)), self.functions.get(name));
+        let arn = names::arn("lambda", &format!("function:{name}"));
+        let allowed = caller.is_some_and(|caller| self.allow(&caller, "lambda:InvokeFunction", &arn).is_ok());
+        let Ok(function) = function else { return http::empty(StatusCode::NOT_FOUND) };
+        if !allowed {
+            return http::empty(StatusCode::FORBIDDEN);
+        }
+        match function.invoke(payload).await {
+            Ok(answer) => http::json(200, "application/json", answer),
+            Err(error) => {
+                let text = match error {
+                    InvokeError::Failed(text) => text,
+                    other => json!({"errorType": "Sandbox", "errorMessage": other.to_string()}).to_string(),
+                };
+                let mut response = http::json(200, "application/json", text);
+                response.headers_mut().insert("x-amz-function-error", HeaderValue::from_static("Unhandled"));
+                response
+            }
+        }
+    }
+
     async fn dispatch(&self, headers: &HeaderMap, body: Bytes) -> Outcome {
         let key = access_key(headers)
             .ok_or_else(|| Fault::new("MissingAuthenticationTokenException", "the request is not signed"))?;
@@ -110,6 +148,7 @@ impl Endpoint {
             "DynamoDB_20120810" => self.dynamodb(&caller, operation, &body),
             "AmazonSQS" => self.sqs(&caller, operation, &body).await,
             "AWSEvents" => self.events(&caller, operation, &body).await,
+            "AWSStepFunctions" => self.states(&caller, operation, &body),
             "secretsmanager" => self.secrets(&caller, operation, &body),
             _ => Err(unknown(target)),
         }
@@ -195,6 +234,30 @@ impl Endpoint {
         self.journal.flush().await;
         let failed = results.iter().filter(|result| result.get("ErrorCode").is_some()).count();
         ok(&json!({"FailedEntryCount": failed, "Entries": results}))
+    }
+
+    /// Executions, newest first, and what happened in one.
+    fn states(&self, caller: &Caller, operation: &str, body: &[u8]) -> Outcome {
+        self.allow(caller, &format!("states:{operation}"), "*")?;
+        let request: States = parse(body)?;
+        let mut all = self.machines.all();
+        let arn = |e: &Execution| names::arn("states", &format!("execution:{}:{}", e.machine, e.id));
+        match (operation, request) {
+            ("ListExecutions", States { state_machine_arn: Some(machine), .. }) => {
+                all.retain(|execution| execution.machine == names::last_part(&machine));
+                all.sort_by_key(|execution| std::cmp::Reverse(execution.history.first().map(|h| h.at)));
+                let shown = |e: &Execution| json!({"executionArn": arn(e), "name": e.id, "status": e.status});
+                ok(&json!({"executions": all.iter().map(shown).collect::<Vec<_>>()}))
+            }
+            ("DescribeExecution" | "GetExecutionHistory", States { execution_arn: Some(wanted), .. }) => {
+                let found = all.into_iter().find(|execution| arn(execution) == wanted);
+                let found = found.ok_or_else(|| Fault::new("ExecutionDoesNotExist", "no such execution"))?;
+                let (input, output) = (found.input.to_string(), found.data.to_string());
+                ok(&json!({"executionArn": wanted, "name": found.id, "status": found.status, "input": input,
+                    "output": output, "events": found.history}))
+            }
+            _ => Err(unknown(operation)),
+        }
     }
 
     fn secrets(&self, caller: &Caller, operation: &str, body: &[u8]) -> Outcome {
@@ -283,6 +346,13 @@ struct SqsRequest {
     max_number_of_messages: Option<usize>,
     wait_time_seconds: Option<u64>,
     receipt_handle: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct States {
+    state_machine_arn: Option<String>,
+    execution_arn: Option<String>,
 }
 
 #[derive(Deserialize)]

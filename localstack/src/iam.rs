@@ -127,7 +127,9 @@ pub fn require_delivery(model: &Model) -> Result<()> {
         let source = names::arn("events", &format!("rule/{}/{}", rule.event_bus_name, rule.name));
         for target in &rule.targets {
             let dead = target.dead_letter_config.as_ref().map(|config| &config.arn);
-            for arn in std::iter::once(&target.arn).chain(dead) {
+            // A state machine is started under a role; a queue has a policy of its own.
+            let queue = Some(&target.arn).filter(|arn| !arn.contains(":stateMachine:"));
+            for arn in queue.into_iter().chain(dead) {
                 if !admits(&model.queue_policies, arn, &source)? {
                     bail!("rule {} may not send to {arn}: no queue policy allows it", rule.name);
                 }

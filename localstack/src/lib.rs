@@ -11,6 +11,7 @@ pub mod iam;
 pub mod issuer;
 pub mod journal;
 pub mod lambda;
+pub mod machine;
 pub mod pipes;
 pub mod provider;
 pub mod queues;

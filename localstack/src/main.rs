@@ -58,6 +58,9 @@ struct Arguments {
     /// Let everybody do everything: no tokens, for a first look
     #[arg(long)]
     no_auth: bool,
+    /// Divide the waits of state machines by this
+    #[arg(long, default_value_t = 1)]
+    hurry: u32,
     /// Set a parameter of the templates, NAME=VALUE (repeatable): RequestRate=50, AllowedOrigins=http://localhost:5173
     #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
     parameters: Vec<(String, String)>,
@@ -111,6 +114,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
         stage: arguments.stage.clone(),
         pipe_data: arguments.pipe_data,
         no_auth: arguments.no_auth,
+        hurry: arguments.hurry,
         parameters: arguments.parameters.iter().cloned().collect(),
     };
     if arguments.bin_dir.is_none() {

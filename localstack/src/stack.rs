@@ -9,6 +9,7 @@ use crate::iam::{self, Iam};
 use crate::issuer::{self, Issuer};
 use crate::journal::{Journal, Past};
 use crate::lambda::{self, Function, Functions, Surroundings};
+use crate::machine::{self, Machines};
 use crate::pipes::{Pipe, PipeData, Plumbing};
 use crate::provider::Provider;
 use crate::queues::Queues;
@@ -50,6 +51,8 @@ pub struct Options {
     pub pipe_data: PipeData,
     /// Let everybody do everything: the templates' parameter `Auth` is `none`.
     pub no_auth: bool,
+    /// Divides the waits of state machines: for whoever cannot wait.
+    pub hurry: u32,
     /// Values of the templates' parameters, by name.
     pub parameters: BTreeMap<String, String>,
 }
@@ -74,6 +77,8 @@ pub struct Stack {
     pub engine: Engine,
     /// Makes tokens.
     pub issuer: Issuer,
+    /// The state machines.
+    pub machines: Machines,
     pipes: Vec<Arc<Pipe>>,
     tasks: JoinSet<()>,
     /// Held, not read.
@@ -124,19 +129,15 @@ impl Stack {
         let is_new = prepare(options)?;
         let (engine, journal, Past { messages, positions, book }) = open(options, &model)?;
         let queues = Queues::start(&model.queues, messages, &journal)?;
-        let buses = Buses::start(&model, &queues, &journal)?;
         let iam = Iam::new(&model.roles)?;
         check(&model, &iam)?;
-        let provider = Provider::new(&journal, &book)?;
-        let plumbing = Plumbing {
-            engine: &engine,
-            buses: &buses,
-            queues: &queues,
-            journal: &journal,
-            mode: options.pipe_data,
-        };
-        let pipes = pipes(&model, &plumbing)?;
         let functions = functions(&model, &iam, &around)?;
+        check_machines(&model, &iam, &options.infra)?;
+        let pace = (options.infra.as_path(), options.hurry);
+        let machines = Machines::new(&model.machines, &functions, pace, (&journal, &book))?;
+        let buses = Buses::start(&model, &queues, &machines, &journal)?;
+        let provider = Provider::new(&journal, &book)?;
+        let pipes = pipes(&model, (&engine, &buses, &queues, &journal), options.pipe_data)?;
         let kept = (!options.in_memory).then_some(options.data.as_path());
         let issuer = Issuer::open(kept, issuer_url)?;
         let gateway = Arc::new(Gateway::new(&model, &functions, issuer.clone())?);
@@ -148,6 +149,8 @@ impl Stack {
             iam,
             journal,
             issuer: issuer.clone(),
+            functions: functions.clone(),
+            machines: machines.clone(),
             url: names.endpoint.clone(),
         });
         let mut tasks = JoinSet::new();
@@ -160,6 +163,7 @@ impl Stack {
         run_functions(&mut tasks, &model, &functions, &queues)?;
         tasks.spawn(http::serve(api_listener, move |r| gateway::answer(Arc::clone(&gateway), r)));
         sweep(&mut tasks, engine.clone());
+        machines.resume();
         let (api, endpoint) = (names.api, names.endpoint);
         Ok(Self {
             api,
@@ -171,6 +175,7 @@ impl Stack {
             provider,
             engine,
             issuer,
+            machines,
             pipes,
             tasks,
             _lock: lock,
@@ -198,6 +203,7 @@ impl Stack {
         let mut inboxes = inboxes.iter().filter(|queue| !queue.name.ends_with("-dlq"));
         self.pipes.iter().all(|pipe| pipe.is_idle())
             && inboxes.all(|queue| queue.depth() == (0, 0))
+            && self.machines.is_idle()
             && self.functions.all().all(|function| function.is_idle())
     }
 
@@ -312,8 +318,29 @@ fn check(model: &Model, iam: &Iam) -> Result<()> {
     Ok(())
 }
 
-fn pipes(model: &Model, plumbing: &Plumbing<'_>) -> Result<Vec<Arc<Pipe>>> {
-    let pipe = |declared| Pipe::new(declared, plumbing).map(Arc::new);
+/// A rule has to be allowed to start its state machine, and that to invoke its functions.
+fn check_machines(model: &Model, iam: &Iam, infra: &Path) -> Result<()> {
+    for target in model.rules.iter().flat_map(|rule| &rule.targets) {
+        if target.arn.contains(":stateMachine:") {
+            let role = target.role_arn.as_deref().context("a state machine target needs a RoleArn")?;
+            iam.require(role, &["states:StartExecution"], &target.arn)?;
+        }
+    }
+    for machine in &model.machines {
+        for function in machine::tasks(machine, infra)? {
+            iam.require(&machine.role_arn, &["lambda:InvokeFunction"], &function)?;
+        }
+    }
+    Ok(())
+}
+
+fn pipes(
+    model: &Model,
+    (engine, buses, queues, journal): (&Engine, &Buses, &Queues, &Journal),
+    mode: PipeData,
+) -> Result<Vec<Arc<Pipe>>> {
+    let plumbing = Plumbing { engine, buses, queues, journal, mode };
+    let pipe = |declared| Pipe::new(declared, &plumbing).map(Arc::new);
     let named = |(declared, pipe): (&template::resources::Pipe, Result<_>)| {
         pipe.with_context(|| format!("pipe {}", declared.name))
     };

@@ -1,6 +1,6 @@
 //! The contract gate: nothing has drifted, and every way to drift is noticed when it is planted.
 
-use crate::platform::{on_platform, root, run, scratch};
+use crate::platform::{copy, on_platform, root, run, scratch};
 use crate::world::{Dice, World};
 use chassis::http::{Api, Request};
 use events::catalogue::{Entry, Reading, metadata_schema};
@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use tests::contracts::openapi::{self, Description};
 use tests::contracts::{Contracts, gate, pretty, release};
 
@@ -36,13 +36,15 @@ async fn told() -> BTreeSet<String> {
     let unpaid = world.place(&order(1, "accepts")).await;
     cancel(&mut world, &unpaid).await;
     world.play(&mut Dice::new(1)).await;
-    let paid = world.place(&order(1, "accepts")).await;
-    while let Some(at) = world.pending.iter().position(|(service, _)| *service != "orders") {
-        let (service, envelope) = world.pending.remove(at);
-        world.deliver(service, &envelope).await.unwrap();
+    for method in ["accepts", "keeps"] {
+        let paid = world.place(&order(1, method)).await;
+        while let Some(at) = world.pending.iter().position(|(service, _)| *service != "orders") {
+            let (service, envelope) = world.pending.remove(at);
+            world.deliver(service, &envelope).await.unwrap();
+        }
+        cancel(&mut world, &paid).await;
+        world.play(&mut Dice::new(1)).await;
     }
-    cancel(&mut world, &paid).await;
-    world.play(&mut Dice::new(1)).await;
     world.all_told()
 }
 
@@ -54,15 +56,6 @@ fn contracts() -> Contracts {
 fn nothing_has_drifted() {
     let breaches = gate::breaches(&contracts()).unwrap();
     assert!(breaches.is_empty(), "{breaches:#?}");
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        if path.is_dir() { copy(&path, &target) } else { fs::copy(&path, &target).map(drop).unwrap() }
-    }
 }
 
 /// A copy of the contracts and templates to break.

@@ -4,6 +4,7 @@
 mod access;
 mod bad_input;
 mod batches;
+mod compensation;
 mod contracts;
 mod crashes;
 mod dance;

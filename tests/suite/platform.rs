@@ -46,6 +46,16 @@ pub fn scratch(name: &str) -> PathBuf {
     folder
 }
 
+/// Copies a folder with everything in it.
+pub fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() { copy(&path, &target) } else { std::fs::copy(&path, &target).map(drop).unwrap() }
+    }
+}
+
 /// Tests ask more often than a stage lets them.
 const UNTHROTTLED: [(&str, &str); 2] = [("RequestRate", "1000000"), ("RequestBurst", "1000000")];
 
@@ -63,6 +73,7 @@ pub fn options(name: &str) -> Options {
         stage: "test".into(),
         pipe_data: PipeData::Object,
         no_auth: false,
+        hurry: 100,
         parameters: UNTHROTTLED.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
     }
 }

@@ -123,6 +123,41 @@ fn an_old_duplicate_without_its_inbox_row_is_refused_by_state() {
     });
 }
 
+/// Guards: I2, I3 and I7. A cancel at every moment of an order's way, with everything else in any order and twice:
+/// nothing is kept, neither money nor stock, and the order ends.
+#[test]
+fn a_cancel_at_every_moment_is_undone_to_the_end() {
+    for seed in 0..200 {
+        run(async move {
+            let mut world = World::new();
+            let mut dice = Dice::new(seed);
+            world.list("beans", 10).await;
+            let id = world.place(&order(&[("beans", 2)], "pm_card_visa")).await;
+            for _ in 0..dice.below(8) {
+                if !world.pending.is_empty() {
+                    let (service, envelope) = world.pending.swap_remove(dice.below(world.pending.len()));
+                    world.deliver(service, &envelope).await.unwrap();
+                }
+            }
+            let (route, path) =
+                ("POST /orders/{id}/cancel".to_owned(), [("id".to_owned(), id.clone())].into());
+            let taken = world.api().answer(Request { route, path, ..Request::default() }).await.is_ok();
+            world.publish();
+            world.play(&mut dice).await;
+            let (status, captured, stock) =
+                (world.status(&id).await, world.captured(&id), world.stock("beans").await);
+            let kept = (status, captured, stock);
+            if taken {
+                assert!(matches!(status, Status::Cancelled | Status::Compensated), "seed {seed}: {kept:?}");
+                assert_eq!((captured, stock), (0, (10, 0)), "seed {seed}: {:#?}", world.log);
+            } else {
+                assert_eq!(kept, (Status::Confirmed, 200, (8, 2)), "seed {seed}");
+            }
+            world.check_history(&id).await;
+        });
+    }
+}
+
 /// Guards: the timeline. A delivery that comes again is counted on it, with the verdict of the first.
 #[test]
 fn the_timeline_counts_repeats() {

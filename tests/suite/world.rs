@@ -5,6 +5,7 @@ use chassis::access::Auth;
 use chassis::batch::Consumer;
 use chassis::cursor::Cursors;
 use chassis::http::{Api, Request};
+use chassis::lambda::Task;
 use chassis::memory::MemoryStore;
 use chassis::ports::{Clock, Ids};
 use chassis::reaction::read_state;
@@ -12,11 +13,13 @@ use chassis::store::{CommitError, Indexed, Store};
 use chassis::telling::envelope_of;
 use chassis::{Failure, Item, Key, Ports, Reactor, Verdict, Write, react};
 use chrono::{DateTime, TimeDelta, Utc};
-use events::{Currency, Envelope, EventId, Metadata, catalogue};
+use events::payments::PaymentCompensationRequested;
+use events::{Currency, Envelope, EventId, Metadata, OrderId, catalogue};
 use futures_util::future::join;
 use inventory::api::ProductsApi;
 use orders::api::OrdersApi;
 use payments::charging::{Bill, Message};
+use payments::compensating::{Compensator, Known, Undoing};
 use payments::reactor::{Gateway, Payments};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -148,17 +151,63 @@ impl Store for Faulty {
     }
 }
 
-/// A provider in memory: idempotent by order, and it counts.
+/// What the provider in memory holds of one order.
+#[derive(Clone, Copy, Default)]
+struct Account {
+    captured: u64,
+    refunded: u64,
+    void: bool,
+    keeps: bool,
+}
+
+/// A provider in memory: idempotent by order.
 #[derive(Clone, Default)]
-pub struct Till(Arc<Mutex<BTreeMap<String, u64>>>);
+pub struct Till(Arc<Mutex<BTreeMap<OrderId, Account>>>);
 
 impl Gateway for Till {
     async fn charge(&self, bill: &Bill) -> Result<Message, Failure> {
-        if bill.payment_method.as_deref() == Some("declines") {
+        let mut accounts = self.0.lock().unwrap();
+        let account = accounts.entry(bill.order_id).or_default();
+        if account.void || bill.payment_method.as_deref() == Some("declines") {
             return Ok(Message::Refused { code: "card_declined".into() });
         }
-        self.0.lock().unwrap().insert(bill.order_id.to_string(), bill.amount.amount);
+        account.captured = bill.amount.amount;
+        account.keeps = bill.payment_method.as_deref() == Some("keeps");
         Ok(Message::Captured { charge_id: format!("ch_{}", bill.order_id) })
+    }
+}
+
+impl Undoing for Till {
+    async fn look_up(&self, order_id: OrderId, _charge_id: Option<&str>) -> Result<Known, Failure> {
+        let account = self.0.lock().unwrap().get(&order_id).copied().unwrap_or_default();
+        Ok(match account {
+            Account { refunded: 1.., .. } => Known::Refunded,
+            Account { captured: 1.., .. } => Known::Captured { charge_id: format!("ch_{order_id}") },
+            Account { void: true, .. } => Known::Cancelled,
+            Account { .. } => Known::Nothing,
+        })
+    }
+
+    async fn void(&self, bill: &Bill, _intent: Option<&str>) -> Result<bool, Failure> {
+        let mut accounts = self.0.lock().unwrap();
+        let account = accounts.entry(bill.order_id).or_default();
+        account.void = account.captured == 0;
+        Ok(account.void)
+    }
+
+    async fn refund(
+        &self,
+        order_id: OrderId,
+        _charge_id: &str,
+        _attempt: (u32, u64),
+    ) -> Result<Result<(), String>, Failure> {
+        let mut accounts = self.0.lock().unwrap();
+        let account = accounts.entry(order_id).or_default();
+        if account.keeps {
+            return Ok(Err("refund_not_allowed".into()));
+        }
+        account.refunded = account.captured;
+        Ok(Ok(()))
     }
 }
 
@@ -173,6 +222,9 @@ pub struct World {
     /// One line per delivery.
     pub log: Vec<String>,
 }
+
+/// Where requests to undo a charge go.
+const FLOW: &str = "payment-compensation";
 
 const SERVICES: [&str; 3] = ["inventory", "orders", "payments"];
 
@@ -225,6 +277,9 @@ impl World {
                 let entry =
                     catalogue::entries().into_iter().find(|e| e.kind == envelope.metadata.kind).unwrap();
                 self.pending.extend(entry.takers.iter().map(|taker| (*taker, envelope.clone())));
+                if envelope.is::<PaymentCompensationRequested>() {
+                    self.pending.push((FLOW, envelope));
+                }
             }
         }
     }
@@ -272,8 +327,39 @@ impl World {
     async fn react(&self, service: &str, envelope: &Envelope) -> Result<Verdict, Failure> {
         match service {
             "orders" => orders::reactor::Inbox { ports: self.orders.clone() }.take(envelope).await,
+            FLOW => self.flow(envelope).await,
             "inventory" => react(&self.inventory, &inventory::reactor::Inventory, envelope).await,
             _ => react(&self.payments, &Payments { provider: self.till.clone() }, envelope).await,
+        }
+    }
+
+    /// What the state machine does with a request to undo a charge.
+    async fn flow(&self, envelope: &Envelope) -> Result<Verdict, Failure> {
+        let compensator = Compensator { ports: self.payments.clone(), provider: self.till.clone() };
+        let mut event = json!(envelope);
+        let run = async |task: &str, event: &Value| {
+            let input = json!({"task": task, "event": event, "attempt": 0});
+            let outcome = compensator.run(serde_json::from_value(input).unwrap()).await;
+            outcome.map_err(|error| Failure::Transient(error.message))
+        };
+        loop {
+            event["charge"] = run("LookUpCharge", &event).await?;
+            let last = match event["charge"]["status"].as_str() {
+                Some("CAPTURED") => match run("Refund", &event).await {
+                    Ok(_) => "RecordRefunded",
+                    Err(refused) => {
+                        event["escalation"] = json!({"error": refused.to_string()});
+                        "RecordRefundFailed"
+                    }
+                },
+                Some("REFUNDED") => "RecordRefunded",
+                Some("VOIDED") => "RecordVoided",
+                _ => {
+                    event["void"] = run("VoidAtProvider", &event).await?;
+                    continue;
+                }
+            };
+            return run(last, &event).await.map(|_| Verdict::Applied);
         }
     }
 
@@ -349,7 +435,8 @@ impl World {
     }
 
     pub fn captured(&self, order: &str) -> u64 {
-        self.till.0.lock().unwrap().get(order).copied().unwrap_or(0)
+        let account = self.till.0.lock().unwrap().get(&order.parse().unwrap()).copied().unwrap_or_default();
+        account.captured - account.refunded
     }
 
     /// I5: each order's event rows are gapless, and their fold is its stored state.

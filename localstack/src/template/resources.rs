@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// The resource types that the local stack runs.
-pub const TYPES: [&str; 18] = [
+pub const TYPES: [&str; 19] = [
     "AWS::ApiGatewayV2::Api",
     "AWS::ApiGatewayV2::Authorizer",
     "AWS::ApiGatewayV2::Integration",
@@ -33,6 +33,7 @@ pub const TYPES: [&str; 18] = [
     "AWS::SQS::Queue",
     "AWS::SQS::QueuePolicy",
     "AWS::SecretsManager::Secret",
+    "AWS::StepFunctions::StateMachine",
 ];
 
 /// The property that names a resource of this type.
@@ -45,6 +46,7 @@ pub fn name_property(kind: &str) -> Option<&'static str> {
         "AWS::Logs::LogGroup" => "LogGroupName",
         "AWS::Events::Archive" => "ArchiveName",
         "AWS::IAM::Role" => "RoleName",
+        "AWS::StepFunctions::StateMachine" => "StateMachineName",
         "AWS::Events::EventBus"
         | "AWS::Events::Rule"
         | "AWS::Pipes::Pipe"
@@ -115,6 +117,8 @@ properties! {
     Target {
         id: String,
         arn: String,
+        role_arn: Option<String>,
+        input_path: Option<String>,
         retry_policy: Option<RetryPolicy>,
         dead_letter_config: Option<DeadLetterConfig>,
     }
@@ -202,6 +206,17 @@ properties! {
     }
     GenerateSecretString { password_length: Option<u32>, exclude_punctuation: bool }
 
+    /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-stepfunctions-statemachine.html>
+    StateMachine {
+        state_machine_name: String,
+        state_machine_type: String,
+        #[serde(rename = "DefinitionS3Location")]
+        definition_s3_location: String,
+        definition_substitutions: Option<BTreeMap<String, String>>,
+        role_arn: String,
+        logging_configuration: Option<Value>,
+    }
+
     /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-apigatewayv2-api.html>
     Api { name: String, protocol_type: String, cors_configuration: Option<Cors> }
     Cors {
@@ -268,6 +283,7 @@ pub struct Model {
     /// Roles by ARN.
     pub roles: BTreeMap<String, Role>,
     pub secrets: Vec<Secret>,
+    pub machines: Vec<StateMachine>,
     pub apis: Vec<Api>,
     pub api_stages: Vec<Stage>,
     /// Authorizers by id.
@@ -310,6 +326,7 @@ impl Model {
                 self.roles.insert(names::role_arn(&name), role);
             }
             "AWS::SecretsManager::Secret" => self.secrets.push(at.typed(properties)?),
+            "AWS::StepFunctions::StateMachine" => self.machines.push(at.machine(properties)?),
             "AWS::ApiGatewayV2::Api" => self.apis.push(at.api(properties)?),
             "AWS::ApiGatewayV2::Stage" => self.api_stages.push(at.stage(properties)?),
             "AWS::ApiGatewayV2::Authorizer" => {
@@ -392,6 +409,12 @@ impl At<'_> {
             self.only(&["FunctionResponseTypes"], kind, &["ReportBatchItemFailures"])?;
         }
         Ok(mapping)
+    }
+
+    fn machine(&self, properties: Value) -> Result<StateMachine, Refused> {
+        let machine: StateMachine = self.typed(properties)?;
+        self.only(&["StateMachineType"], &machine.state_machine_type, &["STANDARD"])?;
+        Ok(machine)
     }
 
     fn api(&self, properties: Value) -> Result<Api, Refused> {

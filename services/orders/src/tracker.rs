@@ -218,7 +218,7 @@ impl Order {
     pub fn status(&self) -> Status {
         match (&self.cancelled, &self.compensated, &self.confirmed) {
             (Some(_), Some(_), _) => Status::Compensated,
-            (Some(_), None, _) if self.awaits_help() => Status::Failed,
+            (Some(_), None, _) if self.needs_help() => Status::Failed,
             (Some(_), None, _) if self.final_words_are_in() => Status::Cancelled,
             (Some(_), None, _) => Status::Cancelling,
             (None, _, Some(_)) => Status::Confirmed,
@@ -235,7 +235,7 @@ impl Order {
     }
 
     /// Whether a refund was refused and has not been made since.
-    fn awaits_help(&self) -> bool {
+    fn needs_help(&self) -> bool {
         self.refund_failed.is_some() && self.refunded.is_none() && self.voided.is_none()
     }
 
@@ -292,7 +292,7 @@ impl Order {
     fn next(&self, at: DateTime<Utc>) -> Option<Fact> {
         let order = &self.created.as_ref()?.what;
         if let Some(cancelled) = &self.cancelled {
-            if self.failed.is_none() && self.awaits_help() {
+            if self.failed.is_none() && self.needs_help() {
                 return Some(Fact::Failed { told: failed(order, &cancelled.what), at });
             }
             let due = self.compensated.is_none() && self.final_words_are_in() && self.something_was_undone();
