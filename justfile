@@ -28,6 +28,11 @@ bless:
 release-contracts number:
     cargo run --quiet -p tests --bin contracts -- release {{number}}
 
+# Have a refused refund tried again, `just retry-compensation 018f2b9e-…` (AWS CLI; against the local stack with AWS_ENDPOINT_URL)
+retry-compensation order stage="local":
+    aws lambda invoke --function-name {{stage}}-payments-compensator --cli-binary-format raw-in-base64-out \
+        --payload '{"task": "Retry", "order_id": "{{order}}"}' /dev/stdout
+
 # What CI runs
 ci:
     .ci/run
@@ -40,11 +45,11 @@ lint:
 
 # Build for Lambda (needs cargo-lambda)
 build:
-    cargo lambda build --profile lambda --arm64 -p orders -p inventory -p payments --features orders/tls,inventory/tls,payments/tls
+    cargo lambda build --profile lambda --arm64 -p orders -p inventory -p payments -p rewards --features orders/tls,inventory/tls,payments/tls,rewards/tls
 
 # Deploy a stage; `bucket` takes the packaged code, PROVIDER_KEY is the payment provider's secret key, TOKEN_ISSUER the OpenID Connect issuer
 deploy bucket stage="dev": build
-    for stack in bus orders inventory payments api; do \
+    for stack in bus orders inventory payments rewards api; do \
         aws cloudformation package --template-file infra/$stack.yaml --s3-bucket {{bucket}} --output-template-file target/lambda/$stack.yaml && \
         aws cloudformation deploy --template-file target/lambda/$stack.yaml --stack-name {{stage}}-quadrille-$stack --capabilities CAPABILITY_IAM --no-fail-on-empty-changeset \
             --parameter-overrides Stage={{stage}} $([ $stack = payments ] && echo ProviderKey="${PROVIDER_KEY:?the payment provider secret key}") \

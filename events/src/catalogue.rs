@@ -1,6 +1,6 @@
 //! Every event of the platform in one table: who tells it, who takes it, and its schema.
 
-use crate::{Event, inventory, orders, payments};
+use crate::{Event, inventory, orders, payments, rewards};
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -75,8 +75,8 @@ pub fn entries() -> Vec<Entry> {
         entry::<inventory::InventoryReservationFailed>(&["orders"]),
         entry::<payments::PaymentCharged>(&["orders"]),
         entry::<payments::PaymentDeclined>(&["orders"]),
-        told_for::<orders::OrderConfirmed>("whoever ships, grants points or writes to the customer"),
-        entry::<orders::OrderCancelled>(&["inventory", "payments"]),
+        entry::<orders::OrderConfirmed>(&["rewards"]),
+        entry::<orders::OrderCancelled>(&["inventory", "payments", "rewards"]),
         entry::<inventory::InventoryReleased>(&["orders"]),
         entry::<payments::PaymentVoided>(&["orders"]),
         told_for::<payments::PaymentCompensationRequested>("the payment-compensation flow"),
@@ -84,6 +84,8 @@ pub fn entries() -> Vec<Entry> {
         entry::<payments::PaymentRefundFailed>(&["orders"]),
         told_for::<orders::OrderCompensated>("reports"),
         told_for::<orders::OrderFailed>("operators"),
+        told_for::<rewards::RewardsGranted>("customers' balances"),
+        told_for::<rewards::RewardsRevoked>("customers' balances"),
     ]
 }
 

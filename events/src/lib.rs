@@ -9,6 +9,7 @@ pub mod inventory;
 pub mod money;
 pub mod orders;
 pub mod payments;
+pub mod rewards;
 
 pub use envelope::{Envelope, Metadata, Unreadable};
 pub use ids::{CustomerId, EventId, OrderId, PaymentId, ProductId};

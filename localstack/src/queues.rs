@@ -169,12 +169,6 @@ impl Queue {
         let state = self.state();
         (state.ready.len(), state.in_flight.len())
     }
-
-    /// The messages that are visible, oldest first, without receiving them.
-    #[must_use]
-    pub fn peek(&self) -> Vec<Message> {
-        self.state().ready.iter().cloned().collect()
-    }
 }
 
 impl State {

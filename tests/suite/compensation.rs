@@ -1,8 +1,13 @@
 //! Charges that come too late, or have to be given back: the flow with the one conductor, on the real platform.
 
 use crate::platform::{Platform, on_platform};
+use events::{Currency, Money, OrderId};
 use hyper::Method;
 use localstack::machine::{Execution, Status};
+use payments::charging::{Bill, Message};
+use payments::compensating::Undoing;
+use payments::provider::Provider;
+use payments::reactor::Gateway;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tests::client::order_of;
@@ -105,6 +110,31 @@ fn a_refund_refused_for_good_waits_for_an_operator() {
         // Once is enough: the payment refuses to be undone again.
         let again = compensator.invoke(retry.into()).await.unwrap();
         assert!(String::from_utf8_lossy(&again).contains("\"recorded\":false"), "{again:?}");
+    });
+}
+
+/// Guards: the void is authoritative. It takes the charge's key: what was charged before is not called void, and what
+/// comes afterwards is refused and captures nothing.
+#[test]
+fn a_void_and_a_charge_exclude_each_other() {
+    on_platform(async |platform| {
+        let base = platform.stack.provider_url.parse().unwrap();
+        let provider = Provider::new(base, "sk_test").unwrap();
+        let bill = || Bill {
+            order_id: OrderId(uuid::Uuid::now_v7()),
+            customer_id: "ada".parse().unwrap(),
+            amount: Money::new(500, Currency::USD),
+            payment_method: Some("pm_card_visa".into()),
+        };
+        let charged = bill();
+        assert!(matches!(provider.charge(&charged).await, Ok(Message::Captured { .. })));
+        assert_eq!(provider.void(&charged, None).await, Ok(false));
+        let voided = bill();
+        assert_eq!(provider.void(&voided, None).await, Ok(true));
+        assert!(matches!(provider.charge(&voided).await, Ok(Message::Refused { .. })));
+        let captured =
+            |bill: &Bill| platform.stack.provider.records()[&format!("{}:charge", bill.order_id)].captured;
+        assert_eq!((captured(&charged), captured(&voided)), (500, 0));
     });
 }
 

@@ -45,6 +45,14 @@ async fn told() -> BTreeSet<String> {
         cancel(&mut world, &paid).await;
         world.play(&mut Dice::new(1)).await;
     }
+    // Nothing cancels a confirmed order yet: the cancellation comes from outside.
+    let confirmed = world.place(&order(1, "accepts")).await;
+    world.play(&mut Dice::new(1)).await;
+    let reason = json!({"code": "FULFILLMENT_FAILED", "carrier_code": "x"});
+    let data = json!({"order_id": confirmed, "customer_id": "ada", "reason": reason});
+    let mut cancelled = crate::world::envelope("order.cancelled", 1, "orders", data);
+    cancelled.metadata.subject.clone_from(&confirmed);
+    world.deliver("rewards", &cancelled).await.unwrap();
     world.all_told()
 }
 

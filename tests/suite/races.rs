@@ -26,6 +26,8 @@ async fn check(world: &World, expected: &[(String, Status, u64)], what: &str) {
     for (order, status, captured) in expected {
         assert_eq!(world.status(order).await, *status, "{what}: {:#?}", world.log);
         assert_eq!(world.captured(order), *captured, "{what}: I2");
+        let points = if *status == Status::Confirmed { captured / 100 } else { 0 };
+        assert_eq!(world.points(order).await, points, "{what}: I8");
         world.check_history(order).await;
     }
     assert_eq!(world.stock("beans").await, (8, 2), "{what}: I1");
@@ -50,7 +52,7 @@ fn any_order_of_arrival_and_any_number_of_deliveries() {
 /// again, and the end is the same.
 #[test]
 fn every_commit_crashes_before_and_after() {
-    for service in ["inventory", "orders", "payments"] {
+    for service in ["inventory", "orders", "payments", "rewards"] {
         for how in [Crash::Before, Crash::After] {
             let mut n = 0;
             while run(crash_at(service, n, how)) {

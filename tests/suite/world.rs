@@ -1,4 +1,4 @@
-//! The three services on memory stores under a bus that delivers in any order, more than once, and over
+//! The services on memory stores under a bus that delivers in any order, more than once, and over
 //! stores that fail before or after a commit. Everything follows from a seed.
 
 use chassis::access::Auth;
@@ -21,6 +21,8 @@ use orders::api::OrdersApi;
 use payments::charging::{Bill, Message};
 use payments::compensating::{Compensator, Known, Undoing};
 use payments::reactor::{Gateway, Payments};
+use rewards::granting::Grant;
+use rewards::reactor::Rewards;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -211,11 +213,12 @@ impl Undoing for Till {
     }
 }
 
-/// The three services, the bus between them, and a log of what happened.
+/// The services, the bus between them, and a log of what happened.
 pub struct World {
     orders: Ports<Faulty>,
     inventory: Ports<Faulty>,
     payments: Ports<Faulty>,
+    rewards: Ports<Faulty>,
     till: Till,
     /// What is on its way: to whom, and what.
     pub pending: Vec<(&'static str, Envelope)>,
@@ -226,7 +229,7 @@ pub struct World {
 /// Where requests to undo a charge go.
 const FLOW: &str = "payment-compensation";
 
-const SERVICES: [&str; 3] = ["inventory", "orders", "payments"];
+const SERVICES: [&str; 4] = ["inventory", "orders", "payments", "rewards"];
 
 impl World {
     pub fn new() -> Self {
@@ -236,14 +239,16 @@ impl World {
             clock: Arc::clone(&counter) as Arc<dyn Clock>,
             ids: Arc::clone(&counter) as Arc<dyn Ids>,
         };
-        let (orders, inventory, payments) = (ports(), ports(), ports());
-        Self { orders, inventory, payments, till: Till::default(), pending: Vec::new(), log: Vec::new() }
+        let (orders, inventory, payments, rewards) = (ports(), ports(), ports(), ports());
+        let (pending, log) = (Vec::new(), Vec::new());
+        Self { orders, inventory, payments, rewards, till: Till::default(), pending, log }
     }
 
     fn store(&self, service: &str) -> &Faulty {
         match service {
             "orders" => &self.orders.store,
             "inventory" => &self.inventory.store,
+            "rewards" => &self.rewards.store,
             _ => &self.payments.store,
         }
     }
@@ -328,6 +333,7 @@ impl World {
         match service {
             "orders" => orders::reactor::Inbox { ports: self.orders.clone() }.take(envelope).await,
             FLOW => self.flow(envelope).await,
+            "rewards" => react(&self.rewards, &Rewards, envelope).await,
             "inventory" => react(&self.inventory, &inventory::reactor::Inventory, envelope).await,
             _ => react(&self.payments, &Payments { provider: self.till.clone() }, envelope).await,
         }
@@ -379,7 +385,8 @@ impl World {
         let (orders, inventory) = (ports(&self.orders), ports(&self.inventory));
         let till = Till(Arc::new(Mutex::new(self.till.0.lock().unwrap().clone())));
         let (pending, log) = (self.pending.clone(), self.log.clone());
-        Self { orders, inventory, payments: ports(&self.payments), till, pending, log }
+        let (payments, rewards) = (ports(&self.payments), ports(&self.rewards));
+        Self { orders, inventory, payments, rewards, till, pending, log }
     }
 
     /// The types of what a service has told about an order, oldest first.
@@ -432,6 +439,15 @@ impl World {
         let key = Key::state(format!("product#{product}"));
         let row = self.inventory.store.load(&key).await.unwrap().unwrap();
         (row.count("available").unwrap(), row.count("held").unwrap())
+    }
+
+    /// The points that an order has brought and still brings.
+    pub async fn points(&self, order: &str) -> u64 {
+        let row = self.rewards.store.load(&Key::state(format!("order#{order}"))).await.unwrap();
+        match row.map(|row| read_state(&row).unwrap().state) {
+            Some(Grant::Granted { points, .. }) => points,
+            _ => 0,
+        }
     }
 
     pub fn captured(&self, order: &str) -> u64 {

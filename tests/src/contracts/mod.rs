@@ -50,6 +50,7 @@ impl Contracts {
                 consumer("inventory", inventory::reads::READS),
                 consumer("orders", orders::reads::READS),
                 consumer("payments", payments::reads::READS),
+                consumer("rewards", rewards::reads::READS),
             ],
             told: None,
             folder: root.join("contracts"),

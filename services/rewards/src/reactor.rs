@@ -1,0 +1,68 @@
+//! How granting maps to what rewards takes and tells.
+
+use crate::granting::{self, Fact, Grant, Message};
+use crate::reads::{Cancelled, Confirmed};
+use chassis::telling::Entry;
+use chassis::{Failure, Reactor, Refusal, Verdict};
+use chrono::{DateTime, Utc};
+use events::orders::{OrderCancelled, OrderConfirmed};
+use events::rewards::{RewardsGranted, RewardsRevoked};
+use events::{Envelope, Unreadable};
+use std::convert::Infallible;
+
+/// Rewards' reaction.
+pub struct Rewards;
+
+impl Reactor for Rewards {
+    const SERVICE: &'static str = "rewards";
+    type State = Grant;
+    type Message = Message;
+    type Fact = Fact;
+    type Call = Infallible;
+
+    fn read(envelope: &Envelope) -> Result<Message, Unreadable> {
+        if envelope.is::<OrderConfirmed>() {
+            let Confirmed { order_id, customer_id, total } = envelope.view()?;
+            return Ok(Message::Confirmed { order_id, customer_id, total });
+        }
+        if envelope.is::<OrderCancelled>() {
+            return Ok(Message::Cancelled(envelope.view::<Cancelled>()?.order_id));
+        }
+        Err(envelope.not_taken_by(Self::SERVICE))
+    }
+
+    fn decide(state: &Grant, message: &Message, now: DateTime<Utc>) -> Result<Vec<Fact>, Refusal> {
+        granting::decide(state, message, now)
+    }
+
+    fn evolve(state: Grant, fact: &Fact) -> Grant {
+        granting::evolve(state, fact)
+    }
+
+    fn opens(message: &Message) -> bool {
+        matches!(message, Message::Confirmed { .. })
+    }
+
+    fn tell(fact: &Fact) -> Option<Entry> {
+        match fact.clone() {
+            Fact::Granted { order_id, customer_id, points } => {
+                Some(Entry::told(&RewardsGranted { order_id, customer_id, points }))
+            }
+            Fact::Revoked { order_id, customer_id, points } => {
+                Some(Entry::told(&RewardsRevoked { order_id, customer_id, points }))
+            }
+            Fact::Closed => None,
+        }
+    }
+
+    fn verdict(before: &Grant, facts: &[Fact]) -> Verdict {
+        match (before, facts) {
+            (Grant::Unknown, [Fact::Closed]) => Verdict::Early,
+            _ => Verdict::Applied,
+        }
+    }
+
+    async fn perform(&self, call: Infallible) -> Result<Message, Failure> {
+        match call {}
+    }
+}

@@ -1,0 +1,29 @@
+//! What rewards reads of the others' events: these fields and no more.
+
+use events::catalogue::{Reading, reading};
+use events::orders::{OrderCancelled, OrderConfirmed};
+use events::{CustomerId, Money, OrderId};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Of `order.confirmed`.
+#[derive(Deserialize, JsonSchema)]
+pub struct Confirmed {
+    /// The order.
+    pub order_id: OrderId,
+    /// Who gets the points.
+    pub customer_id: CustomerId,
+    /// What they are reckoned from.
+    pub total: Money,
+}
+
+/// Of `order.cancelled`.
+#[derive(Deserialize, JsonSchema)]
+pub struct Cancelled {
+    /// The order.
+    pub order_id: OrderId,
+}
+
+/// Everything that rewards takes.
+pub const READS: &[Reading] =
+    &[reading::<OrderConfirmed, Confirmed>(), reading::<OrderCancelled, Cancelled>()];
