@@ -1,6 +1,8 @@
 //! What payments tells: charged, declined, that a charge has to be undone, and how that ended.
 
+use crate::envelope::millis;
 use crate::{Event, Money, OrderId, PaymentId};
+use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -109,6 +111,71 @@ pub struct PaymentRefundFailed {
 
 impl Event for PaymentRefundFailed {
     const TYPE: &'static str = "payment.refund.failed";
+    const VERSION: u32 = 1;
+    const TELLER: &'static str = "payments";
+}
+
+/// The provider cannot be asked, so the order was not charged and will not be. Final.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PaymentUnavailable {
+    /// The order.
+    pub order_id: OrderId,
+    /// Seconds after which another order has a chance.
+    pub retry_after_seconds: u32,
+}
+
+impl Event for PaymentUnavailable {
+    const TYPE: &'static str = "payment.unavailable";
+    const VERSION: u32 = 1;
+    const TELLER: &'static str = "payments";
+}
+
+/// The payment provider, as the subject of the circuit breaker's events.
+pub const PROVIDER: &str = "stripe";
+
+/// The provider failed again and again: nobody asks it for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PaymentCircuitOpened {
+    /// The provider.
+    pub provider: String,
+    /// Until when nobody asks.
+    #[serde(with = "millis")]
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub until: DateTime<Utc>,
+}
+
+impl Event for PaymentCircuitOpened {
+    const TYPE: &'static str = "payment.circuit.opened";
+    const VERSION: u32 = 1;
+    const TELLER: &'static str = "payments";
+}
+
+/// One probe asks the provider whether it is back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PaymentCircuitHalfOpened {
+    /// The provider.
+    pub provider: String,
+    /// Until when the probe has the line to itself.
+    #[serde(with = "millis")]
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub until: DateTime<Utc>,
+}
+
+impl Event for PaymentCircuitHalfOpened {
+    const TYPE: &'static str = "payment.circuit.half_opened";
+    const VERSION: u32 = 1;
+    const TELLER: &'static str = "payments";
+}
+
+/// The provider is back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PaymentCircuitClosed {
+    /// The provider.
+    pub provider: String,
+}
+
+impl Event for PaymentCircuitClosed {
+    const TYPE: &'static str = "payment.circuit.closed";
     const VERSION: u32 = 1;
     const TELLER: &'static str = "payments";
 }

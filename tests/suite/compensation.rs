@@ -127,11 +127,11 @@ fn a_void_and_a_charge_exclude_each_other() {
             payment_method: Some("pm_card_visa".into()),
         };
         let charged = bill();
-        assert!(matches!(provider.charge(&charged).await, Ok(Message::Captured { .. })));
+        assert!(matches!(provider.charge(&charged, true).await, Ok(Message::Captured { .. })));
         assert_eq!(provider.void(&charged, None).await, Ok(false));
         let voided = bill();
         assert_eq!(provider.void(&voided, None).await, Ok(true));
-        assert!(matches!(provider.charge(&voided).await, Ok(Message::Refused { .. })));
+        assert!(matches!(provider.charge(&voided, true).await, Ok(Message::Refused { .. })));
         let captured =
             |bill: &Bill| platform.stack.provider.records()[&format!("{}:charge", bill.order_id)].captured;
         assert_eq!((captured(&charged), captured(&voided)), (500, 0));

@@ -20,15 +20,41 @@ async fn cancel(world: &mut World, id: &str) {
     world.publish();
 }
 
+/// Stories that no customer sees: a confirmed order cancelled from outside, and a provider that is down for a while.
+async fn late_and_broken(world: &mut World) {
+    // Nothing cancels a confirmed order yet: the cancellation comes from outside.
+    let confirmed = world.place(&order(1, "accepts")).await;
+    world.play(&mut Dice::new(1)).await;
+    let reason = json!({"code": "FULFILLMENT_FAILED", "carrier_code": "x"});
+    let data = json!({"order_id": confirmed, "customer_id": "ada", "reason": reason});
+    let mut cancelled = crate::world::envelope("order.cancelled", 1, "orders", data);
+    cancelled.metadata.subject.clone_from(&confirmed);
+    world.deliver("rewards", &cancelled).await.unwrap();
+    // An order is on its way while the provider fails until the breaker opens; later two others close it again.
+    world.place(&order(1, "accepts")).await;
+    let on_its_way = std::mem::take(&mut world.pending);
+    for _ in 0..5 {
+        world.place(&order(1, "fails")).await;
+        world.run_down().await;
+    }
+    world.pending = on_its_way;
+    world.run_down().await;
+    world.advance(61);
+    for _ in 0..2 {
+        world.place(&order(1, "accepts")).await;
+        world.run_down().await;
+    }
+}
+
+fn order(quantity: u32, method: &str) -> Value {
+    json!({"customer_id": "ada", "payment_method": method, "items": [{"product_id": "beans", "quantity": quantity}]})
+}
+
 /// Plays stories until every service has told everything that it can tell.
 async fn told() -> BTreeSet<String> {
     let mut world = World::new();
-    world.list("beans", 5).await;
-    world.list("beans", 5).await;
-    let order = |quantity: u32, method: &str| {
-        json!({"customer_id": "ada", "payment_method": method,
-            "items": [{"product_id": "beans", "quantity": quantity}]})
-    };
+    world.list("beans", 50).await;
+    world.list("beans", 50).await;
     for (quantity, method) in [(1, "accepts"), (1, "declines"), (500, "accepts")] {
         world.place(&order(quantity, method)).await;
         world.play(&mut Dice::new(1)).await;
@@ -45,14 +71,7 @@ async fn told() -> BTreeSet<String> {
         cancel(&mut world, &paid).await;
         world.play(&mut Dice::new(1)).await;
     }
-    // Nothing cancels a confirmed order yet: the cancellation comes from outside.
-    let confirmed = world.place(&order(1, "accepts")).await;
-    world.play(&mut Dice::new(1)).await;
-    let reason = json!({"code": "FULFILLMENT_FAILED", "carrier_code": "x"});
-    let data = json!({"order_id": confirmed, "customer_id": "ada", "reason": reason});
-    let mut cancelled = crate::world::envelope("order.cancelled", 1, "orders", data);
-    cancelled.metadata.subject.clone_from(&confirmed);
-    world.deliver("rewards", &cancelled).await.unwrap();
+    late_and_broken(&mut world).await;
     world.all_told()
 }
 

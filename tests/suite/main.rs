@@ -4,6 +4,7 @@
 mod access;
 mod bad_input;
 mod batches;
+mod breaker;
 mod compensation;
 mod contracts;
 mod crashes;

@@ -20,6 +20,7 @@ use inventory::api::ProductsApi;
 use orders::api::OrdersApi;
 use payments::charging::{Bill, Message};
 use payments::compensating::{Compensator, Known, Undoing};
+use payments::guard::Guarded;
 use payments::reactor::{Gateway, Payments};
 use rewards::granting::Grant;
 use rewards::reactor::Rewards;
@@ -167,9 +168,12 @@ struct Account {
 pub struct Till(Arc<Mutex<BTreeMap<OrderId, Account>>>);
 
 impl Gateway for Till {
-    async fn charge(&self, bill: &Bill) -> Result<Message, Failure> {
+    async fn charge(&self, bill: &Bill, _first: bool) -> Result<Message, Failure> {
         let mut accounts = self.0.lock().unwrap();
         let account = accounts.entry(bill.order_id).or_default();
+        if bill.payment_method.as_deref() == Some("fails") {
+            return Err(Failure::Transient("the provider is down".into()));
+        }
         if account.void || bill.payment_method.as_deref() == Some("declines") {
             return Ok(Message::Refused { code: "card_declined".into() });
         }
@@ -219,6 +223,7 @@ pub struct World {
     inventory: Ports<Faulty>,
     payments: Ports<Faulty>,
     rewards: Ports<Faulty>,
+    clock: Arc<Counter>,
     till: Till,
     /// What is on its way: to whom, and what.
     pub pending: Vec<(&'static str, Envelope)>,
@@ -241,7 +246,19 @@ impl World {
         };
         let (orders, inventory, payments, rewards) = (ports(), ports(), ports(), ports());
         let (pending, log) = (Vec::new(), Vec::new());
-        Self { orders, inventory, payments, rewards, till: Till::default(), pending, log }
+        Self { orders, inventory, payments, rewards, clock: counter, till: Till::default(), pending, log }
+    }
+
+    /// Lets time pass.
+    pub fn advance(&self, seconds: i64) {
+        self.clock.millis.fetch_add(seconds * 1000, Ordering::SeqCst);
+    }
+
+    /// Delivers everything that is pending and all that follows from it, once; what fails is lost.
+    pub async fn run_down(&mut self) {
+        while let Some((service, envelope)) = self.pending.pop() {
+            let _ = self.deliver(service, &envelope).await;
+        }
     }
 
     fn store(&self, service: &str) -> &Faulty {
@@ -335,7 +352,10 @@ impl World {
             FLOW => self.flow(envelope).await,
             "rewards" => react(&self.rewards, &Rewards, envelope).await,
             "inventory" => react(&self.inventory, &inventory::reactor::Inventory, envelope).await,
-            _ => react(&self.payments, &Payments { provider: self.till.clone() }, envelope).await,
+            _ => {
+                let provider = Guarded::new(self.till.clone(), self.payments.clone());
+                react(&self.payments, &Payments { provider }, envelope).await
+            }
         }
     }
 
@@ -386,7 +406,8 @@ impl World {
         let till = Till(Arc::new(Mutex::new(self.till.0.lock().unwrap().clone())));
         let (pending, log) = (self.pending.clone(), self.log.clone());
         let (payments, rewards) = (ports(&self.payments), ports(&self.rewards));
-        Self { orders, inventory, payments, rewards, till, pending, log }
+        let clock = Arc::clone(&self.clock);
+        Self { orders, inventory, payments, rewards, clock, till, pending, log }
     }
 
     /// The types of what a service has told about an order, oldest first.

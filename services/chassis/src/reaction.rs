@@ -155,8 +155,13 @@ pub trait Reactor: Send + Sync + 'static {
         None
     }
 
-    /// Makes the call; its outcome is the next message. It must carry an idempotency key: it may be repeated.
-    fn perform(&self, call: Self::Call) -> impl Future<Output = Result<Self::Message, Failure>> + Send;
+    /// Makes the call; its outcome is the next message. It must carry an idempotency key: it may be repeated. `first`:
+    /// its intent was committed a moment ago, so nobody can have made it yet.
+    fn perform(
+        &self,
+        call: Self::Call,
+        first: bool,
+    ) -> impl Future<Output = Result<Self::Message, Failure>> + Send;
 }
 
 /// An aggregate as loaded: its state with the version that a commit must find unchanged.
@@ -293,9 +298,9 @@ where
         match run.step(&message).await? {
             Step::Done(verdict) => return Ok(verdict),
             Step::Instead(other) => message = other,
-            Step::Call(call) => {
+            Step::Call(call, first) => {
                 calls += 1;
-                message = reactor.perform(call).await?;
+                message = reactor.perform(call, first).await?;
             }
             Step::Again => {
                 attempts += 1;
@@ -329,6 +334,9 @@ where
             Ok(facts) => facts,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        if facts.is_empty() {
+            return Ok(Ok(before));
+        }
         let (after, writes) = writes::<R>(&before, &facts, (pk, subject), (cause, now))?;
         match ports.store.commit(writes).await {
             Ok(()) => return Ok(Ok(after)),
@@ -342,7 +350,8 @@ where
 /// What one pass of the loop came to.
 enum Step<R: Reactor> {
     Done(Verdict),
-    Call(R::Call),
+    /// The call, and whether its intent has just been committed.
+    Call(R::Call, bool),
     Instead(R::Message),
     Again,
 }
@@ -395,7 +404,7 @@ impl<R: Reactor, S: Store> Run<'_, R, S> {
             return match R::due_call(&loaded.state) {
                 Some(call) => {
                     self.loaded = Some(loaded);
-                    Ok(Step::Call(call))
+                    Ok(Step::Call(call, false))
                 }
                 None => self.settle(Verdict::Applied, now).await,
             };
@@ -406,6 +415,7 @@ impl<R: Reactor, S: Store> Run<'_, R, S> {
         let first_side = writes.len();
         writes.extend(sides.iter().map(|side| side.write.clone()));
         let call = R::due_call(&after.state);
+        let before = loaded.state.clone();
         let verdict = R::verdict(&loaded.state, &facts);
         if call.is_none() {
             writes.push(inbox_row(self.metadata, &self.pk, verdict, now));
@@ -414,8 +424,10 @@ impl<R: Reactor, S: Store> Run<'_, R, S> {
         match (self.ports.store.commit(writes).await, call) {
             (Ok(()), None) => Ok(Step::Done(verdict)),
             (Ok(()), Some(call)) => {
+                // A delivery that finds the call still due may be the second to make it.
+                let first = R::due_call(&before).is_none();
                 self.loaded = Some(after);
-                Ok(Step::Call(call))
+                Ok(Step::Call(call, first))
             }
             (Err(CommitError::Rejected(rejected)), _) if is_known(&rejected, inbox) => self.duplicate().await,
             (Err(CommitError::Rejected(rejected)), _) => sort_out(rejected, first_side, &sides),

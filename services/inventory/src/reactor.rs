@@ -73,7 +73,7 @@ impl Reactor for Inventory {
         }
     }
 
-    async fn perform(&self, call: Infallible) -> Result<Message, Failure> {
+    async fn perform(&self, call: Infallible, _first: bool) -> Result<Message, Failure> {
         match call {}
     }
 }

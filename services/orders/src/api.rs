@@ -2,9 +2,9 @@
 
 use crate::idempotency::{self, Once};
 use crate::placing::{self, Placement};
-use crate::prices;
 use crate::reactor::Tracker;
 use crate::tracker::{self, Message, Order};
+use crate::{admission, prices};
 use crate::{view, waiting};
 use chassis::access::{Access, Auth};
 use chassis::cursor::Cursors;
@@ -82,6 +82,13 @@ impl Accepted {
     }
 }
 
+/// What a new order depends on.
+struct Found {
+    known: Option<Item>,
+    prices: Vec<Option<Money>>,
+    closed_for: Option<u32>,
+}
+
 impl<S: Store> OrdersApi<S> {
     fn health(&self) -> Response {
         let (version, stage) = (env!("CARGO_PKG_VERSION"), &self.stage);
@@ -131,11 +138,14 @@ impl<S: Store> OrdersApi<S> {
     ) -> Result<Accepted, Problem> {
         let order_id = OrderId(self.ports.ids.fresh());
         for attempt in 0..MAX_ATTEMPTS {
-            let (known, prices) = self.look_up(placement, once).await?;
+            let Found { known, prices, closed_for } = self.look_up(placement, once).await?;
             if let (Some(once), Some(row)) = (once, known)
                 && let Some(body) = once.answer(&row, self.ports.clock.now())?
             {
                 return Ok(Accepted::read(body)?);
+            }
+            if let Some(seconds) = closed_for {
+                return Err(waiting::unavailable(seconds));
             }
             let placed = placement.price(order_id, &prices)?;
             let body = view::accepted(&placed, &cause.correlation_id.to_string());
@@ -148,18 +158,17 @@ impl<S: Store> OrdersApi<S> {
         Err(Failure::Conflict { attempts: MAX_ATTEMPTS }.into())
     }
 
-    /// The row of the key, and the price of each product, in one read.
-    async fn look_up(
-        &self,
-        placement: &Placement,
-        once: Option<&Once>,
-    ) -> Result<(Option<Item>, Vec<Option<Money>>), Failure> {
+    /// The price of each product, the breaker's view and the row of the key, in one read.
+    async fn look_up(&self, placement: &Placement, once: Option<&Once>) -> Result<Found, Failure> {
         let mut keys: Vec<_> = placement.products().iter().map(prices::key).collect();
+        keys.push(admission::key());
         keys.extend(once.map(|once| once.row().clone()));
         let mut rows = self.ports.store.load_many(&keys).await?;
         let known = if once.is_some() { rows.pop().flatten() } else { None };
+        let now = self.ports.clock.now();
+        let closed_for = rows.pop().flatten().and_then(|view| admission::closed_for(&view, now));
         let prices = rows.iter().map(|row| row.as_ref().map(prices::price).transpose());
-        Ok((known, prices.collect::<Result<_, _>>()?))
+        Ok(Found { known, prices: prices.collect::<Result<_, _>>()?, closed_for })
     }
 
     /// The order's row, its first event rows and the key's row, together or not at all.

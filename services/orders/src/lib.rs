@@ -1,5 +1,6 @@
 //! Orders: takes them over HTTP, and tracks each one's saga as a fold of what the other services say.
 
+pub mod admission;
 pub mod api;
 pub mod history;
 pub mod idempotency;

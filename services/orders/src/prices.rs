@@ -18,16 +18,22 @@ pub fn key(id: &ProductId) -> Key {
 /// A [`Failure`].
 pub async fn project<S: Store>(ports: &Ports<S>, envelope: &Envelope) -> Result<Verdict, Failure> {
     let listed: ProductListed = envelope.data()?;
-    let now = ports.clock.now();
-    let seq = i64::try_from(envelope.metadata.seq).unwrap_or(i64::MAX);
     let item = Item::new(key(&listed.product_id))
         .with("name", listed.name)
         .with("unit_price", i64::try_from(listed.unit_price.amount).unwrap_or(i64::MAX))
-        .with("currency", listed.unit_price.currency.as_str())
-        .with("seq", seq);
-    let view = Write::Put { item, when: Condition::Newer("seq", seq) };
-    let pk = key(&listed.product_id).pk;
-    let inbox = inbox_row(&envelope.metadata, &pk, Verdict::Applied, now);
+        .with("currency", listed.unit_price.currency.as_str());
+    commit(ports, envelope, item).await
+}
+
+/// Takes a view into orders' table, if it is newer than the one there.
+///
+/// # Errors
+/// A [`Failure`].
+pub async fn commit<S: Store>(ports: &Ports<S>, envelope: &Envelope, view: Item) -> Result<Verdict, Failure> {
+    let seq = i64::try_from(envelope.metadata.seq).unwrap_or(i64::MAX);
+    let pk = view.key.pk.clone();
+    let inbox = inbox_row(&envelope.metadata, &pk, Verdict::Applied, ports.clock.now());
+    let view = Write::Put { item: view.with("seq", seq), when: Condition::Newer("seq", seq) };
     match ports.store.commit(vec![view, inbox]).await {
         Ok(()) => Ok(Verdict::Applied),
         Err(CommitError::Rejected(rejected)) => match rejected.get(1) {

@@ -1,7 +1,7 @@
 //! How the tracker maps to what orders takes and tells, and the one queue that brings it all.
 
-use crate::prices;
 use crate::tracker::{self, Fact, Message, News, Order};
+use crate::{admission, prices};
 use chassis::batch::Consumer;
 use chassis::telling::{Entry, Kind};
 use chassis::{Attr, Failure, Ports, Reactor, Refusal, Store, Verdict, react};
@@ -10,7 +10,7 @@ use events::envelope::millis;
 use events::inventory::{InventoryReleased, InventoryReservationFailed, InventoryReserved, ProductListed};
 use events::orders::Address;
 use events::payments::{
-    PaymentCharged, PaymentDeclined, PaymentRefundFailed, PaymentRefunded, PaymentVoided,
+    PaymentCharged, PaymentDeclined, PaymentRefundFailed, PaymentRefunded, PaymentUnavailable, PaymentVoided,
 };
 use events::{Envelope, Event, EventId, Unreadable};
 use serde_json::json;
@@ -36,6 +36,7 @@ pub fn news(envelope: &Envelope) -> Result<News, Unreadable> {
         InventoryReleased::TYPE => envelope.data().map(News::Released),
         PaymentCharged::TYPE => envelope.data().map(News::Charged),
         PaymentDeclined::TYPE => envelope.data().map(News::Declined),
+        PaymentUnavailable::TYPE => envelope.data().map(News::Unavailable),
         PaymentVoided::TYPE => envelope.data().map(News::Voided),
         PaymentRefunded::TYPE => envelope.data().map(News::Refunded),
         PaymentRefundFailed::TYPE => envelope.data().map(News::RefundFailed),
@@ -50,6 +51,7 @@ fn recorded(news: &News, from: EventId) -> Entry {
         News::Released(said) => Entry::recorded(said, from),
         News::Charged(said) => Entry::recorded(said, from),
         News::Declined(said) => Entry::recorded(said, from),
+        News::Unavailable(said) => Entry::recorded(said, from),
         News::Voided(said) => Entry::recorded(said, from),
         News::Refunded(said) => Entry::recorded(said, from),
         News::RefundFailed(said) => Entry::recorded(said, from),
@@ -119,7 +121,7 @@ impl Reactor for Tracker {
         }
     }
 
-    async fn perform(&self, call: Infallible) -> Result<Message, Failure> {
+    async fn perform(&self, call: Infallible, _first: bool) -> Result<Message, Failure> {
         match call {}
     }
 }
@@ -136,6 +138,9 @@ impl<S: Store> Consumer for Inbox<S> {
     async fn take(&self, envelope: &Envelope) -> Result<Verdict, Failure> {
         if envelope.is::<ProductListed>() {
             return prices::project(&self.ports, envelope).await;
+        }
+        if let Some(view) = admission::read(envelope)? {
+            return admission::project(&self.ports, envelope, &view).await;
         }
         react(&self.ports, &Tracker, envelope).await
     }

@@ -4,7 +4,8 @@
 use events::catalogue::{Reading, reading};
 use events::inventory::{InventoryReleased, InventoryReservationFailed, InventoryReserved, ProductListed};
 use events::payments::{
-    PaymentCharged, PaymentDeclined, PaymentRefundFailed, PaymentRefunded, PaymentVoided,
+    PaymentCharged, PaymentCircuitClosed, PaymentCircuitHalfOpened, PaymentCircuitOpened, PaymentDeclined,
+    PaymentRefundFailed, PaymentRefunded, PaymentUnavailable, PaymentVoided,
 };
 
 /// Everything that orders takes.
@@ -16,6 +17,10 @@ pub const READS: &[Reading] = &[
     reading::<PaymentCharged, PaymentCharged>(),
     reading::<PaymentDeclined, PaymentDeclined>(),
     reading::<PaymentVoided, PaymentVoided>(),
+    reading::<PaymentUnavailable, PaymentUnavailable>(),
+    reading::<PaymentCircuitOpened, PaymentCircuitOpened>(),
+    reading::<PaymentCircuitHalfOpened, PaymentCircuitHalfOpened>(),
+    reading::<PaymentCircuitClosed, PaymentCircuitClosed>(),
     reading::<PaymentRefunded, PaymentRefunded>(),
     reading::<PaymentRefundFailed, PaymentRefundFailed>(),
 ];

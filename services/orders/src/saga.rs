@@ -91,13 +91,14 @@ fn steps(order: &Order) -> Vec<Step> {
     let reason = |said: &crate::tracker::Said<events::inventory::InventoryReservationFailed>| {
         (said.mark, json!(said.what.reason).as_str().unwrap_or_default().to_owned())
     };
+    let unavailable = order.unavailable.as_ref().map(|said| (said.mark, "provider_unavailable".to_owned()));
     vec![
         forward("created", order.created.as_ref().map(|said| said.mark), None, order),
         forward("inventory_reservation", order.reserved, short.map(reason), order),
         forward(
             "payment_processing",
             order.charged.as_ref().map(|said| said.mark),
-            declined.map(|said| (said.mark, said.what.clone())),
+            declined.map(|said| (said.mark, said.what.clone())).or(unavailable),
             order,
         ),
         forward("confirmation", order.confirmed, None, order),
@@ -120,7 +121,8 @@ fn payment_compensation(order: &Order) -> Step {
             Step { error: Some(failed.what.clone()), ..Step::new(name, Progress::Failed, Some(failed.mark)) }
         }
         (word, _) => {
-            let refused = order.declined.is_some() || order.reservation_failed.is_some();
+            let refused =
+                order.declined.is_some() || order.unavailable.is_some() || order.reservation_failed.is_some();
             backward(name, word, refused, order)
         }
     }

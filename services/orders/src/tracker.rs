@@ -12,7 +12,7 @@ use events::orders::{
     Address, CancelReason, OrderCancelled, OrderCompensated, OrderConfirmed, OrderCreated, OrderFailed,
 };
 use events::payments::{
-    PaymentCharged, PaymentDeclined, PaymentRefundFailed, PaymentRefunded, PaymentVoided,
+    PaymentCharged, PaymentDeclined, PaymentRefundFailed, PaymentRefunded, PaymentUnavailable, PaymentVoided,
 };
 use events::{Event, EventId, Money};
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,8 @@ pub enum News {
     Charged(PaymentCharged),
     /// The provider declined.
     Declined(PaymentDeclined),
+    /// The provider could not be asked.
+    Unavailable(PaymentUnavailable),
     /// What was held is free again.
     Released(InventoryReleased),
     /// Nothing was charged and nothing will be.
@@ -153,6 +155,9 @@ pub struct Order {
     /// The provider declined, with this code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub declined: Option<Said<String>>,
+    /// The provider could not be asked, and may be after so many seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unavailable: Option<Said<u32>>,
     /// Orders confirmed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confirmed: Option<Mark>,
@@ -218,7 +223,7 @@ impl Order {
     pub fn status(&self) -> Status {
         match (&self.cancelled, &self.compensated, &self.confirmed) {
             (Some(_), Some(_), _) => Status::Compensated,
-            (Some(_), None, _) if self.needs_help() => Status::Failed,
+            (Some(_), None, _) if self.needs_help() && self.payments_owes() => Status::Failed,
             (Some(_), None, _) if self.final_words_are_in() => Status::Cancelled,
             (Some(_), None, _) => Status::Cancelling,
             (None, _, Some(_)) => Status::Confirmed,
@@ -229,9 +234,13 @@ impl Order {
     /// Whether every final word that can still be expected has been said.
     fn final_words_are_in(&self) -> bool {
         let inventory = self.released.is_some() || self.reservation_failed.is_some();
-        // A charge is only made for what is held: where nothing was, payments owes no word.
-        let owes = self.declined.is_none() && self.reservation_failed.is_none();
-        inventory && (self.voided.is_some() || self.refunded.is_some() || !owes)
+        inventory && (self.voided.is_some() || self.refunded.is_some() || !self.payments_owes())
+    }
+
+    /// Whether payments owes a final word. A "no" was one; and a charge is only made for what is held. What comes
+    /// from payments nevertheless is undone there, and changes no status (I7).
+    const fn payments_owes(&self) -> bool {
+        self.declined.is_none() && self.unavailable.is_none() && self.reservation_failed.is_none()
     }
 
     /// Whether a refund was refused and has not been made since.
@@ -250,6 +259,7 @@ impl Order {
             (InventoryReservationFailed::TYPE, at(self.reservation_failed.as_ref().map(|said| &said.mark))),
             (PaymentCharged::TYPE, at(self.charged.as_ref().map(|said| &said.mark))),
             (PaymentDeclined::TYPE, at(self.declined.as_ref().map(|said| &said.mark))),
+            (PaymentUnavailable::TYPE, at(self.unavailable.as_ref().map(|said| &said.mark))),
             (OrderConfirmed::TYPE, at(self.confirmed.as_ref())),
             (OrderCancelled::TYPE, at(self.cancelled.as_ref().map(|said| &said.mark))),
             (InventoryReleased::TYPE, at(self.released.as_ref().map(|said| &said.mark))),
@@ -277,7 +287,8 @@ impl Order {
     }
 
     fn something_was_undone(&self) -> bool {
-        self.refunded.is_some() || self.released.as_ref().is_some_and(|released| released.what)
+        let refunded = self.refunded.is_some() && self.payments_owes();
+        refunded || self.released.as_ref().is_some_and(|released| released.what)
     }
 
     /// Why the order cannot happen, if something already said so.
@@ -285,7 +296,10 @@ impl Order {
         let short = self.reservation_failed.as_ref().map(|said| CancelReason::from(said.what.clone()));
         let declined = self.declined.as_ref();
         let declined = declined.map(|said| CancelReason::PaymentDeclined { decline_code: said.what.clone() });
-        short.or(declined)
+        let unavailable = self.unavailable.as_ref().map(|said| said.what);
+        let unavailable = unavailable
+            .map(|retry_after_seconds| CancelReason::PaymentProviderUnavailable { retry_after_seconds });
+        short.or(declined).or(unavailable)
     }
 
     /// The next fact that follows from what is known, if one does.
@@ -313,6 +327,7 @@ impl Order {
             News::ReservationFailed(_) => self.reservation_failed.is_some(),
             News::Charged(_) => self.charged.is_some(),
             News::Declined(_) => self.declined.is_some(),
+            News::Unavailable(_) => self.unavailable.is_some(),
             News::Released(_) => self.released.is_some(),
             News::Voided(_) => self.voided.is_some(),
             News::Refunded(_) => self.refunded.is_some(),
@@ -328,6 +343,9 @@ impl Order {
             }
             News::Charged(charged) => self.charged = Some(Said { mark, what: charged.amount }),
             News::Declined(declined) => self.declined = Some(Said { mark, what: declined.code.clone() }),
+            News::Unavailable(said) => {
+                self.unavailable = Some(Said { mark, what: said.retry_after_seconds });
+            }
             News::Released(released) => {
                 self.released = Some(Said { mark, what: !released.lines.is_empty() });
             }

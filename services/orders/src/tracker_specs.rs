@@ -73,6 +73,10 @@ fn voided() -> News {
     News::Voided(PaymentVoided { order_id: order_id(), payment_id: payment_id(), amount: None })
 }
 
+fn unavailable() -> News {
+    News::Unavailable(PaymentUnavailable { order_id: order_id(), retry_after_seconds: 42 })
+}
+
 fn refunded() -> News {
     News::Refunded(PaymentRefunded { order_id: order_id(), payment_id: payment_id(), amount: placed().total })
 }
@@ -162,6 +166,15 @@ fn a_late_charge_is_waited_for_until_it_is_refunded() {
     );
 }
 
+/// Guards: I7. A charge that is made and given back after the order was over changes nothing about it.
+#[test]
+fn an_unavailable_provider_cancels_and_what_it_does_later_changes_nothing() {
+    story(vec![reserved(), unavailable()], Status::Cancelling, &["cancelled"]);
+    let over = || vec![unavailable(), released(vec![])];
+    story(over(), Status::Cancelled, &["cancelled"]);
+    story([over(), vec![charged(), refunded()]].concat(), Status::Cancelled, &["cancelled"]);
+}
+
 /// Guards: I3. A refused refund is FAILED and said so; when it is made after all, the order is compensated.
 #[test]
 fn a_refused_refund_waits_for_an_operator() {
@@ -232,7 +245,8 @@ fn the_order_of_arrival_does_not_matter() {
         (vec![reserved(), declined(), released(lines())], Status::Compensated),
         (vec![short(), voided()], Status::Cancelled),
         (vec![declined(), released(vec![])], Status::Cancelled),
-        (vec![declined(), released(lines()), refunded()], Status::Compensated),
+        (vec![unavailable(), released(lines())], Status::Compensated),
+        (vec![unavailable(), released(vec![]), charged(), refunded()], Status::Cancelled),
     ] {
         let messages: Vec<Message> = std::iter::once(place()).chain(news.into_iter().map(heard)).collect();
         let mut told = BTreeSet::new();

@@ -9,7 +9,7 @@ use events::orders::{
     CancelReason, OrderCancelled, OrderCompensated, OrderConfirmed, OrderCreated, OrderFailed,
 };
 use events::payments::{
-    PaymentCharged, PaymentDeclined, PaymentRefundFailed, PaymentRefunded, PaymentVoided,
+    PaymentCharged, PaymentDeclined, PaymentRefundFailed, PaymentRefunded, PaymentUnavailable, PaymentVoided,
 };
 use events::{Envelope, Event, OrderId};
 use serde_json::{Map, Value, json};
@@ -25,6 +25,7 @@ fn public_name(kind: &str) -> &str {
         OrderConfirmed::TYPE => "ORDER_CONFIRMED",
         OrderCancelled::TYPE => "ORDER_CANCELLED",
         InventoryReleased::TYPE => "STOCK_RELEASED",
+        PaymentUnavailable::TYPE => "PAYMENT_UNAVAILABLE",
         PaymentVoided::TYPE => "PAYMENT_VOIDED",
         PaymentRefunded::TYPE => "PAYMENT_REFUNDED",
         PaymentRefundFailed::TYPE => "PAYMENT_REFUND_FAILED",

@@ -52,6 +52,16 @@ fn shown(id: OrderId, loaded: &Loaded<Order>) -> Result<Value, Failure> {
     view::order(id, &loaded.state, loaded.seq)
 }
 
+/// The answer to an order that is not taken because its payment could not be made.
+#[must_use]
+pub fn unavailable(seconds: u32) -> Problem {
+    let detail = "the payment provider cannot be reached; no order was made, try again";
+    Problem::new(503, "PAYMENT_PROVIDER_UNAVAILABLE", detail)
+        .saying("retry-after", seconds.to_string())
+        .with("retry_after_seconds", seconds.into())
+        .with("message", detail.into())
+}
+
 fn problem(id: OrderId, reason: &CancelReason) -> Problem {
     let (status, detail) = match reason {
         CancelReason::PaymentDeclined { .. } => (402, "the payment was declined; the order is cancelled"),

@@ -42,6 +42,8 @@ pub enum Stage {
     Refunded,
     /// The provider would not give it back; an operator may have it tried again.
     RefundFailed,
+    /// The provider could not be asked. Never tried again.
+    Unavailable,
 }
 
 /// What payments knows about an order.
@@ -80,6 +82,11 @@ pub enum Message {
         /// The provider's code.
         code: String,
     },
+    /// The provider cannot be asked, and was not.
+    Unavailable {
+        /// Seconds after which it may be asked again.
+        retry_after_seconds: u32,
+    },
     /// There is no charge at the provider, and there never will be.
     ChargeVoided(OrderId),
     /// The provider gave the amount back.
@@ -117,6 +124,13 @@ pub enum Fact {
         order_id: OrderId,
         /// The provider's code.
         code: String,
+    },
+    /// The provider was not asked, and will not be.
+    Unavailable {
+        /// The order.
+        order_id: OrderId,
+        /// Seconds after which another order has a chance.
+        retry_after_seconds: u32,
     },
     /// Nothing was charged and nothing will be.
     Voided {
@@ -159,10 +173,14 @@ pub fn decide(charging: &Charging, message: &Message, _now: DateTime<Utc>) -> Re
         Message::Created(bill) => prepare(charging, Fact::Billed(bill.clone()), charging.bill.is_some()),
         Message::Reserved(_) => prepare(charging, Fact::Permitted, charging.reserved),
         Message::Cancelled(order_id) => cancel(charging, *order_id),
-        Message::Captured { charge_id } => {
-            let bill = answered(charging)?.clone();
-            Ok(vec![Fact::Charged { bill, charge_id: charge_id.clone() }])
-        }
+        Message::Captured { charge_id } => captured(charging, charge_id),
+        Message::Unavailable { retry_after_seconds } => match charging.stage {
+            Stage::Charging => {
+                let (order_id, retry_after_seconds) = (answered(charging)?.order_id, *retry_after_seconds);
+                Ok(vec![Fact::Unavailable { order_id, retry_after_seconds }])
+            }
+            _ => Err(Refusal::Stale("already answered")),
+        },
         Message::Refused { code } => {
             let order_id = answered(charging)?.order_id;
             Ok(vec![Fact::Declined { order_id, code: code.clone() }])
@@ -201,6 +219,15 @@ fn requested(charging: &Charging, order_id: OrderId) -> Fact {
     Fact::CompensationRequested { order_id, generation: charging.generation.saturating_add(1) }
 }
 
+fn captured(charging: &Charging, charge_id: &str) -> Result<Vec<Fact>, Refusal> {
+    let charged = |bill: &Bill| Fact::Charged { bill: bill.clone(), charge_id: charge_id.to_owned() };
+    match (charging.stage, &charging.bill, &charging.charge_id) {
+        // Another delivery asked in spite of all: what it captured is given back.
+        (Stage::Unavailable, Some(bill), None) => Ok(vec![charged(bill), requested(charging, bill.order_id)]),
+        _ => Ok(vec![charged(answered(charging)?)]),
+    }
+}
+
 /// One of the two things a charge needs has arrived.
 fn prepare(charging: &Charging, learned: Fact, known: bool) -> Result<Vec<Fact>, Refusal> {
     match charging.stage {
@@ -215,7 +242,7 @@ fn prepare(charging: &Charging, learned: Fact, known: bool) -> Result<Vec<Fact>,
         Stage::Voided | Stage::Compensating | Stage::Refunded | Stage::RefundFailed => {
             Err(Refusal::Stale("cancelled before it could be charged"))
         }
-        Stage::Charged | Stage::Declined => Err(Refusal::Stale("already answered")),
+        Stage::Charged | Stage::Declined | Stage::Unavailable => Err(Refusal::Stale("already answered")),
     }
 }
 
@@ -224,7 +251,7 @@ fn cancel(charging: &Charging, order_id: OrderId) -> Result<Vec<Fact>, Refusal> 
         Stage::Waiting => Ok(vec![Fact::Voided { order_id, amount: amount(charging) }]),
         Stage::Charging | Stage::Charged => Ok(vec![requested(charging, order_id)]),
         // Its "no" was its final word.
-        Stage::Declined => Ok(Vec::new()),
+        Stage::Declined | Stage::Unavailable => Ok(Vec::new()),
         Stage::Voided | Stage::Compensating | Stage::Refunded | Stage::RefundFailed => {
             Err(Refusal::Stale("already cancelled"))
         }
@@ -237,7 +264,7 @@ fn answered(charging: &Charging) -> Result<&Bill, Refusal> {
     match (charging.stage, &charging.bill) {
         _ if charging.charge_id.is_some() => Err(Refusal::Stale("already answered")),
         (Stage::Charging | Stage::Compensating, Some(bill)) => Ok(bill),
-        (Stage::Charged | Stage::Declined, _) => Err(Refusal::Stale("already answered")),
+        (Stage::Charged | Stage::Declined | Stage::Unavailable, _) => Err(Refusal::Stale("already answered")),
         _ => Err(Refusal::Illegal("an answer without a charge")),
     }
 }
@@ -256,6 +283,7 @@ pub fn evolve(mut charging: Charging, fact: &Fact) -> Charging {
             }
         }
         Fact::Declined { .. } => charging.stage = Stage::Declined,
+        Fact::Unavailable { .. } => charging.stage = Stage::Unavailable,
         Fact::Voided { .. } => charging.stage = Stage::Voided,
         Fact::CompensationRequested { generation, .. } => {
             charging.generation = *generation;
@@ -399,6 +427,19 @@ mod tests {
         spec(&racing, &reserved(), Err(OVER));
         let after = racing.iter().chain(&[charged()]).fold(Charging::default(), evolve);
         assert_eq!(after.stage, Stage::Compensating);
+    }
+
+    /// Guards: an order that was told unavailable is over; a charge that was made in spite of it is given back.
+    #[test]
+    fn unavailable_is_final_and_a_charge_in_spite_of_it_is_undone() {
+        let refused = Message::Unavailable { retry_after_seconds: 60 };
+        let unavailable = Fact::Unavailable { order_id: order_id(), retry_after_seconds: 60 };
+        spec(&started(), &refused, Ok(vec![unavailable.clone()]));
+        let over = [started(), vec![unavailable]].concat();
+        spec(&over, &reserved(), Err(ANSWERED));
+        spec(&over, &cancelled(), Ok(vec![]));
+        spec(&over, &captured(), Ok(vec![charged(), requested()]));
+        spec(&[started(), vec![charged()]].concat(), &refused, Err(ANSWERED));
     }
 
     /// Guards: how a compensation ends is a fact once, and a failed refund is tried again only when asked for.

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, anyhow};
 use chassis::{Ports, aws, batch::Reacting, config, lambda, log};
-use payments::{compensating::Compensator, provider::Provider, reactor::Payments};
+use payments::{compensating::Compensator, guard::Guarded, provider::Provider, reactor::Payments};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -17,9 +17,12 @@ async fn main() -> Result<()> {
     let secret = aws::secrets::secret(&sdk, &config::required("PROVIDER_SECRET")?).await?;
     let provider = Provider::new(config::parsed("PROVIDER_URL")?, &secret)?;
     match config::handler()?.as_str() {
-        "reactor" => lambda::serve_queue(Reacting { ports, reactor: Payments { provider } })
-            .await
-            .map_err(|e| anyhow!(e)),
+        "reactor" => lambda::serve_queue(Reacting {
+            reactor: Payments { provider: Guarded::new(provider, ports.clone()) },
+            ports,
+        })
+        .await
+        .map_err(|e| anyhow!(e)),
         "compensator" => lambda::serve_tasks(Compensator { ports, provider }).await.map_err(|e| anyhow!(e)),
         other => Err(config::unknown_handler(other, "reactor, compensator").into()),
     }

@@ -152,7 +152,7 @@ impl Answer {
 }
 
 impl Gateway for Provider {
-    async fn charge(&self, bill: &Bill) -> Result<Message, Failure> {
+    async fn charge(&self, bill: &Bill, _first: bool) -> Result<Message, Failure> {
         let method = match &bill.payment_method {
             Some(token) => token.clone(),
             None => match self.default_method(bill).await? {
@@ -202,7 +202,7 @@ impl Undoing for Provider {
             None => match self.claim(bill).await? {
                 Some(intent) => intent,
                 // The key is taken, so asking for the charge once more makes none: it repeats what became of it.
-                None => return Ok(matches!(self.charge(bill).await, Ok(Message::Refused { .. }))),
+                None => return Ok(matches!(self.charge(bill, false).await, Ok(Message::Refused { .. }))),
             },
         };
         let key = format!("{}:void", bill.order_id);

@@ -10,7 +10,7 @@ use events::inventory::InventoryReserved;
 use events::orders::{OrderCancelled, OrderCreated};
 use events::payments::{
     PaymentCharged, PaymentCompensationRequested, PaymentDeclined, PaymentRefundFailed, PaymentRefunded,
-    PaymentVoided,
+    PaymentUnavailable, PaymentVoided,
 };
 use events::{Envelope, PaymentId, Unreadable};
 use std::future::Future;
@@ -25,7 +25,9 @@ pub struct Payments<P = Provider> {
 pub trait Gateway: Send + Sync + 'static {
     /// Captures a bill. The idempotency key is derived from the order: the call may be repeated and charges
     /// once. Answers [`Message::Captured`] or [`Message::Refused`].
-    fn charge(&self, bill: &Bill) -> impl Future<Output = Result<Message, Failure>> + Send;
+    /// Or [`Message::Unavailable`], and only on the `first` try: on a later one the provider may have been asked already,
+    /// and what it did is not known.
+    fn charge(&self, bill: &Bill, first: bool) -> impl Future<Output = Result<Message, Failure>> + Send;
 }
 
 impl<P: Gateway> Reactor for Payments<P> {
@@ -73,6 +75,9 @@ impl<P: Gateway> Reactor for Payments<P> {
                 let payment_id = PaymentId::of(order_id);
                 Some(Entry::told(&PaymentDeclined { order_id, payment_id, code }))
             }
+            Fact::Unavailable { order_id, retry_after_seconds } => {
+                Some(Entry::told(&PaymentUnavailable { order_id, retry_after_seconds }))
+            }
             Fact::Voided { order_id, amount } => {
                 let payment_id = PaymentId::of(order_id);
                 Some(Entry::told(&PaymentVoided { order_id, payment_id, amount }))
@@ -104,7 +109,7 @@ impl<P: Gateway> Reactor for Payments<P> {
         charging::due(state).cloned()
     }
 
-    async fn perform(&self, bill: Bill) -> Result<Message, Failure> {
-        self.provider.charge(&bill).await
+    async fn perform(&self, bill: Bill, first: bool) -> Result<Message, Failure> {
+        self.provider.charge(&bill, first).await
     }
 }

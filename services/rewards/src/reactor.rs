@@ -62,7 +62,7 @@ impl Reactor for Rewards {
         }
     }
 
-    async fn perform(&self, call: Infallible) -> Result<Message, Failure> {
+    async fn perform(&self, call: Infallible, _first: bool) -> Result<Message, Failure> {
         match call {}
     }
 }

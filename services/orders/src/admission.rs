@@ -1,0 +1,63 @@
+//! Whether orders are taken at all: a view of payments' circuit breaker, from its events. While the provider cannot be
+//! asked, a new order would only be cancelled; it is refused instead, with the time after which to come again.
+
+use crate::prices;
+use chassis::reaction::Verdict;
+use chassis::{Failure, Item, Key, Ports, Store};
+use chrono::{DateTime, Utc};
+use events::envelope::millis;
+use events::payments::{PROVIDER, PaymentCircuitClosed, PaymentCircuitHalfOpened, PaymentCircuitOpened};
+use events::{Envelope, Unreadable};
+
+/// The row of the view.
+#[must_use]
+pub fn key() -> Key {
+    view_of(PROVIDER)
+}
+
+fn view_of(provider: &str) -> Key {
+    Key::new(format!("breaker#{provider}"), "view")
+}
+
+/// The view that an event makes, if it is one of the breaker's. Closed to orders is only what is open: a probe needs an
+/// order.
+///
+/// # Errors
+/// [`Unreadable`] when its data is not of its shape.
+pub fn read(envelope: &Envelope) -> Result<Option<Item>, Unreadable> {
+    let view = |provider: &str, stage: &str| Item::new(view_of(provider)).with("stage", stage);
+    if envelope.is::<PaymentCircuitOpened>() {
+        let opened: PaymentCircuitOpened = envelope.data()?;
+        let until = millis::text(&opened.until);
+        return Ok(Some(view(&opened.provider, "OPEN").with("until", until)));
+    }
+    if envelope.is::<PaymentCircuitHalfOpened>() {
+        return Ok(Some(view(&envelope.data::<PaymentCircuitHalfOpened>()?.provider, "HALF_OPEN")));
+    }
+    if envelope.is::<PaymentCircuitClosed>() {
+        return Ok(Some(view(&envelope.data::<PaymentCircuitClosed>()?.provider, "CLOSED")));
+    }
+    Ok(None)
+}
+
+/// Takes the view into the table. Moves only forward.
+///
+/// # Errors
+/// A [`Failure`].
+pub async fn project<S: Store>(
+    ports: &Ports<S>,
+    envelope: &Envelope,
+    view: &Item,
+) -> Result<Verdict, Failure> {
+    prices::commit(ports, envelope, view.clone()).await
+}
+
+/// Seconds after which an order may be placed again; none when it may be placed now. An open circuit is past when its
+/// time is: the next order is the probe.
+#[must_use]
+pub fn closed_for(view: &Item, now: DateTime<Utc>) -> Option<u32> {
+    let until = view.text("until").filter(|_| view.text("stage") == Some("OPEN"))?;
+    let until = DateTime::parse_from_rfc3339(until).ok()?.with_timezone(&Utc);
+    let seconds = u32::try_from((until - now).num_seconds()).ok()?;
+    (until > now).then(|| seconds.saturating_add(1))
+}

@@ -1,0 +1,166 @@
+//! The circuit breaker, on both stores with workers that overlap, and on the real platform.
+
+use crate::platform::{Platform, on_platform, options, run};
+use aws_config::{BehaviorVersion, Region};
+use aws_sdk_dynamodb::config::Credentials;
+use chassis::aws::dynamodb::DynamoStore;
+use chassis::memory::MemoryStore;
+use chassis::ports::{Clock, RandomIds};
+use chassis::{Failure, Ports, Store};
+use chrono::{DateTime, TimeDelta, Utc};
+use events::{Currency, Money, OrderId};
+use futures_util::future::join_all;
+use hyper::Method;
+use payments::charging::{Bill, Message};
+use payments::guard::Guarded;
+use payments::reactor::Gateway;
+use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::time::Duration;
+use tests::client::order_of;
+
+/// A provider that can be told to fail, and counts.
+#[derive(Clone, Default)]
+struct Gate {
+    fails: Arc<AtomicBool>,
+    calls: Arc<AtomicU32>,
+}
+
+impl Gateway for Gate {
+    async fn charge(&self, _bill: &Bill, _first: bool) -> Result<Message, Failure> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        match self.fails.load(Ordering::SeqCst) {
+            true => Err(Failure::Transient("down".into())),
+            false => Ok(Message::Captured { charge_id: "ch".into() }),
+        }
+    }
+}
+
+#[derive(Clone, Default)]
+struct Hands(Arc<AtomicI64>);
+
+impl Clock for Hands {
+    fn now(&self) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::seconds(self.0.load(Ordering::SeqCst))
+    }
+}
+
+fn bill() -> Bill {
+    Bill {
+        order_id: OrderId(uuid::Uuid::now_v7()),
+        customer_id: "ada".parse().unwrap(),
+        amount: Money::new(500, Currency::USD),
+        payment_method: None,
+    }
+}
+
+/// All workers at once; how many of them were let through.
+async fn all<S: Store>(workers: &[Guarded<Gate, S>], gate: &Gate) -> u32 {
+    let before = gate.calls.load(Ordering::SeqCst);
+    let bill = bill();
+    let outcomes = join_all(workers.iter().map(|worker| worker.charge(&bill, true))).await;
+    let through = gate.calls.load(Ordering::SeqCst) - before;
+    let refused =
+        outcomes.iter().filter(|outcome| matches!(outcome, Ok(Message::Unavailable { .. }))).count();
+    assert_eq!(refused + usize::try_from(through).unwrap(), workers.len(), "{outcomes:?}");
+    through
+}
+
+/// Guards: the lease. Twenty workers that overlap send one probe; its failure opens the circuit again, two successes
+/// close it, and while it is open nobody asks. The row is made by its first update.
+async fn one_probe<S: Store>(store: S) {
+    let (gate, hands) = (Gate::default(), Hands::default());
+    let ports = Ports { store, clock: Arc::new(hands.clone()), ids: Arc::new(RandomIds) };
+    let workers: Vec<_> = (0..20).map(|_| Guarded::new(gate.clone(), ports.clone())).collect();
+    let pass = |seconds: i64| hands.0.fetch_add(seconds, Ordering::SeqCst);
+    gate.fails.store(true, Ordering::SeqCst);
+    for _ in 0..5 {
+        assert!(workers[0].charge(&bill(), true).await.is_err());
+    }
+    assert_eq!(all(&workers, &gate).await, 0, "open");
+    let later = workers[1].charge(&bill(), false).await;
+    assert!(
+        matches!(later, Err(Failure::Transient(_))),
+        "what may have been asked before is not given up: {later:?}"
+    );
+    pass(61);
+    assert_eq!(all(&workers, &gate).await, 1, "half open");
+    assert_eq!(all(&workers, &gate).await, 0, "the probe failed: open again");
+    gate.fails.store(false, Ordering::SeqCst);
+    pass(61);
+    assert_eq!(all(&workers, &gate).await, 1, "one success is not enough");
+    assert_eq!(all(&workers, &gate).await, 1, "one at a time");
+    assert_eq!(all(&workers, &gate).await, 20, "closed");
+}
+
+#[test]
+fn one_probe_in_memory() {
+    run(one_probe(MemoryStore::default()));
+}
+
+#[test]
+fn one_probe_on_dynamodb() {
+    run(async {
+        let platform = Platform::start(&options("breaker-row")).await.unwrap();
+        let config = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .region(Region::new("us-east-1"))
+            .endpoint_url(&platform.stack.endpoint)
+            .credentials_provider(Credentials::new("local", "local", None, None, "test"))
+            .load()
+            .await;
+        one_probe(DynamoStore::new(&config, "test-payments")).await;
+    });
+}
+
+/// Guards: admission. After five failures orders are refused with the time to come again, nothing is written for
+/// them, and the provider is left alone.
+#[test]
+fn while_the_provider_is_down_no_order_is_taken_and_it_is_not_asked() {
+    run(async {
+        let platform = Platform::start(&options("breaker")).await.unwrap();
+        let product = platform.product(100).await;
+        let calls = || -> u32 { platform.stack.provider.records().values().map(|record| record.calls).sum() };
+        let mut failing = order_of(&product, 1);
+        failing["payment_method"] = "pm_sim_error".into();
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        let refused = loop {
+            let answer = platform.api.post(&failing).await.unwrap();
+            if answer.status == 503 {
+                break answer;
+            }
+            assert!(std::time::Instant::now() < deadline, "the circuit never opened");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        };
+        assert_eq!(refused.body["error"], "PAYMENT_PROVIDER_UNAVAILABLE");
+        let seconds = refused.body["retry_after_seconds"].as_u64().unwrap();
+        assert!((50..=60).contains(&seconds), "{seconds}");
+        assert_eq!(refused.headers["retry-after"], seconds.to_string().as_str());
+        let (rows, before) = (platform.rows("orders").await, calls());
+        for _ in 0..20 {
+            assert_eq!(platform.api.post(&order_of(&product, 1)).await.unwrap().status, 503);
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_eq!((platform.rows("orders").await, calls()), (rows, before));
+        assert!(before >= 5);
+    });
+}
+
+/// Guards: a decline is an answer. Any number of them opens nothing.
+#[test]
+fn declines_open_nothing() {
+    on_platform(async |platform| {
+        let product = platform.product(100).await;
+        let mut declined = order_of(&product, 1);
+        declined["payment_method"] = "pm_card_visa_chargeDeclined".into();
+        for _ in 0..8 {
+            let headers = [("content-type", "application/json"), ("prefer", "wait=10")];
+            let answer =
+                platform.api.send_with(Method::POST, "/orders", &headers, declined.to_string()).await;
+            assert_eq!(answer.unwrap().body["error"], json!("PAYMENT_DECLINED"));
+        }
+        platform.api.place(&order_of(&product, 1)).await.unwrap();
+    });
+}
