@@ -16,9 +16,10 @@ use rsa::traits::PublicKeyParts;
 use rsa::{RsaPrivateKey, rand_core::OsRng};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Where the issuer lives below the AWS endpoint.
 pub const PATH: &str = "/issuer";
@@ -43,7 +44,11 @@ struct Keys {
     signing: EncodingKey,
     checking: DecodingKey,
     public: Value,
+    known: Mutex<HashMap<String, Map<String, Value>>>,
 }
+
+/// How many verified tokens are remembered.
+const MAX_KNOWN: usize = 1000;
 
 #[derive(Serialize)]
 struct Claims<'a> {
@@ -87,6 +92,7 @@ impl Issuer {
             signing: EncodingKey::from_rsa_der(der.as_bytes()),
             checking: DecodingKey::from_rsa_components(&n, &e)?,
             public: json!({"kty": "RSA", "use": "sig", "alg": "RS256", "kid": KEY_ID, "n": n, "e": e}),
+            known: Mutex::default(),
         })))
     }
 
@@ -124,24 +130,45 @@ impl Issuer {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token,
             _ => token,
         };
-        // The key is chosen by its name, as from a list of several.
-        let named = jsonwebtoken::decode_header(token.trim()).map_err(|_| Denied::Unauthorized)?;
-        if named.kid.as_deref() != Some(KEY_ID) {
-            return Err(Denied::Unauthorized);
-        }
-        let mut rules = Validation::new(Algorithm::RS256);
-        rules.set_issuer(&[&wanted.issuer]);
-        rules.set_audience(&wanted.audience);
-        rules.validate_nbf = true;
-        rules.set_required_spec_claims(&["exp", "iss", "aud"]);
-        let checked = jsonwebtoken::decode::<Map<String, Value>>(token.trim(), &self.0.checking, &rules);
-        let claims = checked.map_err(|_| Denied::Unauthorized)?.claims;
+        let claims = self.verify(token.trim(), wanted).ok_or(Denied::Unauthorized)?;
         let granted = claims.get("scope").and_then(Value::as_str).unwrap_or_default();
         if !scopes.is_empty() && !granted.split(' ').any(|scope| scopes.iter().any(|s| s == scope)) {
             return Err(Denied::Forbidden);
         }
         let text = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         Ok(claims.into_iter().map(|(name, value)| (name, text(value).into())).collect())
+    }
+
+    /// A token's claims when it holds. The signature of a token is checked once, its age every time.
+    fn verify(&self, token: &str, wanted: &JwtConfiguration) -> Option<Map<String, Value>> {
+        let key = format!("{} {} {token}", wanted.issuer, wanted.audience.join(" "));
+        let mut known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let claims = match known.get(&key) {
+            Some(claims) => claims.clone(),
+            None => {
+                let claims = self.decode(token, wanted)?;
+                if known.len() >= MAX_KNOWN {
+                    known.clear();
+                }
+                known.insert(key, claims.clone());
+                claims
+            }
+        };
+        (claims.get("exp")?.as_i64()? > chrono::Utc::now().timestamp()).then_some(claims)
+    }
+
+    fn decode(&self, token: &str, wanted: &JwtConfiguration) -> Option<Map<String, Value>> {
+        // The key is chosen by its name, as from a list of several.
+        let named = jsonwebtoken::decode_header(token).ok()?;
+        if named.kid.as_deref() != Some(KEY_ID) {
+            return None;
+        }
+        let mut rules = Validation::new(Algorithm::RS256);
+        rules.set_issuer(&[&wanted.issuer]);
+        rules.set_audience(&wanted.audience);
+        rules.validate_nbf = true;
+        rules.set_required_spec_claims(&["exp", "iss", "aud"]);
+        jsonwebtoken::decode(token, &self.0.checking, &rules).ok().map(|checked| checked.claims)
     }
 
     /// Answers what lies below [`PATH`]: discovery, keys, and tokens for whoever asks.
