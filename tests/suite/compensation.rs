@@ -1,6 +1,7 @@
 //! Charges that come too late, or have to be given back: the flow with the one conductor, on the real platform.
 
 use crate::platform::{Platform, on_platform};
+use chassis::Failure;
 use events::{Currency, Money, OrderId};
 use hyper::Method;
 use localstack::machine::{Execution, Status};
@@ -131,7 +132,7 @@ fn a_void_and_a_charge_exclude_each_other() {
         assert_eq!(provider.void(&charged, None).await, Ok(false));
         let voided = bill();
         assert_eq!(provider.void(&voided, None).await, Ok(true));
-        assert!(matches!(provider.charge(&voided, true).await, Ok(Message::Refused { .. })));
+        assert!(matches!(provider.charge(&voided, true).await, Err(Failure::Conflict { .. })));
         let captured =
             |bill: &Bill| platform.stack.provider.records()[&format!("{}:charge", bill.order_id)].captured;
         assert_eq!((captured(&charged), captured(&voided)), (500, 0));

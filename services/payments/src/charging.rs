@@ -61,6 +61,18 @@ pub struct Charging {
     /// How often undoing it was asked for.
     #[serde(default)]
     pub generation: u32,
+    /// How many deliveries joined in charging after the first.
+    #[serde(default)]
+    pub joined: u32,
+}
+
+/// One try to undo an order's charge: what an earlier one still says does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Try {
+    /// The order.
+    pub order_id: OrderId,
+    /// The number of the request that it answers.
+    pub generation: u32,
 }
 
 /// What payments decides on.
@@ -88,13 +100,13 @@ pub enum Message {
         retry_after_seconds: u32,
     },
     /// There is no charge at the provider, and there never will be.
-    ChargeVoided(OrderId),
+    ChargeVoided(Try),
     /// The provider gave the amount back.
-    ChargeRefunded(OrderId),
+    ChargeRefunded(Try),
     /// The provider would not.
     RefundRefused {
-        /// The order.
-        order_id: OrderId,
+        /// Which try.
+        of: Try,
         /// The provider's code.
         code: String,
     },
@@ -111,6 +123,8 @@ pub enum Fact {
     Permitted,
     /// The charge is about to be made.
     Started,
+    /// One delivery more is about to make it: from now on nobody can say that it was never tried.
+    Joined,
     /// The amount was captured.
     Charged {
         /// What was billed.
@@ -175,6 +189,8 @@ pub fn decide(charging: &Charging, message: &Message, _now: DateTime<Utc>) -> Re
         Message::Cancelled(order_id) => cancel(charging, *order_id),
         Message::Captured { charge_id } => captured(charging, charge_id),
         Message::Unavailable { retry_after_seconds } => match charging.stage {
+            // Somebody may have asked meanwhile: what became of that has to be found out first.
+            Stage::Charging if charging.joined > 0 => Ok(Vec::new()),
             Stage::Charging => {
                 let (order_id, retry_after_seconds) = (answered(charging)?.order_id, *retry_after_seconds);
                 Ok(vec![Fact::Unavailable { order_id, retry_after_seconds }])
@@ -185,20 +201,20 @@ pub fn decide(charging: &Charging, message: &Message, _now: DateTime<Utc>) -> Re
             let order_id = answered(charging)?.order_id;
             Ok(vec![Fact::Declined { order_id, code: code.clone() }])
         }
-        Message::ChargeVoided(order_id) => {
-            undone(charging, Fact::Voided { order_id: *order_id, amount: amount(charging) })
+        Message::ChargeVoided(of) => {
+            undone(charging, *of, Fact::Voided { order_id: of.order_id, amount: amount(charging) })
         }
-        Message::ChargeRefunded(order_id) => {
+        Message::ChargeRefunded(of) => {
             let amount = amount(charging).ok_or(Refusal::Illegal("a refund without a bill"))?;
-            undone(charging, Fact::Refunded { order_id: *order_id, amount })
+            undone(charging, *of, Fact::Refunded { order_id: of.order_id, amount })
         }
-        Message::RefundRefused { order_id, code } => {
-            let (order_id, code) = (*order_id, code.clone());
-            undone(charging, Fact::RefundFailed { order_id, amount: amount(charging), code })
+        Message::RefundRefused { of, code } => {
+            let (order_id, code) = (of.order_id, code.clone());
+            undone(charging, *of, Fact::RefundFailed { order_id, amount: amount(charging), code })
         }
         Message::Retried(order_id) => match charging.stage {
-            Stage::RefundFailed => Ok(vec![requested(charging, *order_id)]),
-            _ => Err(Refusal::Illegal("no refund has failed")),
+            Stage::RefundFailed | Stage::Compensating => Ok(vec![requested(charging, *order_id)]),
+            _ => Err(Refusal::Illegal("nothing is being undone")),
         },
     }
 }
@@ -208,9 +224,9 @@ fn amount(charging: &Charging) -> Option<Money> {
 }
 
 /// How the compensation ended: a fact once, and only while it is underway.
-fn undone(charging: &Charging, fact: Fact) -> Result<Vec<Fact>, Refusal> {
+fn undone(charging: &Charging, of: Try, fact: Fact) -> Result<Vec<Fact>, Refusal> {
     match charging.stage {
-        Stage::Compensating => Ok(vec![fact]),
+        Stage::Compensating if of.generation == charging.generation => Ok(vec![fact]),
         _ => Err(Refusal::Stale("not being undone")),
     }
 }
@@ -237,8 +253,8 @@ fn prepare(charging: &Charging, learned: Fact, known: bool) -> Result<Vec<Fact>,
             let ready = after.bill.is_some() && after.reserved;
             Ok(if ready { vec![learned, Fact::Started] } else { vec![learned] })
         }
-        // Delivered again after a crash: no new fact, but the call is still due.
-        Stage::Charging => Ok(Vec::new()),
+        // Delivered again after a crash, or by the other event: the call is still due.
+        Stage::Charging => Ok(vec![Fact::Joined]),
         Stage::Voided | Stage::Compensating | Stage::Refunded | Stage::RefundFailed => {
             Err(Refusal::Stale("cancelled before it could be charged"))
         }
@@ -276,6 +292,7 @@ pub fn evolve(mut charging: Charging, fact: &Fact) -> Charging {
         Fact::Billed(bill) => charging.bill = Some(bill.clone()),
         Fact::Permitted => charging.reserved = true,
         Fact::Started => charging.stage = Stage::Charging,
+        Fact::Joined => charging.joined = charging.joined.saturating_add(1),
         Fact::Charged { charge_id, .. } => {
             charging.charge_id = Some(charge_id.clone());
             if charging.stage != Stage::Compensating {
@@ -402,8 +419,8 @@ mod tests {
     /// Guards: after a crash between intent and outcome, the redelivery finds the call still due.
     #[test]
     fn a_started_charge_stays_due_until_it_is_answered() {
-        spec(&started(), &reserved(), Ok(vec![]));
-        spec(&started(), &created(), Ok(vec![]));
+        spec(&started(), &reserved(), Ok(vec![Fact::Joined]));
+        spec(&started(), &created(), Ok(vec![Fact::Joined]));
         assert_eq!(due(&started().iter().fold(Charging::default(), evolve)), Some(&bill()));
     }
 
@@ -440,6 +457,8 @@ mod tests {
         spec(&over, &cancelled(), Ok(vec![]));
         spec(&over, &captured(), Ok(vec![charged(), requested()]));
         spec(&[started(), vec![charged()]].concat(), &refused, Err(ANSWERED));
+        // Guards: whoever was not let through must not say "never tried" once somebody else has joined.
+        spec(&[started(), vec![Fact::Joined]].concat(), &refused, Ok(vec![]));
     }
 
     /// Guards: how a compensation ends is a fact once, and a failed refund is tried again only when asked for.
@@ -447,20 +466,29 @@ mod tests {
     fn a_compensation_ends_once() {
         let racing = [started(), vec![charged(), requested()]].concat();
         let refunded = Fact::Refunded { order_id: order_id(), amount: bill().amount };
-        spec(&racing, &Message::ChargeRefunded(order_id()), Ok(vec![refunded.clone()]));
+        let of = |generation: u32| Try { order_id: order_id(), generation };
+        spec(&racing, &Message::ChargeRefunded(of(1)), Ok(vec![refunded.clone()]));
         spec(&racing, &captured(), Err(ANSWERED));
         let over = [racing.clone(), vec![refunded]].concat();
-        for again in [Message::ChargeRefunded(order_id()), Message::ChargeVoided(order_id())] {
+        for again in [Message::ChargeRefunded(of(1)), Message::ChargeVoided(of(1))] {
             spec(&over, &again, Err(Refusal::Stale("not being undone")));
         }
-        spec(&over, &Message::Retried(order_id()), Err(Refusal::Illegal("no refund has failed")));
-        let refused = Message::RefundRefused { order_id: order_id(), code: "no".into() };
+        spec(&over, &Message::Retried(order_id()), Err(Refusal::Illegal("nothing is being undone")));
+        let refused = Message::RefundRefused { of: of(1), code: "no".into() };
         let failed =
             Fact::RefundFailed { order_id: order_id(), amount: Some(bill().amount), code: "no".into() };
         spec(&racing, &refused, Ok(vec![failed.clone()]));
         let second = Fact::CompensationRequested { order_id: order_id(), generation: 2 };
         let failed = [racing, vec![failed]].concat();
-        spec(&failed, &Message::Retried(order_id()), Ok(vec![second]));
+        spec(&failed, &Message::Retried(order_id()), Ok(vec![second.clone()]));
+        // What the first try still says does not end the second.
+        let again = [failed.clone(), vec![second]].concat();
+        spec(&again, &refused, Err(Refusal::Stale("not being undone")));
+        spec(
+            &again,
+            &Message::ChargeRefunded(of(2)),
+            Ok(vec![Fact::Refunded { order_id: order_id(), amount: bill().amount }]),
+        );
         spec(&failed, &created(), Err(OVER));
     }
 

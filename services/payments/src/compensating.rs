@@ -4,7 +4,7 @@
 //! The flow itself is `infra/statemachines/payment-compensation.asl.json`; it is started by
 //! `payment.compensation.requested`, whose metadata and data are in every task's input.
 
-use crate::charging::{Bill, Charging, Message};
+use crate::charging::{Bill, Charging, Message, Try};
 use crate::reactor::{Gateway, Payments};
 use chassis::lambda::{Task, TaskError};
 use chassis::reaction::{apply, load};
@@ -159,7 +159,7 @@ impl<S: Store, P: Gateway + Undoing> Task for Compensator<S, P> {
             Input::RecordRefunded { event } => self.record(&event, Message::ChargeRefunded).await,
             Input::RecordRefundFailed { event } => {
                 let code = event.code();
-                self.record(&event, |order_id| Message::RefundRefused { order_id, code }).await
+                self.record(&event, |of| Message::RefundRefused { of, code }).await
             }
             Input::Retry { order_id } => self.retry(order_id).await,
         }
@@ -210,13 +210,9 @@ impl<S: Store, P: Gateway + Undoing> Compensator<S, P> {
     }
 
     /// Tells how it ended. A repetition finds the payment past it, and is content.
-    async fn record(
-        &self,
-        flow: &Flow,
-        message: impl FnOnce(OrderId) -> Message,
-    ) -> Result<Value, TaskError> {
-        let (cause, requested) = flow.read()?;
-        self.tell(requested.order_id, &message(requested.order_id), &cause).await
+    async fn record(&self, flow: &Flow, message: impl FnOnce(Try) -> Message) -> Result<Value, TaskError> {
+        let (cause, PaymentCompensationRequested { order_id, generation, .. }) = flow.read()?;
+        self.tell(order_id, &message(Try { order_id, generation }), &cause).await
     }
 
     async fn tell(&self, order_id: OrderId, message: &Message, cause: &Cause) -> Result<Value, TaskError> {

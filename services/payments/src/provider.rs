@@ -141,6 +141,11 @@ impl Answer {
                 let charge_id = charge_id.ok_or_else(|| self.failure())?.to_owned();
                 Ok(Message::Captured { charge_id })
             }
+            // The key was used with other parameters: by a void, or for a default method that has changed since. What
+            // became of that is not known here, and must not be taken for a decline.
+            400 if self.text("/error/type") == Some("idempotency_error") => {
+                Err(Failure::Conflict { attempts: 1 })
+            }
             // 402: the card was declined. 400 and 404: the provider does not know such a payment method.
             400 | 402 | 404 => {
                 let code = self.text("/error/decline_code").or_else(|| self.text("/error/code"));
@@ -152,12 +157,14 @@ impl Answer {
 }
 
 impl Gateway for Provider {
-    async fn charge(&self, bill: &Bill, _first: bool) -> Result<Message, Failure> {
+    async fn charge(&self, bill: &Bill, first: bool) -> Result<Message, Failure> {
         let method = match &bill.payment_method {
             Some(token) => token.clone(),
             None => match self.default_method(bill).await? {
                 Ok(token) => token,
-                Err(refused) => return Ok(refused),
+                Err(refused) if first => return Ok(refused),
+                // There was one when it was tried first: what became of that is not known.
+                Err(_) => return Err(Failure::Conflict { attempts: 1 }),
             },
         };
         let form = Serializer::new(String::new())
@@ -201,7 +208,9 @@ impl Undoing for Provider {
             Some(intent) => intent.to_owned(),
             None => match self.claim(bill).await? {
                 Some(intent) => intent,
-                // The key is taken, so asking for the charge once more makes none: it repeats what became of it.
+                // A default method may have changed since: only the very same request repeats what became of it.
+                None if bill.payment_method.is_none() => return Ok(false),
+                // The key is taken, so asking for the charge once more makes none.
                 None => return Ok(matches!(self.charge(bill, false).await, Ok(Message::Refused { .. }))),
             },
         };
@@ -305,6 +314,8 @@ mod tests {
             outcome(400, json!({"error": {"code": "resource_missing"}})),
             Ok(refused("resource_missing"))
         );
+        let taken = json!({"error": {"type": "idempotency_error", "code": "idempotency_key_in_use"}});
+        assert_eq!(outcome(400, taken), Err(Failure::Conflict { attempts: 1 }));
         for outage in [401, 403, 409, 429, 500, 503] {
             assert!(matches!(outcome(outage, Value::Null), Err(Failure::Transient(_))), "{outage}");
         }

@@ -65,7 +65,7 @@ impl<P: Gateway> Reactor for Payments<P> {
 
     fn tell(fact: &Fact) -> Option<Entry> {
         match fact.clone() {
-            Fact::Billed(_) | Fact::Permitted | Fact::Started => None,
+            Fact::Billed(_) | Fact::Permitted | Fact::Started | Fact::Joined => None,
             Fact::Charged { bill: Bill { order_id, amount, .. }, charge_id } => {
                 let payment_id = PaymentId::of(order_id);
                 let provider_charge_id = charge_id;
