@@ -1,24 +1,26 @@
 //! The circuit breaker, on both stores with workers that overlap, and on the real platform.
 
 use crate::platform::{Platform, on_platform, options, run};
+use crate::world::envelope;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_dynamodb::config::Credentials;
 use chassis::aws::dynamodb::DynamoStore;
 use chassis::memory::MemoryStore;
 use chassis::ports::{Clock, RandomIds};
-use chassis::{Failure, Ports, Store};
+use chassis::{Failure, Ports, Store, Verdict, react};
 use chrono::{DateTime, TimeDelta, Utc};
-use events::{Currency, Money, OrderId};
+use events::{Currency, EventId, Money, OrderId};
 use futures_util::future::join_all;
 use hyper::Method;
 use payments::charging::{Bill, Message};
 use payments::guard::Guarded;
-use payments::reactor::Gateway;
+use payments::reactor::{Gateway, Payments};
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 use tests::client::order_of;
+use tokio::sync::Notify;
 
 /// A provider that can be told to fail, and counts.
 #[derive(Clone, Default)]
@@ -162,5 +164,77 @@ fn declines_open_nothing() {
             assert_eq!(answer.unwrap().body["error"], json!("PAYMENT_DECLINED"));
         }
         platform.api.place(&order_of(&product, 1)).await.unwrap();
+    });
+}
+
+/// A provider for two deliveries that overlap: the first is not let through, the second captures, in this order.
+#[derive(Clone, Default)]
+struct Overlap {
+    second_asks: Arc<Notify>,
+    first_is_over: Arc<Notify>,
+    refused: Arc<AtomicBool>,
+}
+
+impl Gateway for Overlap {
+    async fn charge(&self, _bill: &Bill, first: bool) -> Result<Message, Failure> {
+        if first {
+            self.second_asks.notified().await;
+            self.refused.store(true, Ordering::SeqCst);
+            return Ok(Message::Unavailable { retry_after_seconds: 60 });
+        }
+        // The first again, once it has seen that it is not alone: its circuit is still open.
+        if self.refused.load(Ordering::SeqCst) {
+            return Err(Failure::Transient("the circuit is open".into()));
+        }
+        self.second_asks.notify_one();
+        self.first_is_over.notified().await;
+        Ok(Message::Captured { charge_id: "ch".into() })
+    }
+}
+
+/// Guards: `Joined`. Once a second delivery asks the provider, the first must not say that it was never asked: the
+/// order would be cancelled with its money captured.
+#[test]
+fn nobody_says_never_asked_while_somebody_asks() {
+    run(async {
+        let provider = Overlap::default();
+        let ports = Ports::system(MemoryStore::default());
+        let order_id = "018f2b9e-7c1a-7d3e-9f00-4b6a1c2d3e4f";
+        let mut created = envelope(
+            "order.created",
+            1,
+            "orders",
+            json!({"order_id": order_id, "customer_id": "ada", "total": {"amount": 500, "currency": "USD"}}),
+        );
+        let reserved =
+            envelope("inventory.reserved", 1, "inventory", json!({"order_id": order_id, "lines": []}));
+        created.metadata.id = EventId(uuid::Uuid::from_u128(21));
+        let reactor = Payments { provider: provider.clone() };
+        react(&ports, &reactor, &created).await.unwrap();
+        // The same order.created once more, as another event: its inbox row does not stand in the way.
+        created.metadata.id = EventId(uuid::Uuid::from_u128(22));
+        let first = async {
+            let outcome = react(&ports, &reactor, &reserved).await;
+            provider.first_is_over.notify_one();
+            outcome
+        };
+        let second = async {
+            while ports
+                .store
+                .rows()
+                .iter()
+                .all(|row| !row.text("data").unwrap_or_default().contains("\"charging\""))
+            {
+                tokio::task::yield_now().await;
+            }
+            react(&ports, &reactor, &created).await
+        };
+        let (first, second) = tokio::join!(first, second);
+        assert!(matches!(first, Err(Failure::Transient(_))), "{first:?}");
+        assert_eq!(second, Ok(Verdict::Applied));
+        let told: Vec<String> =
+            ports.store.rows().iter().filter_map(|row| Some(row.text("type")?.to_owned())).collect();
+        assert!(told.contains(&"payment.charged".to_owned()), "{told:?}");
+        assert!(!told.contains(&"payment.unavailable".to_owned()), "{told:?}");
     });
 }
