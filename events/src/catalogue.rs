@@ -1,7 +1,7 @@
 //! Every event of the platform in one table: who tells it, who takes it, and its schema.
 
 use crate::{Event, inventory, orders, payments, rewards};
-use schemars::{JsonSchema, generate::SchemaSettings};
+use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -104,15 +104,24 @@ fn reread<E: Event>(data: &Value) -> Result<Value, String> {
     serde_json::to_value(typed).map_err(|e| e.to_string())
 }
 
-fn schema<E: Event>() -> Value {
-    let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<E>();
-    schema.insert("$id".into(), json!(format!("urn:quadrille:{}:v{}", E::TYPE, E::VERSION)));
-    schema.insert("title".into(), json!(E::TYPE));
+fn generate<T: JsonSchema>() -> Schema {
+    SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>()
+}
+
+/// The schema of `T` under a name of its own.
+fn named<T: JsonSchema>(title: &str, version: u32) -> Value {
+    let mut schema = generate::<T>();
+    schema.insert("$id".into(), json!(format!("urn:quadrille:{title}:v{version}")));
+    schema.insert("title".into(), json!(title));
     schema.to_value()
 }
 
+fn schema<E: Event>() -> Value {
+    named::<E>(E::TYPE, E::VERSION)
+}
+
 fn plain_schema<V: JsonSchema>() -> Value {
-    let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<V>();
+    let mut schema = generate::<V>();
     schema.remove("$schema");
     schema.to_value()
 }
@@ -120,9 +129,5 @@ fn plain_schema<V: JsonSchema>() -> Value {
 /// The schema of [`crate::Metadata`], which is the same around every event.
 #[must_use]
 pub fn metadata_schema() -> Value {
-    let mut schema =
-        SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<crate::Metadata>();
-    schema.insert("$id".into(), json!("urn:quadrille:metadata:v1"));
-    schema.insert("title".into(), json!("metadata"));
-    schema.to_value()
+    named::<crate::Metadata>("metadata", 1)
 }

@@ -157,6 +157,14 @@ impl Definition {
         all
     }
 
+    /// The ARNs of the functions that its tasks name.
+    fn tasks(&self) -> impl Iterator<Item = &String> {
+        self.states.values().filter_map(|state| match state {
+            State::Task(task) => Some(&task.resource),
+            _ => None,
+        })
+    }
+
     fn check(&self) -> Result<()> {
         for next in self.nexts() {
             ensure!(self.states.contains_key(next), "there is no state {next}");
@@ -230,19 +238,6 @@ struct Shared {
     hurry: u32,
 }
 
-/// The functions that a state machine's tasks name.
-///
-/// # Errors
-/// When its definition is not one, or uses what the local stack does not implement.
-pub fn tasks(declared: &StateMachine, infra: &Path) -> Result<Vec<String>> {
-    let definition = define(declared, infra)?;
-    let resource = |state: State| match state {
-        State::Task(task) => Some(task.resource),
-        _ => None,
-    };
-    Ok(definition.states.into_values().filter_map(resource).collect())
-}
-
 fn define(declared: &StateMachine, infra: &Path) -> Result<Definition> {
     let path = infra.join(&declared.definition_s3_location);
     let mut text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
@@ -269,9 +264,9 @@ impl Machines {
     ) -> Result<Self> {
         let mut machines = HashMap::new();
         for machine in declared {
-            let of = |arn: String| functions.get(&arn).map(|function| (arn, function));
-            let functions = tasks(machine, infra)?.into_iter().map(of).collect::<Result<_>>()?;
             let definition = define(machine, infra)?;
+            let of = |arn: &String| functions.get(arn).map(|function| (arn.clone(), function));
+            let functions = definition.tasks().map(of).collect::<Result<_>>()?;
             machines.insert(machine.state_machine_name.clone(), Machine { definition, functions });
         }
         let kept = kept.iter().filter_map(|(key, value)| Some((key.strip_prefix(PREFIX)?.to_owned(), value)));
@@ -301,6 +296,11 @@ impl Machines {
     #[must_use]
     pub fn knows(&self, machine: &str) -> bool {
         self.0.machines.contains_key(machine)
+    }
+
+    /// The ARNs of the functions that a state machine invokes.
+    pub fn tasks(&self, machine: &str) -> impl Iterator<Item = &String> {
+        self.0.machines.get(machine).into_iter().flat_map(|machine| machine.functions.keys())
     }
 
     /// Goes on with what was underway when the stack stopped.

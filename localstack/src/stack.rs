@@ -9,7 +9,7 @@ use crate::iam::{self, Iam};
 use crate::issuer::{self, Issuer};
 use crate::journal::{Journal, Past};
 use crate::lambda::{self, Function, Functions, Surroundings};
-use crate::machine::{self, Machines};
+use crate::machine::Machines;
 use crate::pipes::{Pipe, PipeData, Plumbing};
 use crate::provider::Provider;
 use crate::queues::Queues;
@@ -132,9 +132,9 @@ impl Stack {
         let iam = Iam::new(&model.roles)?;
         check(&model, &iam)?;
         let functions = functions(&model, &iam, &around)?;
-        check_machines(&model, &iam, &options.infra)?;
         let pace = (options.infra.as_path(), options.hurry);
         let machines = Machines::new(&model.machines, &functions, pace, (&journal, &book))?;
+        check_machines(&model, &iam, &machines)?;
         let buses = Buses::start(&model, &queues, &machines, &journal)?;
         let provider = Provider::new(&journal, &book)?;
         let pipes = pipes(&model, (&engine, &buses, &queues, &journal), options.pipe_data)?;
@@ -319,7 +319,7 @@ fn check(model: &Model, iam: &Iam) -> Result<()> {
 }
 
 /// A rule has to be allowed to start its state machine, and that to invoke its functions.
-fn check_machines(model: &Model, iam: &Iam, infra: &Path) -> Result<()> {
+fn check_machines(model: &Model, iam: &Iam, machines: &Machines) -> Result<()> {
     for target in model.rules.iter().flat_map(|rule| &rule.targets) {
         if target.arn.contains(":stateMachine:") {
             let role = target.role_arn.as_deref().context("a state machine target needs a RoleArn")?;
@@ -327,8 +327,8 @@ fn check_machines(model: &Model, iam: &Iam, infra: &Path) -> Result<()> {
         }
     }
     for machine in &model.machines {
-        for function in machine::tasks(machine, infra)? {
-            iam.require(&machine.role_arn, &["lambda:InvokeFunction"], &function)?;
+        for function in machines.tasks(&machine.state_machine_name) {
+            iam.require(&machine.role_arn, &["lambda:InvokeFunction"], function)?;
         }
     }
     Ok(())

@@ -7,10 +7,6 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use tests::client::{Client, order_of};
 
-fn of(platform: &Platform, customer: &str, scope: &str) -> Client {
-    platform.api.bearing(platform.stack.issuer.token(customer, scope).unwrap())
-}
-
 const CUSTOMER: &str = "orders:read orders:write";
 
 /// Guards: the authorizer on every route but the open ones, and the scope that each asks for.
@@ -34,9 +30,9 @@ fn every_route_asks_for_a_token_with_its_scope() {
             let answer = nobody.send(method.clone(), path, "").await.unwrap();
             assert_eq!(answer.status, 401, "{method} {path}");
             assert_eq!(answer.headers["www-authenticate"], "Bearer");
-            let answer = of(platform, "ada", "other").send(method.clone(), path, "").await.unwrap();
+            let answer = platform.bearing("ada", "other").send(method.clone(), path, "").await.unwrap();
             assert_eq!(answer.status, 403, "{method} {path}");
-            let answer = of(platform, "ada", scope).send(method.clone(), path, "").await.unwrap();
+            let answer = platform.bearing("ada", scope).send(method.clone(), path, "").await.unwrap();
             assert!(![401, 403].contains(&answer.status), "{method} {path}: {}", answer.status);
         }
         for open in ["/health", "/openapi.json"] {
@@ -50,7 +46,7 @@ fn every_route_asks_for_a_token_with_its_scope() {
 fn a_customer_sees_and_touches_its_own_orders_only() {
     on_platform(async |platform| {
         let product = platform.product(10).await;
-        let (ada, bob) = (of(platform, "ada", CUSTOMER), of(platform, "bob", CUSTOMER));
+        let (ada, bob) = (platform.bearing("ada", CUSTOMER), platform.bearing("bob", CUSTOMER));
         let id = ada.place(&order_of(&product, 1)).await.unwrap();
         for path in [String::new(), "/events".into(), "/saga".into(), "?version=1".into()] {
             let path = format!("/orders/{id}{path}");
@@ -64,7 +60,7 @@ fn a_customer_sees_and_touches_its_own_orders_only() {
         let for_ada = bob.post(&order_of(&product, 1)).await.unwrap();
         assert_eq!((for_ada.status, &for_ada.body["error"]), (403, &json!("FORBIDDEN")));
         assert_eq!(bob.get("/orders?customer_id=ada").await.unwrap().status, 403);
-        let operator = of(platform, "ops", "orders:read orders:operate");
+        let operator = platform.bearing("ops", "orders:read orders:operate");
         assert_eq!(operator.get(&format!("/orders/{id}")).await.unwrap().status, 200);
         assert_eq!(operator.get("/orders?customer_id=ada&limit=1").await.unwrap().status, 200);
     });

@@ -2,9 +2,6 @@
 
 use crate::platform::{Platform, on_platform, options, run};
 use crate::world::envelope;
-use aws_config::{BehaviorVersion, Region};
-use aws_sdk_dynamodb::config::Credentials;
-use chassis::aws::dynamodb::DynamoStore;
 use chassis::memory::MemoryStore;
 use chassis::ports::{Clock, RandomIds};
 use chassis::{Failure, Ports, Store, Verdict, react};
@@ -106,14 +103,7 @@ fn one_probe_in_memory() {
 fn one_probe_on_dynamodb() {
     run(async {
         let platform = Platform::start(&options("breaker-row")).await.unwrap();
-        let config = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(aws_smithy_http_client::Builder::new().build_http())
-            .region(Region::new("us-east-1"))
-            .endpoint_url(&platform.stack.endpoint)
-            .credentials_provider(Credentials::new("local", "local", None, None, "test"))
-            .load()
-            .await;
-        one_probe(DynamoStore::new(&config, "test-payments")).await;
+        one_probe(platform.table("test-payments").await).await;
     });
 }
 

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use tests::contracts::openapi::{self, Description};
-use tests::contracts::{Contracts, gate, pretty, release};
+use tests::contracts::{Contracts, gate, pretty, promise, release};
 
 async fn cancel(world: &mut World, id: &str) {
     let path = [("id".to_owned(), id.to_owned())].into();
@@ -445,19 +445,9 @@ struct Probe {
     good: bool,
 }
 
-fn deref<'a>(schema: &'a Value, document: &'a Value) -> Value {
-    let target = schema["$ref"].as_str().and_then(|r| document.pointer(r.strip_prefix('#')?));
-    let mut all = target.map(|target| deref(target, document)).unwrap_or_else(|| json!({}));
-    for (keyword, value) in schema.as_object().into_iter().flatten().filter(|(keyword, _)| *keyword != "$ref")
-    {
-        all[keyword] = value.clone();
-    }
-    all
-}
-
 /// A small value that satisfies the schema.
 fn sample(schema: &Value, document: &Value) -> Value {
-    let schema = deref(schema, document);
+    let schema = Value::Object(promise::resolve(schema, document));
     match schema["type"].as_str() {
         Some("integer") => schema["minimum"].clone(),
         Some("string") if schema["pattern"] == "^[A-Z]{2}$" => json!("NO"),
@@ -491,7 +481,7 @@ type Variant = (String, String, Option<Value>, bool);
 
 /// Values at and beyond each bound of a schema; `None` leaves the field out.
 fn variants(field: &str, pointer: &str, schema: &Value, document: &Value, out: &mut Vec<Variant>) {
-    let schema = deref(schema, document);
+    let schema = Value::Object(promise::resolve(schema, document));
     let mut add = |value: Option<Value>, good: bool| out.push((field.into(), pointer.into(), value, good));
     match schema["type"].as_str() {
         Some("integer") => {

@@ -23,10 +23,6 @@ fn fresh(what: &str) -> String {
     format!("{what}-{}", uuid::Uuid::new_v4().simple())
 }
 
-async fn token(platform: &Platform, customer: &str) -> Client {
-    platform.api.bearing(platform.stack.issuer.token(customer, "orders:read orders:write").unwrap())
-}
-
 /// Guards: the key's row in the order's own transaction. Fifty requests at once are one order, one hold, one
 /// charge and one answer.
 #[test]
@@ -166,7 +162,7 @@ fn lists_are_newest_first_and_paged_without_gaps_or_repeats() {
     on_platform(async |platform| {
         let product = platform.product(100).await;
         let customer = fresh("c");
-        let api = token(platform, &customer).await;
+        let api = platform.bearing(&customer, "orders:read orders:write");
         let mut placed = Vec::new();
         for _ in 0..5 {
             let mut order = order_of(&product, 1);

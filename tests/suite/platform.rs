@@ -2,6 +2,9 @@
 //! tests that do not break it; and stacks of their own, as processes, for those that do.
 
 use anyhow::Result;
+use aws_config::{BehaviorVersion, Region};
+use aws_sdk_dynamodb::config::Credentials;
+use chassis::aws::dynamodb::DynamoStore;
 use localstack::issuer;
 use localstack::pipes::PipeData;
 use localstack::stack::{Options, Stack};
@@ -124,6 +127,23 @@ impl Platform {
         let order = self.api.order(id).await.unwrap();
         let types = order["events"].as_array().unwrap().iter();
         types.map(|event| event["type"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// A table, through the SDK, in the administrator's name.
+    pub async fn table(&self, name: &str) -> DynamoStore {
+        let config = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .region(Region::new("us-east-1"))
+            .endpoint_url(&self.stack.endpoint)
+            .credentials_provider(Credentials::new("local", "local", None, None, "test"))
+            .load()
+            .await;
+        DynamoStore::new(&config, name)
+    }
+
+    /// The API in the name of a customer with these scopes.
+    pub fn bearing(&self, customer: &str, scope: &str) -> Client {
+        self.api.bearing(self.stack.issuer.token(customer, scope).unwrap())
     }
 
     /// How many rows a table holds.

@@ -1,9 +1,6 @@
 //! One contract for both stores: what the reaction loop relies on, in memory and on DynamoDB.
 
 use crate::platform::{on_platform, run};
-use aws_config::{BehaviorVersion, Region};
-use aws_sdk_dynamodb::config::Credentials;
-use chassis::aws::dynamodb::DynamoStore;
 use chassis::memory::MemoryStore;
 use chassis::store::Rejected;
 use chassis::{Attr, CommitError, Condition, Failure, Item, Key, Store, Write};
@@ -200,13 +197,6 @@ fn the_memory_store_keeps_the_contract() {
 #[test]
 fn the_dynamodb_store_keeps_the_contract() {
     on_platform(async |platform| {
-        let config = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(aws_smithy_http_client::Builder::new().build_http())
-            .region(Region::new("us-east-1"))
-            .endpoint_url(&platform.stack.endpoint)
-            .credentials_provider(Credentials::new("local", "local", None, None, "test"))
-            .load()
-            .await;
-        contract(&DynamoStore::new(&config, "test-orders")).await;
+        contract(&platform.table("test-orders").await).await;
     });
 }

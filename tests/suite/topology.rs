@@ -4,14 +4,13 @@ use crate::platform::root;
 use chassis::http::Api;
 use chassis::memory::MemoryStore;
 use inventory::api::ProductsApi;
-use localstack::template::{self, names::Names, resources::Model};
+use localstack::template::{self, resources::Model};
 use orders::api::OrdersApi;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use tests::contracts::{Contracts, gate};
 
 fn model() -> Model {
-    let names = Names { endpoint: "http://127.0.0.1:1".into(), api: "http://127.0.0.1:2".into() };
-    let parameters = BTreeMap::from([("ProviderKey".to_owned(), "sk_test".to_owned())]);
-    template::load(&root().join("infra"), &names, &parameters).unwrap()
+    gate::model(&Contracts::of(&root())).unwrap()
 }
 
 /// Every route that some service's code answers.

@@ -313,7 +313,8 @@ where
     }
 }
 
-/// Lets an aggregate decide on a message that came by another way than its queue, and commits what follows. There is no inbox row: the state itself has to refuse a repetition.
+/// Lets an aggregate decide on a message that came by another way than its queue, and commits what follows. There is no
+/// inbox row: the state itself has to refuse a repetition.
 ///
 /// # Errors
 /// A [`Failure`]; nothing was written. The inner error is the aggregate's own refusal.
@@ -415,7 +416,8 @@ impl<R: Reactor, S: Store> Run<'_, R, S> {
         let first_side = writes.len();
         writes.extend(sides.iter().map(|side| side.write.clone()));
         let call = R::due_call(&after.state);
-        let before = loaded.state.clone();
+        // A delivery that finds the call still due may be the second to make it.
+        let first = R::due_call(&loaded.state).is_none();
         let verdict = R::verdict(&loaded.state, &facts);
         if call.is_none() {
             writes.push(inbox_row(self.metadata, &self.pk, verdict, now));
@@ -424,8 +426,6 @@ impl<R: Reactor, S: Store> Run<'_, R, S> {
         match (self.ports.store.commit(writes).await, call) {
             (Ok(()), None) => Ok(Step::Done(verdict)),
             (Ok(()), Some(call)) => {
-                // A delivery that finds the call still due may be the second to make it.
-                let first = R::due_call(&before).is_none();
                 self.loaded = Some(after);
                 Ok(Step::Call(call, first))
             }

@@ -1,9 +1,7 @@
 //! Whether orders are taken at all: a view of payments' circuit breaker, from its events. While the provider cannot be
 //! asked, a new order would only be cancelled; it is refused instead, with the time after which to come again.
 
-use crate::prices;
-use chassis::reaction::Verdict;
-use chassis::{Failure, Item, Key, Ports, Store};
+use chassis::{Item, Key};
 use chrono::{DateTime, Utc};
 use events::envelope::millis;
 use events::payments::{PROVIDER, PaymentCircuitClosed, PaymentCircuitHalfOpened, PaymentCircuitOpened};
@@ -38,18 +36,6 @@ pub fn read(envelope: &Envelope) -> Result<Option<Item>, Unreadable> {
         return Ok(Some(view(&envelope.data::<PaymentCircuitClosed>()?.provider, "CLOSED")));
     }
     Ok(None)
-}
-
-/// Takes the view into the table. Moves only forward.
-///
-/// # Errors
-/// A [`Failure`].
-pub async fn project<S: Store>(
-    ports: &Ports<S>,
-    envelope: &Envelope,
-    view: &Item,
-) -> Result<Verdict, Failure> {
-    prices::commit(ports, envelope, view.clone()).await
 }
 
 /// Seconds after which an order may be placed again; none when it may be placed now. An open circuit is past when its

@@ -10,9 +10,9 @@ use chassis::access::{Access, Auth};
 use chassis::cursor::Cursors;
 use chassis::fields;
 use chassis::http::{Api, CORRELATION, Problem, Request, Response};
-use chassis::reaction::{Loaded, MAX_ATTEMPTS, load, writes};
+use chassis::reaction::{Loaded, MAX_ATTEMPTS, apply, load, writes};
 use chassis::telling::Cause;
-use chassis::{CommitError, Failure, Item, Ports, Refusal, Store, Write};
+use chassis::{CommitError, Failure, Item, Ports, Refusal, Store};
 use events::orders::OrderCreated;
 use events::{CustomerId, Money, OrderId};
 use serde_json::{Value, json};
@@ -180,52 +180,33 @@ impl<S: Store> OrdersApi<S> {
         cause: &Cause,
     ) -> Result<(), CommitError> {
         let message = Message::Place { order: placed.clone(), address: placement.address.clone() };
-        let nothing = Loaded::default();
-        let claim = once.map(|once| once.claim(answer, self.ports.clock.now()));
-        self.change(placed.order_id, &nothing, &message, (cause, claim)).await?.map_err(|refusal| {
-            // An order that is made of nothing can always be placed.
-            CommitError::Failed(Failure::Poison(refusal.to_string()))
-        })
-    }
-
-    /// Decides on a message about an order and commits what follows, with `more` in the same transaction.
-    async fn change(
-        &self,
-        id: OrderId,
-        before: &Loaded<Order>,
-        message: &Message,
-        (cause, more): (&Cause, Option<Write>),
-    ) -> Result<Result<(), Refusal>, CommitError> {
-        let now = self.ports.clock.now();
-        let facts = match tracker::decide(&before.state, message, now) {
-            Ok(facts) => facts,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        let subject = id.to_string();
-        let about = (partition(id), subject);
-        let (_, mut all) = writes::<Tracker>(before, &facts, (&about.0, &about.1), (cause, now))?;
-        all.extend(more);
-        self.ports.store.commit(all).await.map(Ok)
+        let (nothing, now) = (Loaded::<Order>::default(), self.ports.clock.now());
+        // An order that is made of nothing can always be placed.
+        let facts = tracker::decide(&nothing.state, &message, now)
+            .map_err(|refusal| Failure::Poison(refusal.to_string()))?;
+        let (pk, subject) = (partition(placed.order_id), placed.order_id.to_string());
+        let (_, mut all) = writes::<Tracker>(&nothing, &facts, (&pk, &subject), (cause, now))?;
+        all.extend(once.map(|once| once.claim(answer, now)));
+        self.ports.store.commit(all).await
     }
 
     async fn cancel(&self, request: &Request) -> Result<Response, Problem> {
         let cause = self.cause(request);
-        for attempt in 0..MAX_ATTEMPTS {
-            let (id, before) = self.find(request).await?;
-            let accepted = |status: &str| {
-                let body = json!({"order_id": id, "status": status, "correlation_id": cause.correlation_id});
-                Response::json(202, body).with("location", format!("/orders/{id}")).with("retry-after", "1")
-            };
-            match self.change(id, &before, &Message::Cancel, (&cause, None)).await {
-                Ok(Ok(())) => return Ok(accepted("CANCELLING")),
-                // Asked for twice is asked for once: the order is on its way out, or already there.
-                Ok(Err(Refusal::Stale(_))) => return Ok(accepted(before.state.status().as_str())),
-                Ok(Err(Refusal::Illegal(_))) => return Err(too_late(id, &before)),
-                Err(CommitError::Rejected(_) | CommitError::Busy(_)) => self.ports.back_off(attempt).await,
-                Err(CommitError::Failed(failure)) => return Err(failure.into()),
-            }
+        let (id, _) = self.find(request).await?;
+        let accepted = |status: &str| {
+            let body = json!({"order_id": id, "status": status, "correlation_id": cause.correlation_id});
+            Response::json(202, body).with("location", format!("/orders/{id}")).with("retry-after", "1")
+        };
+        let (pk, subject) = (partition(id), id.to_string());
+        let applied = apply::<Tracker, S>(&self.ports, (&pk, &subject), &Message::Cancel, &cause).await?;
+        let Err(refusal) = applied else { return Ok(accepted("CANCELLING")) };
+        // Why not is a matter of how it stands now, which may be another than before.
+        let (_, order) = self.find(request).await?;
+        match refusal {
+            // Asked for twice is asked for once: the order is on its way out, or already there.
+            Refusal::Stale(_) => Ok(accepted(order.state.status().as_str())),
+            Refusal::Illegal(_) => Err(too_late(id, &order)),
         }
-        Err(Failure::Conflict { attempts: MAX_ATTEMPTS }.into())
     }
 
     /// The order that a request names, if there is one and the caller may see it: to everybody else it does not

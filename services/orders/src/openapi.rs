@@ -44,7 +44,9 @@ fn methods(document: &Value, path: &str) -> Vec<String> {
     names.filter(|name| *name != "parameters").map(|name| name.to_uppercase()).collect()
 }
 
-fn matches(template: &str, path: &str) -> bool {
+/// Whether a path has the shape of a template, `/orders/{id}`.
+#[must_use]
+pub fn matches(template: &str, path: &str) -> bool {
     let (mut wanted, mut got) = (template.split('/'), path.split('/'));
     loop {
         match (wanted.next(), got.next()) {

@@ -140,7 +140,7 @@ impl<S: Store> Consumer for Inbox<S> {
             return prices::project(&self.ports, envelope).await;
         }
         if let Some(view) = admission::read(envelope)? {
-            return admission::project(&self.ports, envelope, &view).await;
+            return prices::commit(&self.ports, envelope, view).await;
         }
         react(&self.ports, &Tracker, envelope).await
     }

@@ -181,7 +181,10 @@ fn metadata(entry: &Entry) -> Value {
 }
 
 /// The templates, as a stage named dev has them.
-fn model(contracts: &Contracts) -> Result<resources::Model> {
+///
+/// # Errors
+/// When one is refused.
+pub fn model(contracts: &Contracts) -> Result<resources::Model> {
     let names = Names { endpoint: "http://127.0.0.1:1".into(), api: "http://127.0.0.1:2".into() };
     let key = BTreeMap::from([("ProviderKey".to_owned(), "sk_test".to_owned())]);
     template::load(&contracts.infra, &names, &key)

@@ -5,6 +5,7 @@ use crate::client::Answer;
 use anyhow::{Context, Result};
 use hyper::Method;
 use jsonschema::Validator;
+use orders::openapi::matches;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fs;
@@ -69,7 +70,7 @@ impl Description {
     pub fn check(&self, method: &Method, path: &str, answer: &Answer) -> Result<(), String> {
         let path = path.split('?').next().unwrap_or_default();
         let mut paths = self.document["paths"].as_object().into_iter().flatten();
-        let item = paths.find(|(template, _)| fits(template, path));
+        let item = paths.find(|(template, _)| matches(template, path));
         let operation = item.and_then(|(path, item)| Some((path, item.get(method.as_str().to_lowercase())?)));
         let Some((template, operation)) = operation else {
             let known = [204, 404, 405, 429].contains(&answer.status);
@@ -98,13 +99,4 @@ impl Description {
             .collect();
         if errors.is_empty() { Ok(()) } else { Err(format!("{}: {}", answer.status, errors.join("; "))) }
     }
-}
-
-fn fits(template: &str, path: &str) -> bool {
-    let (wanted, got): (Vec<&str>, Vec<&str>) = (template.split('/').collect(), path.split('/').collect());
-    wanted.len() == got.len()
-        && wanted
-            .iter()
-            .zip(got)
-            .all(|(wanted, got)| *wanted == got || (wanted.starts_with('{') && !got.is_empty()))
 }

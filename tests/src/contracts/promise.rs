@@ -61,7 +61,8 @@ struct Compare<'a> {
 }
 
 /// A schema's keywords, with those of what it refers to.
-fn resolve(schema: &Value, root: &Value) -> Map<String, Value> {
+#[must_use]
+pub fn resolve(schema: &Value, root: &Value) -> Map<String, Value> {
     let mut own = schema.as_object().cloned().unwrap_or_default();
     if let Some(Value::String(reference)) = own.remove("$ref") {
         let target = reference.strip_prefix('#').and_then(|pointer| root.pointer(pointer)).cloned();
