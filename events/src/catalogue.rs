@@ -1,6 +1,6 @@
 //! Every event of the platform in one table: who tells it, who takes it, and its schema.
 
-use crate::{Event, inventory, orders, payments, rewards};
+use crate::{Event, fulfillment, inventory, orders, payments, rewards};
 use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -79,15 +79,24 @@ pub fn entries() -> Vec<Entry> {
         entry::<payments::PaymentCircuitOpened>(&["orders"]),
         entry::<payments::PaymentCircuitHalfOpened>(&["orders"]),
         entry::<payments::PaymentCircuitClosed>(&["orders"]),
-        entry::<orders::OrderConfirmed>(&["rewards"]),
-        entry::<orders::OrderCancelled>(&["inventory", "payments", "rewards"]),
+        entry::<orders::OrderConfirmed>(&["fulfillment", "rewards", "notifications"]),
+        entry::<fulfillment::FulfillmentShipped>(&["orders", "inventory"]),
+        entry::<fulfillment::FulfillmentFailed>(&["orders"]),
+        entry::<orders::OrderFulfilled>(&["notifications"]),
+        entry::<orders::OrderCancelled>(&[
+            "inventory",
+            "payments",
+            "fulfillment",
+            "rewards",
+            "notifications",
+        ]),
         entry::<inventory::InventoryReleased>(&["orders"]),
         entry::<payments::PaymentVoided>(&["orders"]),
         told_for::<payments::PaymentCompensationRequested>("the payment-compensation flow"),
-        entry::<payments::PaymentRefunded>(&["orders"]),
+        entry::<payments::PaymentRefunded>(&["orders", "notifications"]),
         entry::<payments::PaymentRefundFailed>(&["orders"]),
         told_for::<orders::OrderCompensated>("reports"),
-        told_for::<orders::OrderFailed>("operators"),
+        entry::<orders::OrderFailed>(&["notifications"]),
         told_for::<rewards::RewardsGranted>("customers' balances"),
         told_for::<rewards::RewardsRevoked>("customers' balances"),
     ]

@@ -4,6 +4,7 @@
 
 pub mod catalogue;
 pub mod envelope;
+pub mod fulfillment;
 pub mod ids;
 pub mod inventory;
 pub mod money;

@@ -1,4 +1,4 @@
-//! What orders tells: an order was created, confirmed, cancelled, compensated, or could not be undone.
+//! What orders tells: an order was created, confirmed, fulfilled, cancelled, compensated, or could not be undone.
 
 use crate::inventory::ReservationFailure;
 use crate::{CustomerId, Event, Money, OrderId, ProductId};
@@ -164,6 +164,25 @@ pub struct OrderCancelled {
 
 impl Event for OrderCancelled {
     const TYPE: &'static str = "order.cancelled";
+    const VERSION: u32 = 1;
+    const TELLER: &'static str = "orders";
+}
+
+/// The goods are on their way: the order has ended well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OrderFulfilled {
+    /// The order.
+    pub order_id: OrderId,
+    /// Who placed it.
+    pub customer_id: CustomerId,
+    /// Who carries the goods.
+    pub carrier: String,
+    /// The carrier's number for the parcel.
+    pub tracking_number: String,
+}
+
+impl Event for OrderFulfilled {
+    const TYPE: &'static str = "order.fulfilled";
     const VERSION: u32 = 1;
     const TELLER: &'static str = "orders";
 }

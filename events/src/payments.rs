@@ -1,7 +1,7 @@
 //! What payments tells: charged, declined, that a charge has to be undone, and how that ended.
 
 use crate::envelope::millis;
-use crate::{Event, Money, OrderId, PaymentId};
+use crate::{CustomerId, Event, Money, OrderId, PaymentId};
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -87,6 +87,9 @@ pub struct PaymentRefunded {
     pub payment_id: PaymentId,
     /// What was given back: all of it.
     pub amount: Money,
+    /// To whom, since 0.2.0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer_id: Option<CustomerId>,
 }
 
 impl Event for PaymentRefunded {

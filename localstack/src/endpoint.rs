@@ -10,6 +10,7 @@ use crate::lambda::{Functions, InvokeError, md5_of};
 use crate::machine::{Execution, Machines};
 use crate::queues::Queues;
 use crate::template::names::{self, ACCOUNT};
+use crate::topics::Topics;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use hyper::header::HeaderValue;
@@ -41,6 +42,8 @@ pub struct Endpoint {
     pub functions: Functions,
     /// State machines, to be looked at.
     pub machines: Machines,
+    /// SNS.
+    pub topics: Topics,
     /// The issuer of tokens, which lives below the endpoint.
     pub issuer: Issuer,
     /// The endpoint's own URL.
@@ -81,7 +84,11 @@ pub async fn answer(endpoint: Arc<Endpoint>, request: Incame) -> Response {
         return endpoint.issuer.answer(path, parts.uri.query().unwrap_or_default());
     }
     let invoked = parts.uri.path().strip_prefix(INVOKE).and_then(|rest| rest.strip_suffix("/invocations"));
+    if let Some(topic) = parts.uri.path().strip_prefix(PUBLISHED) {
+        return endpoint.published(topic);
+    }
     let outcome = match http::body(body, MAX_BODY_BYTES).await {
+        Ok(body) if is_query(&parts.headers) => return endpoint.query(&parts.headers, &body).await,
         Ok(body) if invoked.is_some() => {
             return endpoint.invoke(&parts.headers, invoked.unwrap_or_default(), body).await;
         }
@@ -102,6 +109,16 @@ pub async fn answer(endpoint: Arc<Endpoint>, request: Incame) -> Response {
 fn access_key(headers: &HeaderMap) -> Option<&str> {
     let authorization = headers.get("authorization")?.to_str().ok()?;
     authorization.split_once("Credential=")?.1.split('/').next()
+}
+
+/// Where a topic's messages can be read.
+const PUBLISHED: &str = "/topics/";
+const SNS: &str = "http://sns.amazonaws.com/doc/2010-03-31/";
+const METADATA: &str = "<ResponseMetadata><RequestId>local</RequestId></ResponseMetadata>";
+
+fn is_query(headers: &HeaderMap) -> bool {
+    let kind = headers.get("content-type").and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"))
 }
 
 /// <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>
@@ -133,15 +150,71 @@ impl Endpoint {
         }
     }
 
-    async fn dispatch(&self, headers: &HeaderMap, body: Bytes) -> Outcome {
+    fn caller(&self, headers: &HeaderMap) -> Result<Caller, Fault> {
         let key = access_key(headers)
             .ok_or_else(|| Fault::new("MissingAuthenticationTokenException", "the request is not signed"))?;
-        let caller = self.iam.caller(key).ok_or_else(|| {
+        self.iam.caller(key).ok_or_else(|| {
             Fault::new(
                 "UnrecognizedClientException",
                 "The security token included in the request is invalid.",
             )
-        })?;
+        })
+    }
+
+    /// What was published on a topic: not AWS's, but what people and tests want to read.
+    fn published(&self, topic: &str) -> Response {
+        match self.topics.published(topic) {
+            Some(messages) => http::json(200, "application/json", json!(messages).to_string()),
+            None => http::empty(StatusCode::NOT_FOUND),
+        }
+    }
+
+    /// A call in AWS's older protocol: a form in, XML out. Of the services here only SNS speaks it.
+    async fn query(&self, headers: &HeaderMap, body: &[u8]) -> Response {
+        let form: BTreeMap<String, String> = form_urlencoded::parse(body).into_owned().collect();
+        match self.publish(headers, &form).await {
+            Ok(result) => {
+                let body = format!(
+                    "<PublishResponse xmlns=\"{SNS}\"><PublishResult>{result}</PublishResult>{METADATA}</PublishResponse>"
+                );
+                http::json(200, "text/xml", body)
+            }
+            Err(Fault { status, code, message }) => {
+                let message = message.replace('&', "&amp;").replace('<', "&lt;");
+                let error = format!("<Type>Sender</Type><Code>{code}</Code><Message>{message}</Message>");
+                let body = format!(
+                    "<ErrorResponse xmlns=\"{SNS}\"><Error>{error}</Error>{METADATA}</ErrorResponse>"
+                );
+                http::json(status, "text/xml", body)
+            }
+        }
+    }
+
+    async fn publish(&self, headers: &HeaderMap, form: &BTreeMap<String, String>) -> Result<String, Fault> {
+        let field = |name: &str| form.get(name).map(String::as_str);
+        if field("Action") != Some("Publish") {
+            return Err(unknown(field("Action").unwrap_or_default()));
+        }
+        let known = ["Action", "Version", "TopicArn", "Message", "MessageGroupId", "MessageDeduplicationId"];
+        if let Some(other) = form.keys().find(|name| !known.contains(&name.as_str())) {
+            return Err(Fault::new(
+                "InvalidParameter",
+                format!("{other} is not implemented by the local stack"),
+            ));
+        }
+        let wanted = |name: &str| {
+            field(name).ok_or_else(|| Fault::new("InvalidParameter", format!("{name} is required")))
+        };
+        let arn = wanted("TopicArn")?;
+        self.allow(&self.caller(headers)?, "sns:Publish", arn)?;
+        let (group, id) = (wanted("MessageGroupId")?, wanted("MessageDeduplicationId")?);
+        let published = self.topics.publish(names::last_part(arn), group, id, wanted("Message")?).await;
+        let (id, number) = published.ok_or_else(|| Fault::new("NotFound", "Topic does not exist"))?;
+        Ok(format!("<MessageId>{id}</MessageId><SequenceNumber>{number:020}</SequenceNumber>"))
+    }
+
+    async fn dispatch(&self, headers: &HeaderMap, body: Bytes) -> Outcome {
+        let caller = self.caller(headers)?;
         let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
         let (service, operation) = target.split_once('.').unwrap_or_default();
         match service {

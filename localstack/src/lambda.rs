@@ -369,29 +369,51 @@ fn finish(function: &Function, id: &str, answer: Result<Bytes, InvokeError>) -> 
 }
 
 /// Feeds a function from its queue: batches as they come, failed records left to their visibility timeout.
-pub async fn poll(queue: Arc<Queue>, queues: Queues, function: Arc<Function>, batch: usize, partial: bool) {
-    let slots = Arc::new(Semaphore::new(BATCHES));
-    let arn = names::arn("sqs", &queue.name);
-    while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
-        let received = queue.receive(batch, &queues).await;
-        let (queue, function, arn) = (Arc::clone(&queue), Arc::clone(&function), arn.clone());
-        tokio::spawn(async move {
-            let answer = function.invoke(sqs_event(&received, &arn)).await;
-            settle(&queue, &received, answer, partial);
-            drop(slot);
-        });
-    }
+pub struct Poller {
+    /// Where messages come from.
+    pub queue: Arc<Queue>,
+    /// Where they go.
+    pub function: Arc<Function>,
+    /// How many go at once.
+    pub batch: usize,
+    /// Whether the function reports which of them failed.
+    pub partial: bool,
+    /// Divides what is left of the visibility timeout of a message that failed.
+    pub hurry: u32,
 }
 
-fn settle(queue: &Queue, received: &[Received], answer: Result<Bytes, InvokeError>, partial: bool) {
-    let answer = match answer {
-        Ok(answer) => answer,
-        Err(error) => return tracing::warn!("a batch from {} comes back later: {error}", queue.name),
-    };
-    let failed = if partial { failures(&answer, received) } else { HashSet::new() };
-    for Received { message, receipt } in received {
-        if !failed.contains(&message.id) {
-            queue.delete(receipt);
+impl Poller {
+    /// Polls for as long as the process lives.
+    pub async fn run(self, queues: Queues) {
+        let poller = Arc::new(self);
+        let slots = Arc::new(Semaphore::new(BATCHES));
+        while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
+            let received = poller.queue.receive(poller.batch, &queues).await;
+            let poller = Arc::clone(&poller);
+            tokio::spawn(async move {
+                let arn = names::arn("sqs", &poller.queue.name);
+                let answer = poller.function.invoke(sqs_event(&received, &arn)).await;
+                poller.settle(&received, answer);
+                drop(slot);
+            });
+        }
+    }
+
+    fn settle(&self, received: &[Received], answer: Result<Bytes, InvokeError>) {
+        let failed = match answer {
+            Ok(answer) if self.partial => failures(&answer, received),
+            Ok(_) => HashSet::new(),
+            Err(error) => {
+                tracing::warn!("a batch from {} comes back later: {error}", self.queue.name);
+                received.iter().map(|received| received.message.id.clone()).collect()
+            }
+        };
+        for Received { message, receipt } in received {
+            if failed.contains(&message.id) {
+                self.queue.hasten(receipt, self.hurry);
+            } else {
+                self.queue.delete(receipt);
+            }
         }
     }
 }

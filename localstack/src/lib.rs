@@ -2,6 +2,7 @@
 //! just enough of AWS to run them. One rule holds everywhere: refuse, don't ignore.
 
 pub mod bus;
+pub mod carrier;
 pub mod cors;
 pub mod endpoint;
 pub mod engine;
@@ -20,3 +21,4 @@ pub mod seed;
 pub mod stack;
 pub mod template;
 pub mod throttle;
+pub mod topics;

@@ -58,7 +58,7 @@ struct Arguments {
     /// Let everybody do everything: no tokens, for a first look
     #[arg(long)]
     no_auth: bool,
-    /// Divide the waits of state machines by this
+    /// Divide the waits of state machines and of failed messages by this
     #[arg(long, default_value_t = 1)]
     hurry: u32,
     /// Set a parameter of the templates, NAME=VALUE (repeatable): RequestRate=50, AllowedOrigins=http://localhost:5173
@@ -179,6 +179,8 @@ Quadrille is running. Ctrl-C stops it.
   API            {api}
   AWS endpoint   {endpoint}   (access key "{ADMINISTRATOR_KEY}", any secret)
   Payments book  {provider}/book
+  Carrier's book {provider}/carrier/book
+  Messages       {endpoint}/topics/{stage}-notifications.fifo
   Data           {kept}
   Logs           {logs}
   Token          {token}
@@ -192,6 +194,7 @@ and look at it again with the order_id of the answer:
 
   curl -s {api}/orders/<order_id>{header}
 "#,
+        stage = options.stage,
         logs = options.data.join("logs").display()
     )?;
     out.flush()?;

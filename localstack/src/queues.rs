@@ -163,6 +163,18 @@ impl Queue {
         message.is_some()
     }
 
+    /// Divides what is left of a message's visibility timeout.
+    pub fn hasten(&self, receipt: &str, by: u32) {
+        self.change_visibility(receipt, |left| left / by.max(1));
+    }
+
+    /// Changes how long a message in flight stays invisible; says whether there was one.
+    pub fn change_visibility(&self, receipt: &str, change: impl Fn(Duration) -> Duration) -> bool {
+        let changed = self.state().change_deadline(receipt, change);
+        self.arrived.notify_one();
+        changed
+    }
+
     /// How many messages are visible, and how many are in flight.
     #[must_use]
     pub fn depth(&self) -> (usize, usize) {
@@ -180,6 +192,16 @@ impl State {
         self.deadline_of.insert(receipt.clone(), deadline);
         self.in_flight.insert(receipt.clone(), message.clone());
         Received { message, receipt }
+    }
+
+    fn change_deadline(&mut self, receipt: &str, change: impl Fn(Duration) -> Duration) -> bool {
+        let Some((at, serial)) = self.deadline_of.get(receipt).copied() else { return false };
+        let now = Instant::now();
+        let deadline = (now + change(at.saturating_duration_since(now)), serial);
+        self.deadlines.remove(&(at, serial));
+        self.deadlines.insert(deadline, receipt.to_owned());
+        self.deadline_of.insert(receipt.to_owned(), deadline);
+        true
     }
 
     fn take_back(&mut self, receipt: &str) -> Option<Message> {

@@ -10,11 +10,12 @@ use serde_json::json;
 use std::time::{Duration, Instant};
 
 /// Id, name, cents, stock.
-pub const PRODUCTS: [(&str, &str, u32, u32); 4] = [
+pub const PRODUCTS: [(&str, &str, u32, u32); 5] = [
     ("espresso-beans", "Espresso beans, 1 kg", 1450, 100),
     ("filter-papers", "Filter papers, 100 pieces", 390, 500),
     ("pour-over-kettle", "Pour-over kettle", 6900, 25),
     ("last-grinder", "Hand grinder, the last one", 8900, 1),
+    ("unshippable-anvil", "Anvil, which no carrier takes", 19900, 3),
 ];
 
 /// How long a function may take to come up.

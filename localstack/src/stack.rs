@@ -1,6 +1,7 @@
 //! Puts the parts together: from templates to a running platform.
 
 use crate::bus::Buses;
+use crate::carrier::{self, Carrier};
 use crate::endpoint::{self, Endpoint};
 use crate::engine::Engine;
 use crate::gateway::{self, Gateway};
@@ -8,7 +9,7 @@ use crate::http;
 use crate::iam::{self, Iam};
 use crate::issuer::{self, Issuer};
 use crate::journal::{Journal, Past};
-use crate::lambda::{self, Function, Functions, Surroundings};
+use crate::lambda::{Function, Functions, Poller, Surroundings};
 use crate::machine::Machines;
 use crate::pipes::{Pipe, PipeData, Plumbing};
 use crate::provider::Provider;
@@ -16,6 +17,7 @@ use crate::queues::Queues;
 use crate::secrets;
 use crate::template::names::{self, Names};
 use crate::template::{self, resources::Model};
+use crate::topics::Topics;
 use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
@@ -51,7 +53,7 @@ pub struct Options {
     pub pipe_data: PipeData,
     /// Let everybody do everything: the templates' parameter `Auth` is `none`.
     pub no_auth: bool,
-    /// Divides the waits of state machines: for whoever cannot wait.
+    /// Divides the waits of state machines, and of messages whose function reported a failure: for whoever cannot wait.
     pub hurry: u32,
     /// Values of the templates' parameters, by name.
     pub parameters: BTreeMap<String, String>,
@@ -73,6 +75,10 @@ pub struct Stack {
     pub queues: Queues,
     /// The payment simulator.
     pub provider: Provider,
+    /// The carrier simulator.
+    pub carrier: Carrier,
+    /// What was published.
+    pub topics: Topics,
     /// The tables.
     pub engine: Engine,
     /// Makes tokens.
@@ -137,6 +143,8 @@ impl Stack {
         check_machines(&model, &iam, &machines)?;
         let buses = Buses::start(&model, &queues, &machines, &journal)?;
         let provider = Provider::new(&journal, &book)?;
+        let carrier = Carrier::new(&journal, &book)?;
+        let topics = Topics::start(&model.topics, &book, &journal)?;
         let pipes = pipes(&model, (&engine, &buses, &queues, &journal), options.pipe_data)?;
         let kept = (!options.in_memory).then_some(options.data.as_path());
         let issuer = Issuer::open(kept, issuer_url)?;
@@ -151,16 +159,17 @@ impl Stack {
             issuer: issuer.clone(),
             functions: functions.clone(),
             machines: machines.clone(),
+            topics: topics.clone(),
             url: names.endpoint.clone(),
         });
         let mut tasks = JoinSet::new();
         let runtime_api = functions.clone();
         tasks.spawn(http::serve(runtime_listener, move |request| runtime_api.clone().answer(request)));
         tasks.spawn(http::serve(aws_listener, move |r| endpoint::answer(Arc::clone(&endpoint), r)));
-        let simulator = provider.clone();
-        tasks.spawn(http::serve(provider_listener, move |request| simulator.clone().answer(request)));
+        let simulators = (provider.clone(), carrier.clone());
+        tasks.spawn(http::serve(provider_listener, move |request| simulate(simulators.clone(), request)));
         run_pipes(&mut tasks, &pipes, &positions);
-        run_functions(&mut tasks, &model, &functions, &queues)?;
+        run_functions(&mut tasks, &model, (&functions, &queues), options.hurry)?;
         tasks.spawn(http::serve(api_listener, move |r| gateway::answer(Arc::clone(&gateway), r)));
         sweep(&mut tasks, engine.clone());
         machines.resume();
@@ -173,6 +182,8 @@ impl Stack {
             functions,
             queues,
             provider,
+            carrier,
+            topics,
             engine,
             issuer,
             machines,
@@ -213,6 +224,15 @@ impl Stack {
     }
 }
 
+/// Answers for whoever outside is meant.
+async fn simulate((provider, carrier): (Provider, Carrier), request: http::Incame) -> http::Response {
+    let path = request.uri().path().to_owned();
+    match path.strip_prefix(carrier::PATH) {
+        Some(path) => carrier.answer(path, request).await,
+        None => provider.answer(request).await,
+    }
+}
+
 /// What surrounds every function; its logs get a folder.
 fn surroundings(options: &Options, names: &Names, runtime: SocketAddr) -> Result<Surroundings> {
     let logs = options.data.join("logs");
@@ -237,7 +257,10 @@ pub fn binaries(options: &Options) -> Result<BTreeSet<String>> {
 
 /// What the templates are told locally.
 fn parameters(options: &Options, provider: &str, issuer: &str) -> BTreeMap<String, String> {
+    let carrier_url = format!("{provider}{}", carrier::PATH);
     let pairs = [
+        ("CarrierUrl", carrier_url.as_str()),
+        ("CarrierKey", "ck_test_simulator"),
         ("Stage", options.stage.as_str()),
         ("ProviderUrl", provider),
         ("ProviderKey", "sk_test_simulator"),
@@ -366,8 +389,8 @@ fn run_pipes(tasks: &mut JoinSet<()>, pipes: &[Arc<Pipe>], positions: &[(String,
 fn run_functions(
     tasks: &mut JoinSet<()>,
     model: &Model,
-    functions: &Functions,
-    queues: &Queues,
+    (functions, queues): (&Functions, &Queues),
+    hurry: u32,
 ) -> Result<()> {
     for function in functions.all() {
         let function = Arc::clone(function);
@@ -378,7 +401,8 @@ fn run_functions(
         let function = functions.get(&mapping.function_name)?;
         let batch = usize::try_from(mapping.batch_size.unwrap_or(10))?;
         let partial = mapping.function_response_types.as_ref().is_some_and(|types| !types.is_empty());
-        tasks.spawn(lambda::poll(queue, queues.clone(), function, batch, partial));
+        let poller = Poller { queue, function, batch, partial, hurry };
+        tasks.spawn(poller.run(queues.clone()));
     }
     Ok(())
 }

@@ -151,7 +151,7 @@ impl Client {
         Ok(answer.body)
     }
 
-    /// The order once its status is neither PENDING nor CANCELLING.
+    /// The order once nothing more happens to it by itself.
     ///
     /// # Errors
     /// When that takes longer than `patience`.
@@ -159,7 +159,7 @@ impl Client {
         let deadline = tokio::time::Instant::now() + patience;
         loop {
             let order = self.order(id).await?;
-            if !matches!(order["status"].as_str(), Some("PENDING" | "CANCELLING")) {
+            if !matches!(order["status"].as_str(), Some("PENDING" | "CONFIRMED" | "CANCELLING")) {
                 return Ok(order);
             }
             ensure!(tokio::time::Instant::now() < deadline, "after {patience:?} the order is {order}");

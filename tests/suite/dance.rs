@@ -2,6 +2,7 @@
 
 use crate::platform::{Platform, on_platform, options, run};
 use futures_util::future::join_all;
+use hyper::Method;
 use localstack::pipes::PipeData;
 use serde_json::json;
 use std::time::Duration;
@@ -19,15 +20,18 @@ async fn happy(platform: &Platform) {
     assert_eq!(answer.headers["location"], format!("/orders/{id}"));
     assert_eq!(answer.headers["x-correlation-id"], answer.body["correlation_id"].as_str().unwrap());
     let order = platform.api.ended(id, PATIENCE).await.unwrap();
-    assert_eq!(order["status"], "CONFIRMED");
+    assert_eq!(order["status"], "FULFILLED");
     let events = platform.events(id).await;
-    assert_eq!(events, ["ORDER_CREATED", "STOCK_RESERVED", "PAYMENT_CHARGED", "ORDER_CONFIRMED"]);
+    let story = ["ORDER_CREATED", "STOCK_RESERVED", "PAYMENT_CHARGED", "ORDER_CONFIRMED", "ORDER_SHIPPED"];
+    assert_eq!(events, [&story[..], &["ORDER_FULFILLED"]].concat());
+    platform.stack.settle(PATIENCE).await.unwrap();
     let row = platform.api.product(&product).await.unwrap();
-    assert_eq!((&row["available"], &row["held"]), (&json!(8), &json!(2)));
+    assert_eq!((&row["available"], &row["held"], &row["shipped"]), (&json!(8), &json!(0), &json!(2)));
+    assert_eq!(platform.notices(id), ["ORDER_CONFIRMED", "ORDER_FULFILLED"]);
 }
 
 #[test]
-fn an_order_is_reserved_charged_and_confirmed() {
+fn an_order_is_reserved_charged_confirmed_and_shipped() {
     on_platform(happy);
 }
 
@@ -104,7 +108,7 @@ fn a_hundred_buyers_for_ten_units() {
         let stock = [(product.clone(), 10)];
         let report = invariants::check(&platform.api, &platform.provider, &stock, &ids).await.unwrap();
         assert_eq!(report.violations, Vec::<String>::new());
-        assert_eq!(report.statuses["CONFIRMED"], 10);
+        assert_eq!(report.statuses["FULFILLED"], 10);
         assert_eq!(report.statuses["CANCELLED"], 90);
         assert_eq!(platform.api.product(&product).await.unwrap()["available"], 0);
     });
@@ -117,16 +121,19 @@ fn the_default_payment_method_is_charged() {
         let product = platform.product(1).await;
         let order = json!({"customer_id": "ada", "items": [{"product_id": product, "quantity": 1}]});
         let id = platform.api.place(&order).await.unwrap();
-        assert_eq!(platform.api.ended(&id, PATIENCE).await.unwrap()["status"], "CONFIRMED");
+        assert_eq!(platform.api.ended(&id, PATIENCE).await.unwrap()["status"], "FULFILLED");
     });
 }
 
 #[test]
 fn a_stock_count_below_what_is_held_is_refused() {
     on_platform(async |platform| {
-        let product = platform.product(5).await;
-        let id = platform.api.place(&order_of(&product, 3)).await.unwrap();
-        platform.api.ended(&id, PATIENCE).await.unwrap();
+        // What nobody carries stays held for a while.
+        let product = platform.product_called("carrier-down", 5).await;
+        let headers = [("content-type", "application/json"), ("prefer", "wait=10")];
+        let order = order_of(&product, 3).to_string();
+        let answer = platform.api.send_with(Method::POST, "/orders", &headers, order).await.unwrap();
+        assert_eq!(answer.body["status"], "CONFIRMED");
         let error = platform.api.list(&product, 2).await.unwrap_err().to_string();
         assert!(error.contains("409") && error.contains("STOCK_BELOW_HELD"), "{error}");
         platform.api.list(&product, 20).await.unwrap();

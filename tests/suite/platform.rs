@@ -4,6 +4,7 @@
 use anyhow::Result;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_dynamodb::config::Credentials;
+use chassis::Store;
 use chassis::aws::dynamodb::DynamoStore;
 use localstack::issuer;
 use localstack::pipes::PipeData;
@@ -99,7 +100,12 @@ impl Platform {
 
     /// Lists a product under a name of its own and waits until orders can sell it.
     pub async fn product(&self, stock: u64) -> String {
-        let id = format!("p-{}", uuid::Uuid::new_v4().simple());
+        self.product_called("p", stock).await
+    }
+
+    /// As [`Platform::product`], under a name that begins with `kind`: it tells the carrier what to do.
+    pub async fn product_called(&self, kind: &str, stock: u64) -> String {
+        let id = format!("{kind}-{}", uuid::Uuid::new_v4().simple());
         let deadline = std::time::Instant::now() + Duration::from_secs(20);
         // A function that is still starting answers with a server error.
         while let Err(error) = self.api.list(&id, stock).await {
@@ -127,6 +133,24 @@ impl Platform {
         let order = self.api.order(id).await.unwrap();
         let types = order["events"].as_array().unwrap().iter();
         types.map(|event| event["type"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// What a service has told about an order, oldest first.
+    pub async fn told(&self, service: &str, id: &str) -> Vec<String> {
+        let table = self.table(&format!("test-{service}")).await;
+        let rows = table.page(&format!("order#{id}"), "event#", None, 100).await.unwrap();
+        rows.iter().map(|row| row.text("type").unwrap().to_owned()).collect()
+    }
+
+    /// What was published about an order, by kind, oldest first.
+    pub fn notices(&self, id: &str) -> Vec<String> {
+        let published = self.stack.topics.published("test-notifications.fifo").unwrap();
+        let of_order = published.iter().filter(|message| message.group == id);
+        let kind = |body: &str| {
+            let notice: serde_json::Value = serde_json::from_str(body).unwrap();
+            notice["kind"].as_str().unwrap().to_owned()
+        };
+        of_order.map(|message| kind(&message.message)).collect()
     }
 
     /// A table, through the SDK, in the administrator's name.

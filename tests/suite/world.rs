@@ -7,7 +7,7 @@ use chassis::cursor::Cursors;
 use chassis::http::{Api, Request};
 use chassis::lambda::Task;
 use chassis::memory::MemoryStore;
-use chassis::ports::{Clock, Ids};
+use chassis::ports::{Clock, Ids, Topic};
 use chassis::reaction::read_state;
 use chassis::store::{CommitError, Indexed, Store};
 use chassis::telling::envelope_of;
@@ -15,8 +15,12 @@ use chassis::{Failure, Item, Key, Ports, Reactor, Verdict, Write, react};
 use chrono::{DateTime, TimeDelta, Utc};
 use events::payments::PaymentCompensationRequested;
 use events::{Currency, Envelope, EventId, Metadata, OrderId, catalogue};
+use fulfillment::reactor::{Carrier, Effort, Fulfillment};
+use fulfillment::shipping::{self, Parcel};
 use futures_util::future::join;
 use inventory::api::ProductsApi;
+use notifications::notices::Notice;
+use notifications::reactor::Notifications;
 use orders::api::OrdersApi;
 use payments::charging::{Bill, Message};
 use payments::compensating::{Compensator, Known, Undoing};
@@ -217,14 +221,46 @@ impl Undoing for Till {
     }
 }
 
+/// A carrier in memory: it knows parcels by their order. What is called `unshippable…` it refuses.
+#[derive(Clone, Default)]
+pub struct Depot(Arc<Mutex<BTreeMap<OrderId, shipping::Message>>>);
+
+impl Carrier for Depot {
+    async fn ship(&self, parcel: &Parcel) -> Result<shipping::Message, Failure> {
+        let unshippable = parcel.lines.iter().any(|l| l.product_id.as_str().starts_with("unshippable"));
+        let answer = if unshippable {
+            shipping::Message::Refused { code: "prohibited_goods".into() }
+        } else {
+            let tracking_number = format!("D{}", parcel.order_id);
+            shipping::Message::Taken { carrier: "Depot".into(), tracking_number }
+        };
+        Ok(self.0.lock().unwrap().entry(parcel.order_id).or_insert(answer).clone())
+    }
+
+    async fn withdraw(&self, order_id: OrderId) -> Result<shipping::Message, Failure> {
+        let gone = shipping::Message::Refused { code: "carrier_unavailable".into() };
+        Ok(self.0.lock().unwrap().entry(order_id).or_insert(gone).clone())
+    }
+}
+
+/// A topic in memory: it takes a message once for its id.
+#[derive(Clone, Default)]
+pub struct Board(Arc<Mutex<BTreeMap<String, String>>>);
+
+impl Topic for Board {
+    async fn publish(&self, _group: &str, id: &str, body: String) -> Result<(), Failure> {
+        self.0.lock().unwrap().entry(id.to_owned()).or_insert(body);
+        Ok(())
+    }
+}
+
 /// The services, the bus between them, and a log of what happened.
 pub struct World {
-    orders: Ports<Faulty>,
-    inventory: Ports<Faulty>,
-    payments: Ports<Faulty>,
-    rewards: Ports<Faulty>,
+    ports: BTreeMap<&'static str, Ports<Faulty>>,
     clock: Arc<Counter>,
     till: Till,
+    depot: Depot,
+    board: Board,
     /// What is on its way: to whom, and what.
     pub pending: Vec<(&'static str, Envelope)>,
     /// One line per delivery.
@@ -232,9 +268,10 @@ pub struct World {
 }
 
 /// Where requests to undo a charge go.
-const FLOW: &str = "payment-compensation";
+pub const FLOW: &str = "payment-compensation";
 
-const SERVICES: [&str; 4] = ["inventory", "orders", "payments", "rewards"];
+pub const SERVICES: [&str; 6] =
+    ["fulfillment", "inventory", "notifications", "orders", "payments", "rewards"];
 
 impl World {
     pub fn new() -> Self {
@@ -244,9 +281,19 @@ impl World {
             clock: Arc::clone(&counter) as Arc<dyn Clock>,
             ids: Arc::clone(&counter) as Arc<dyn Ids>,
         };
-        let (orders, inventory, payments, rewards) = (ports(), ports(), ports(), ports());
-        let (pending, log) = (Vec::new(), Vec::new());
-        Self { orders, inventory, payments, rewards, clock: counter, till: Till::default(), pending, log }
+        Self {
+            ports: SERVICES.map(|service| (service, ports())).into(),
+            clock: Arc::clone(&counter),
+            till: Till::default(),
+            depot: Depot::default(),
+            board: Board::default(),
+            pending: Vec::new(),
+            log: Vec::new(),
+        }
+    }
+
+    fn of(&self, service: &str) -> &Ports<Faulty> {
+        &self.ports[service]
     }
 
     /// Lets time pass.
@@ -262,12 +309,7 @@ impl World {
     }
 
     fn store(&self, service: &str) -> &Faulty {
-        match service {
-            "orders" => &self.orders.store,
-            "inventory" => &self.inventory.store,
-            "rewards" => &self.rewards.store,
-            _ => &self.payments.store,
-        }
+        &self.of(service).store
     }
 
     /// Lets the `n`-th commit of a service from now on crash.
@@ -308,7 +350,7 @@ impl World {
 
     /// Inventory's HTTP API.
     pub fn products(&self) -> ProductsApi<Faulty> {
-        ProductsApi { ports: self.inventory.clone(), currency: Currency::USD }
+        ProductsApi { ports: self.of("inventory").clone(), currency: Currency::USD }
     }
 
     /// Lists a product; its events are on their way.
@@ -332,13 +374,13 @@ impl World {
     /// Orders' HTTP API, open to everybody.
     pub fn api(&self) -> OrdersApi<Faulty> {
         let cursors = Cursors::new("test").unwrap();
-        OrdersApi { ports: self.orders.clone(), stage: "test".into(), auth: Auth::Off, cursors }
+        OrdersApi { ports: self.of("orders").clone(), stage: "test".into(), auth: Auth::Off, cursors }
     }
 
     /// Places an order; gives its id.
     pub async fn place(&mut self, body: &Value) -> String {
         let body = body.to_string().into_bytes();
-        let correlation_id = self.orders.ids.fresh();
+        let correlation_id = self.of("orders").ids.fresh();
         let request = Request { route: "POST /orders".into(), body, correlation_id, ..Request::default() };
         let answer = self.api().answer(request).await;
         let id = answer.unwrap().body["order_id"].as_str().unwrap().to_owned();
@@ -347,21 +389,29 @@ impl World {
     }
 
     async fn react(&self, service: &str, envelope: &Envelope) -> Result<Verdict, Failure> {
+        if service == FLOW {
+            return self.flow(envelope).await;
+        }
+        let ports = self.of(service);
         match service {
-            "orders" => orders::reactor::Inbox { ports: self.orders.clone() }.take(envelope).await,
-            FLOW => self.flow(envelope).await,
-            "rewards" => react(&self.rewards, &Rewards, envelope).await,
-            "inventory" => react(&self.inventory, &inventory::reactor::Inventory, envelope).await,
+            "orders" => orders::reactor::Inbox { ports: ports.clone() }.take(envelope).await,
+            "rewards" => react(ports, &Rewards, envelope).await,
+            "inventory" => react(ports, &inventory::reactor::Inventory, envelope).await,
+            "fulfillment" => {
+                let reactor = Fulfillment { carrier: self.depot.clone(), effort: Effort::Ship };
+                react(ports, &reactor, envelope).await
+            }
+            "notifications" => react(ports, &Notifications { topic: self.board.clone() }, envelope).await,
             _ => {
-                let provider = Guarded::new(self.till.clone(), self.payments.clone());
-                react(&self.payments, &Payments { provider }, envelope).await
+                let provider = Guarded::new(self.till.clone(), ports.clone());
+                react(ports, &Payments { provider }, envelope).await
             }
         }
     }
 
     /// What the state machine does with a request to undo a charge.
     async fn flow(&self, envelope: &Envelope) -> Result<Verdict, Failure> {
-        let compensator = Compensator { ports: self.payments.clone(), provider: self.till.clone() };
+        let compensator = Compensator { ports: self.of("payments").clone(), provider: self.till.clone() };
         let mut event = json!(envelope);
         let run = async |task: &str, event: &Value| {
             let input = json!({"task": task, "event": event, "attempt": 0});
@@ -402,12 +452,12 @@ impl World {
             let inner = from.store.inner.fork();
             Ports { store: Faulty { inner, ..Faulty::default() }, ..from.clone() }
         };
-        let (orders, inventory) = (ports(&self.orders), ports(&self.inventory));
         let till = Till(Arc::new(Mutex::new(self.till.0.lock().unwrap().clone())));
+        let depot = Depot(Arc::new(Mutex::new(self.depot.0.lock().unwrap().clone())));
+        let board = Board(Arc::new(Mutex::new(self.board.0.lock().unwrap().clone())));
+        let ports = self.ports.iter().map(|(service, from)| (*service, ports(from))).collect();
         let (pending, log) = (self.pending.clone(), self.log.clone());
-        let (payments, rewards) = (ports(&self.payments), ports(&self.rewards));
-        let clock = Arc::clone(&self.clock);
-        Self { orders, inventory, payments, rewards, clock, till, pending, log }
+        Self { ports, clock: Arc::clone(&self.clock), till, depot, board, pending, log }
     }
 
     /// The types of what a service has told about an order, oldest first.
@@ -452,23 +502,36 @@ impl World {
     }
 
     async fn order(&self, order: &str) -> orders::tracker::Order {
-        let row = self.orders.store.load(&Key::state(format!("order#{order}"))).await.unwrap().unwrap();
+        let row = self.store("orders").load(&Key::state(format!("order#{order}"))).await.unwrap().unwrap();
         read_state(&row).unwrap().state
     }
 
-    pub async fn stock(&self, product: &str) -> (u64, u64) {
+    /// Units available, held and shipped.
+    pub async fn stock(&self, product: &str) -> (u64, u64, u64) {
         let key = Key::state(format!("product#{product}"));
-        let row = self.inventory.store.load(&key).await.unwrap().unwrap();
-        (row.count("available").unwrap(), row.count("held").unwrap())
+        let row = self.store("inventory").load(&key).await.unwrap().unwrap();
+        let count = |name| row.count(name).unwrap();
+        (count("available"), count("held"), count("shipped"))
     }
 
     /// The points that an order has brought and still brings.
     pub async fn points(&self, order: &str) -> u64 {
-        let row = self.rewards.store.load(&Key::state(format!("order#{order}"))).await.unwrap();
+        let row = self.store("rewards").load(&Key::state(format!("order#{order}"))).await.unwrap();
         match row.map(|row| read_state(&row).unwrap().state) {
             Some(Grant::Granted { points, .. }) => points,
             _ => 0,
         }
+    }
+
+    /// What was published about an order, by kind.
+    pub fn notices(&self, order: &str) -> Vec<String> {
+        let board = self.board.0.lock().unwrap();
+        let notices = board.values().map(|body| serde_json::from_str::<Notice>(body).unwrap());
+        let of_order = notices.filter(|notice| notice.order_id.to_string() == order);
+        let mut kinds: Vec<String> =
+            of_order.map(|notice| json!(notice.outcome)["kind"].as_str().unwrap().to_owned()).collect();
+        kinds.sort();
+        kinds
     }
 
     pub fn captured(&self, order: &str) -> u64 {
@@ -479,7 +542,7 @@ impl World {
     /// I5: each order's event rows are gapless, and their fold is its stored state.
     pub async fn check_history(&self, order: &str) {
         let pk = format!("order#{order}");
-        let rows = self.orders.store.page(&pk, "event#", None, 100).await.unwrap();
+        let rows = self.store("orders").page(&pk, "event#", None, 100).await.unwrap();
         let seqs: Vec<u64> = rows.iter().map(|row| row.count("seq").unwrap()).collect();
         assert_eq!(seqs, (1..=u64::try_from(rows.len()).unwrap()).collect::<Vec<_>>(), "gaps in {order}");
         let facts = rows.iter().map(|row| orders::history::fact(&envelope_of(row).unwrap()).unwrap());

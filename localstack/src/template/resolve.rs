@@ -319,6 +319,7 @@ fn attribute_of(names: &Names, kind: &str, attribute: &str, name: &str, bus: &st
     Some(match (kind, attribute) {
         ("AWS::DynamoDB::Table", "Arn") => table(),
         ("AWS::DynamoDB::Table", "StreamArn") => format!("{}/stream/{}", table(), names::STREAM_LABEL),
+        ("AWS::SNS::Topic", "Ref" | "TopicArn") => names::arn("sns", name),
         ("AWS::SQS::Queue", "Arn") => names::arn("sqs", name),
         ("AWS::SQS::Queue", "Ref" | "QueueUrl") => format!("{}/{ACCOUNT}/{name}", names.endpoint),
         ("AWS::SQS::Queue", "QueueName") => name.to_owned(),

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// The resource types that the local stack runs.
-pub const TYPES: [&str; 19] = [
+pub const TYPES: [&str; 20] = [
     "AWS::ApiGatewayV2::Api",
     "AWS::ApiGatewayV2::Authorizer",
     "AWS::ApiGatewayV2::Integration",
@@ -30,6 +30,7 @@ pub const TYPES: [&str; 19] = [
     "AWS::Lambda::Permission",
     "AWS::Logs::LogGroup",
     "AWS::Pipes::Pipe",
+    "AWS::SNS::Topic",
     "AWS::SQS::Queue",
     "AWS::SQS::QueuePolicy",
     "AWS::SecretsManager::Secret",
@@ -41,6 +42,7 @@ pub const TYPES: [&str; 19] = [
 pub fn name_property(kind: &str) -> Option<&'static str> {
     Some(match kind {
         "AWS::DynamoDB::Table" => "TableName",
+        "AWS::SNS::Topic" => "TopicName",
         "AWS::SQS::Queue" => "QueueName",
         "AWS::Lambda::Function" => "FunctionName",
         "AWS::Logs::LogGroup" => "LogGroupName",
@@ -97,6 +99,9 @@ properties! {
         sqs_managed_sse_enabled: Option<bool>,
     }
     QueuePolicy { queues: Vec<String>, policy_document: Value }
+
+    /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-sns-topic.html>
+    Topic { topic_name: String, fifo_topic: Option<bool>, content_based_deduplication: Option<bool> }
 
     EventBus { name: String }
     /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-events-archive.html>
@@ -273,6 +278,7 @@ pub struct Model {
     pub tables: Vec<Table>,
     pub queues: Vec<Queue>,
     pub queue_policies: Vec<QueuePolicy>,
+    pub topics: Vec<Topic>,
     pub buses: Vec<EventBus>,
     pub archives: Vec<Archive>,
     pub rules: Vec<Rule>,
@@ -312,6 +318,7 @@ impl Model {
             "AWS::DynamoDB::Table" => self.tables.push(at.typed(properties)?),
             "AWS::SQS::Queue" => self.queues.push(at.typed(properties)?),
             "AWS::SQS::QueuePolicy" => self.queue_policies.push(at.typed(properties)?),
+            "AWS::SNS::Topic" => self.topics.push(at.typed(properties)?),
             "AWS::Events::EventBus" => self.buses.push(at.typed(properties)?),
             "AWS::Events::Archive" => self.archives.push(at.typed(properties)?),
             "AWS::Events::Rule" => self.rules.push(at.typed(properties)?),

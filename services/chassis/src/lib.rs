@@ -12,6 +12,7 @@ pub mod http;
 pub mod lambda;
 pub mod log;
 pub mod memory;
+pub mod outward;
 pub mod ports;
 pub mod reaction;
 pub mod rows;

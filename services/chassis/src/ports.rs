@@ -1,8 +1,10 @@
 //! The outside world a reaction may touch: a store, a clock, ids and jitter. All are arguments, so that the
 //! same code runs on Lambda, in tests and under a seeded simulation.
 
+use crate::Failure;
 use chrono::{DateTime, Utc};
-use std::{sync::Arc, time::Duration};
+use events::Envelope;
+use std::{future::Future, sync::Arc, time::Duration};
 use uuid::Uuid;
 
 /// Tells the time.
@@ -17,6 +19,24 @@ pub trait Ids: Send + Sync {
     fn fresh(&self) -> Uuid;
     /// A duration between zero and `most`.
     fn jitter(&self, most: Duration) -> Duration;
+}
+
+/// Where messages for people are published.
+pub trait Topic: Send + Sync + 'static {
+    /// Publishes a message: in turn with others of its group, and once for an `id`, however often it is tried within
+    /// the topic's window (SNS: five minutes).
+    fn publish(
+        &self,
+        group: &str,
+        id: &str,
+        body: String,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+/// The bus, for events that are told once more. What is told first goes through the outbox.
+pub trait Bus: Clone + Send + Sync + 'static {
+    /// Publishes events; each is taken, or none counts as taken.
+    fn publish(&self, events: &[Envelope]) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
 /// The machine's clock.

@@ -23,6 +23,8 @@ pub enum Holding {
     },
     /// Nothing could be held, and that was said.
     Refused,
+    /// What was held has left.
+    Shipped,
     /// What was held is free again; also the tombstone of an order cancelled before it was known.
     Released,
 }
@@ -44,6 +46,8 @@ pub enum Message {
         /// The order.
         order_id: OrderId,
     },
+    /// Its goods have left.
+    Shipped,
 }
 
 /// What inventory decides.
@@ -65,6 +69,8 @@ pub enum Fact {
         /// What was held until now.
         lines: Vec<StockLine>,
     },
+    /// These lines have left; nobody has to be told.
+    Shipped(Vec<StockLine>),
 }
 
 /// Decides what a message means for an order.
@@ -83,6 +89,12 @@ pub fn decide(holding: &Holding, message: &Message, _now: DateTime<Utc>) -> Resu
         (Holding::Held { lines }, Message::Cancelled { order_id }) => {
             Ok(vec![Fact::Released { order_id: *order_id, lines: lines.clone() }])
         }
+        (Holding::Held { lines }, Message::Shipped) => Ok(vec![Fact::Shipped(lines.clone())]),
+        // Only what is held is confirmed, and only what is confirmed is shipped.
+        (Holding::Unknown | Holding::Refused | Holding::Released, Message::Shipped) => {
+            Err(Refusal::Illegal("shipped without being held"))
+        }
+        (Holding::Shipped, Message::Cancelled { .. }) => Err(Refusal::Illegal("shipped already")),
         // Its "no" was its final word.
         (Holding::Refused, Message::Cancelled { .. }) => Ok(Vec::new()),
         (Holding::Released, Message::Cancelled { .. }) => Err(Refusal::Stale("already released")),
@@ -98,6 +110,7 @@ pub fn evolve(_holding: Holding, fact: &Fact) -> Holding {
         Fact::Held { lines, .. } => Holding::Held { lines: lines.clone() },
         Fact::Refused(_) => Holding::Refused,
         Fact::Released { .. } => Holding::Released,
+        Fact::Shipped(_) => Holding::Shipped,
     }
 }
 
@@ -166,6 +179,18 @@ mod tests {
     fn what_is_held_is_released_once() {
         spec(&[held()], &cancelled(), Ok(vec![released(lines())]));
         spec(&[held(), released(lines())], &cancelled(), Err(Refusal::Stale("already released")));
+    }
+
+    /// Guards: I1 past the pivot. What has left is neither held nor released again.
+    #[test]
+    fn what_is_held_leaves_once() {
+        let shipped = Fact::Shipped(lines());
+        spec(&[held()], &Message::Shipped, Ok(vec![shipped.clone()]));
+        spec(&[held(), shipped.clone()], &Message::Shipped, Err(Refusal::Stale("already answered")));
+        spec(&[held(), shipped], &cancelled(), Err(Refusal::Illegal("shipped already")));
+        for before in [vec![], vec![Fact::Refused(short())], vec![held(), released(lines())]] {
+            spec(&before, &Message::Shipped, Err(Refusal::Illegal("shipped without being held")));
+        }
     }
 
     /// Guards: the tombstone. Without it, the late `order.created` would hold stock for a dead order.

@@ -2,12 +2,13 @@
 
 use crate::holding::{self, Fact, Holding, Message};
 use crate::product;
-use crate::reads::{Cancelled, Created};
+use crate::reads::{Cancelled, Created, Shipped};
 use chassis::reaction::SideWrite;
 use chassis::store::Rejected;
 use chassis::telling::Entry;
 use chassis::{Failure, Reactor, Refusal, Verdict, Write};
 use chrono::{DateTime, Utc};
+use events::fulfillment::FulfillmentShipped;
 use events::inventory::{
     InventoryReleased, InventoryReservationFailed, InventoryReserved, ReservationFailure, StockLine,
 };
@@ -33,6 +34,9 @@ impl Reactor for Inventory {
         if envelope.is::<OrderCancelled>() {
             return Ok(Message::Cancelled { order_id: envelope.view::<Cancelled>()?.order_id });
         }
+        if envelope.is::<FulfillmentShipped>() {
+            return envelope.view::<Shipped>().map(|_| Message::Shipped);
+        }
         Err(envelope.not_taken_by(Self::SERVICE))
     }
 
@@ -49,11 +53,12 @@ impl Reactor for Inventory {
     }
 
     fn tell(fact: &Fact) -> Option<Entry> {
-        Some(match fact.clone() {
-            Fact::Held { order_id, lines } => Entry::told(&InventoryReserved { order_id, lines }),
-            Fact::Refused(failed) => Entry::told(&failed),
-            Fact::Released { order_id, lines } => Entry::told(&InventoryReleased { order_id, lines }),
-        })
+        match fact.clone() {
+            Fact::Held { order_id, lines } => Some(Entry::told(&InventoryReserved { order_id, lines })),
+            Fact::Refused(failed) => Some(Entry::told(&failed)),
+            Fact::Released { order_id, lines } => Some(Entry::told(&InventoryReleased { order_id, lines })),
+            Fact::Shipped(_) => None,
+        }
     }
 
     fn side_writes(fact: &Fact) -> Vec<SideWrite<Message>> {
@@ -61,7 +66,8 @@ impl Reactor for Inventory {
             Fact::Held { order_id, lines } => {
                 lines.iter().map(|line| hold(*order_id, line.clone())).collect()
             }
-            Fact::Released { lines, .. } => lines.iter().map(release).collect(),
+            Fact::Released { lines, .. } => lines.iter().map(|line| move_held(line, "available")).collect(),
+            Fact::Shipped(lines) => lines.iter().map(|line| move_held(line, "shipped")).collect(),
             Fact::Refused(_) => Vec::new(),
         }
     }
@@ -113,12 +119,10 @@ fn hold(order_id: OrderId, line: StockLine) -> SideWrite<Message> {
     SideWrite { write, refused: Some(Box::new(refused)) }
 }
 
-/// Moves a line from held back to available.
-fn release(line: &StockLine) -> SideWrite<Message> {
+/// Moves a line from held back to available, or on to shipped.
+fn move_held(line: &StockLine, to: &'static str) -> SideWrite<Message> {
     let quantity = i64::from(line.quantity);
-    let write = Write::Adjust {
-        key: product::key(&line.product_id),
-        by: vec![("available", quantity), ("held", -quantity)],
-    };
+    let write =
+        Write::Adjust { key: product::key(&line.product_id), by: vec![(to, quantity), ("held", -quantity)] };
     SideWrite { write, refused: None }
 }

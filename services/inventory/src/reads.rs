@@ -2,6 +2,7 @@
 
 use events::OrderId;
 use events::catalogue::{Reading, reading};
+use events::fulfillment::FulfillmentShipped;
 use events::inventory::StockLine;
 use events::orders::{OrderCancelled, OrderCreated};
 use schemars::JsonSchema;
@@ -23,5 +24,16 @@ pub struct Cancelled {
     pub order_id: OrderId,
 }
 
+/// Of `fulfillment.shipped`.
+#[derive(Deserialize, JsonSchema)]
+pub struct Shipped {
+    /// The order.
+    pub order_id: OrderId,
+}
+
 /// Everything that inventory takes.
-pub const READS: &[Reading] = &[reading::<OrderCreated, Created>(), reading::<OrderCancelled, Cancelled>()];
+pub const READS: &[Reading] = &[
+    reading::<OrderCreated, Created>(),
+    reading::<OrderCancelled, Cancelled>(),
+    reading::<FulfillmentShipped, Shipped>(),
+];

@@ -6,7 +6,9 @@ use chassis::reaction::Loaded;
 use chassis::telling::envelope_of;
 use chassis::{Failure, Item};
 use chrono::{DateTime, Utc};
-use events::orders::{OrderCancelled, OrderCompensated, OrderConfirmed, OrderCreated, OrderFailed};
+use events::orders::{
+    OrderCancelled, OrderCompensated, OrderConfirmed, OrderCreated, OrderFailed, OrderFulfilled,
+};
 use events::{Envelope, Event};
 
 /// The fact that an event row stands for.
@@ -22,6 +24,7 @@ pub fn fact(envelope: &Envelope) -> Result<Fact, Failure> {
             Fact::Addressed(address.map_err(|e| Failure::Poison(format!("{ADDRESSED}: {e}")))?)
         }
         OrderConfirmed::TYPE => Fact::Confirmed { told: envelope.data()?, at },
+        OrderFulfilled::TYPE => Fact::Fulfilled { told: envelope.data()?, at },
         OrderCancelled::TYPE => Fact::Cancelled { told: envelope.data()?, at },
         OrderCompensated::TYPE => Fact::Compensated { told: envelope.data()?, at },
         OrderFailed::TYPE => Fact::Failed { told: envelope.data()?, at },

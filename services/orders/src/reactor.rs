@@ -7,6 +7,7 @@ use chassis::telling::{Entry, Kind};
 use chassis::{Attr, Failure, Ports, Reactor, Refusal, Store, Verdict, react};
 use chrono::{DateTime, Utc};
 use events::envelope::millis;
+use events::fulfillment::{FulfillmentFailed, FulfillmentShipped};
 use events::inventory::{InventoryReleased, InventoryReservationFailed, InventoryReserved, ProductListed};
 use events::orders::Address;
 use events::payments::{
@@ -40,6 +41,8 @@ pub fn news(envelope: &Envelope) -> Result<News, Unreadable> {
         PaymentVoided::TYPE => envelope.data().map(News::Voided),
         PaymentRefunded::TYPE => envelope.data().map(News::Refunded),
         PaymentRefundFailed::TYPE => envelope.data().map(News::RefundFailed),
+        FulfillmentShipped::TYPE => envelope.data().map(News::Shipped),
+        FulfillmentFailed::TYPE => envelope.data().map(News::FulfillmentFailed),
         _ => Err(envelope.not_taken_by(Tracker::SERVICE)),
     }
 }
@@ -55,6 +58,8 @@ fn recorded(news: &News, from: EventId) -> Entry {
         News::Voided(said) => Entry::recorded(said, from),
         News::Refunded(said) => Entry::recorded(said, from),
         News::RefundFailed(said) => Entry::recorded(said, from),
+        News::Shipped(said) => Entry::recorded(said, from),
+        News::FulfillmentFailed(said) => Entry::recorded(said, from),
     }
 }
 
@@ -94,6 +99,7 @@ impl Reactor for Tracker {
             Fact::Addressed(address) => addressed(address),
             Fact::Learned { event_id, news, .. } => recorded(news, *event_id),
             Fact::Confirmed { told, .. } => Entry::told(told),
+            Fact::Fulfilled { told, .. } => Entry::told(told),
             Fact::Cancelled { told, .. } => Entry::told(told),
             Fact::Compensated { told, .. } => Entry::told(told),
             Fact::Failed { told, .. } => Entry::told(told),

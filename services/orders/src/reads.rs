@@ -2,6 +2,7 @@
 //! are the events themselves.
 
 use events::catalogue::{Reading, reading};
+use events::fulfillment::{FulfillmentFailed, FulfillmentShipped};
 use events::inventory::{InventoryReleased, InventoryReservationFailed, InventoryReserved, ProductListed};
 use events::payments::{
     PaymentCharged, PaymentCircuitClosed, PaymentCircuitHalfOpened, PaymentCircuitOpened, PaymentDeclined,
@@ -23,4 +24,6 @@ pub const READS: &[Reading] = &[
     reading::<PaymentCircuitClosed, PaymentCircuitClosed>(),
     reading::<PaymentRefunded, PaymentRefunded>(),
     reading::<PaymentRefundFailed, PaymentRefundFailed>(),
+    reading::<FulfillmentShipped, FulfillmentShipped>(),
+    reading::<FulfillmentFailed, FulfillmentFailed>(),
 ];

@@ -102,6 +102,12 @@ fn steps(order: &Order) -> Vec<Step> {
             order,
         ),
         forward("confirmation", order.confirmed, None, order),
+        forward(
+            "fulfillment",
+            order.shipped.as_ref().map(|said| said.mark),
+            order.fulfillment_failed.as_ref().map(|said| (said.mark, said.what.clone())),
+            order,
+        ),
         backward(
             "inventory_compensation",
             order.released.as_ref().map(|said| (said.mark, said.what)),
@@ -130,7 +136,7 @@ fn payment_compensation(order: &Order) -> Step {
 
 /// The step that the saga is at; none once it has ended.
 fn current(order: &Order, steps: &[Step]) -> Option<&'static str> {
-    let over = matches!(order.status(), Status::Cancelled | Status::Compensated);
+    let over = matches!(order.status(), Status::Fulfilled | Status::Cancelled | Status::Compensated);
     let pending = steps.iter().find(|step| step.progress == Progress::Pending);
     pending.filter(|_| !over).map(|step| step.name)
 }

@@ -7,9 +7,11 @@
 use chassis::Refusal;
 use chrono::{DateTime, Utc};
 use events::envelope::millis;
+use events::fulfillment::{FulfillmentFailed, FulfillmentShipped};
 use events::inventory::{InventoryReleased, InventoryReservationFailed, InventoryReserved};
 use events::orders::{
     Address, CancelReason, OrderCancelled, OrderCompensated, OrderConfirmed, OrderCreated, OrderFailed,
+    OrderFulfilled,
 };
 use events::payments::{
     PaymentCharged, PaymentDeclined, PaymentRefundFailed, PaymentRefunded, PaymentUnavailable, PaymentVoided,
@@ -38,6 +40,10 @@ pub enum News {
     Refunded(PaymentRefunded),
     /// It could not be given back.
     RefundFailed(PaymentRefundFailed),
+    /// The carrier took the goods.
+    Shipped(FulfillmentShipped),
+    /// The carrier will not.
+    FulfillmentFailed(FulfillmentFailed),
 }
 
 /// What orders decides on.
@@ -86,6 +92,13 @@ pub enum Fact {
     Confirmed {
         /// What is told.
         told: OrderConfirmed,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// The goods are on their way.
+    Fulfilled {
+        /// What is told.
+        told: OrderFulfilled,
         /// When.
         at: DateTime<Utc>,
     },
@@ -161,6 +174,15 @@ pub struct Order {
     /// Orders confirmed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confirmed: Option<Mark>,
+    /// The carrier took the goods: its name, and its number for the parcel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shipped: Option<Said<(String, String)>>,
+    /// The carrier will not take them, with this code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fulfillment_failed: Option<Said<String>>,
+    /// Orders declared the order fulfilled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fulfilled: Option<Mark>,
     /// Orders cancelled, and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cancelled: Option<Said<CancelReason>>,
@@ -192,6 +214,8 @@ pub enum Status {
     Pending,
     /// Held and charged.
     Confirmed,
+    /// The goods are on their way. Terminal.
+    Fulfilled,
     /// Given up; participants are undoing what they hold.
     Cancelling,
     /// Given up, and nothing had to be undone. Terminal.
@@ -209,6 +233,7 @@ impl Status {
         match self {
             Self::Pending => "PENDING",
             Self::Confirmed => "CONFIRMED",
+            Self::Fulfilled => "FULFILLED",
             Self::Cancelling => "CANCELLING",
             Self::Cancelled => "CANCELLED",
             Self::Compensated => "COMPENSATED",
@@ -226,6 +251,7 @@ impl Order {
             (Some(_), None, _) if self.needs_help() && self.payments_owes() => Status::Failed,
             (Some(_), None, _) if self.final_words_are_in() => Status::Cancelled,
             (Some(_), None, _) => Status::Cancelling,
+            (None, ..) if self.fulfilled.is_some() => Status::Fulfilled,
             (None, _, Some(_)) => Status::Confirmed,
             (None, _, None) => Status::Pending,
         }
@@ -261,6 +287,9 @@ impl Order {
             (PaymentDeclined::TYPE, at(self.declined.as_ref().map(|said| &said.mark))),
             (PaymentUnavailable::TYPE, at(self.unavailable.as_ref().map(|said| &said.mark))),
             (OrderConfirmed::TYPE, at(self.confirmed.as_ref())),
+            (FulfillmentShipped::TYPE, at(self.shipped.as_ref().map(|said| &said.mark))),
+            (OrderFulfilled::TYPE, at(self.fulfilled.as_ref())),
+            (FulfillmentFailed::TYPE, at(self.fulfillment_failed.as_ref().map(|said| &said.mark))),
             (OrderCancelled::TYPE, at(self.cancelled.as_ref().map(|said| &said.mark))),
             (InventoryReleased::TYPE, at(self.released.as_ref().map(|said| &said.mark))),
             (PaymentVoided::TYPE, at(self.voided.as_ref())),
@@ -279,7 +308,7 @@ impl Order {
         let placed = &self.created.as_ref().ok_or(Refusal::Illegal("never placed"))?.what;
         match self.status() {
             Status::Pending => Ok(cancelled(placed, CancelReason::CustomerRequest)),
-            Status::Confirmed => Err(Refusal::Illegal("already confirmed")),
+            Status::Confirmed | Status::Fulfilled => Err(Refusal::Illegal("already confirmed")),
             Status::Cancelling | Status::Cancelled | Status::Compensated | Status::Failed => {
                 Err(Refusal::Stale("already cancelled"))
             }
@@ -299,7 +328,10 @@ impl Order {
         let unavailable = self.unavailable.as_ref().map(|said| said.what);
         let unavailable = unavailable
             .map(|retry_after_seconds| CancelReason::PaymentProviderUnavailable { retry_after_seconds });
-        short.or(declined).or(unavailable)
+        let unshippable = self.fulfillment_failed.as_ref().filter(|_| self.confirmed.is_some());
+        let unshippable =
+            unshippable.map(|said| CancelReason::FulfillmentFailed { carrier_code: said.what.clone() });
+        short.or(declined).or(unavailable).or(unshippable)
     }
 
     /// The next fact that follows from what is known, if one does.
@@ -318,7 +350,12 @@ impl Order {
         // What was captured has to be what was ordered: I2.
         let paid = self.charged.as_ref().is_some_and(|charged| charged.what == order.total);
         let ready = self.confirmed.is_none() && self.reserved.is_some() && paid;
-        ready.then(|| Fact::Confirmed { told: confirmed(order, self.address.as_ref()), at })
+        if ready {
+            return Some(Fact::Confirmed { told: confirmed(order, self.address.as_ref()), at });
+        }
+        let shipped =
+            self.shipped.as_ref().filter(|_| self.confirmed.is_some() && self.fulfilled.is_none())?;
+        Some(Fact::Fulfilled { told: fulfilled(order, &shipped.what), at })
     }
 
     fn knows(&self, news: &News) -> bool {
@@ -332,6 +369,8 @@ impl Order {
             News::Voided(_) => self.voided.is_some(),
             News::Refunded(_) => self.refunded.is_some(),
             News::RefundFailed(_) => self.refund_failed.is_some(),
+            News::Shipped(_) => self.shipped.is_some(),
+            News::FulfillmentFailed(_) => self.fulfillment_failed.is_some(),
         }
     }
 
@@ -354,6 +393,13 @@ impl Order {
             News::RefundFailed(failed) => {
                 self.refund_failed = Some(Said { mark, what: failed.code.clone() });
             }
+            News::Shipped(shipped) => {
+                let what = (shipped.carrier.clone(), shipped.tracking_number.clone());
+                self.shipped = Some(Said { mark, what });
+            }
+            News::FulfillmentFailed(failed) => {
+                self.fulfillment_failed = Some(Said { mark, what: failed.code.clone() });
+            }
         }
     }
 }
@@ -361,6 +407,16 @@ impl Order {
 fn confirmed(order: &OrderCreated, address: Option<&Address>) -> OrderConfirmed {
     let OrderCreated { order_id, customer_id, total, lines, .. } = order.clone();
     OrderConfirmed { order_id, customer_id, total, lines, shipping_address: address.cloned() }
+}
+
+fn fulfilled(order: &OrderCreated, (carrier, tracking_number): &(String, String)) -> OrderFulfilled {
+    let (order_id, customer_id) = (order.order_id, order.customer_id.clone());
+    OrderFulfilled {
+        order_id,
+        customer_id,
+        carrier: carrier.clone(),
+        tracking_number: tracking_number.clone(),
+    }
 }
 
 fn cancelled(order: &OrderCreated, reason: CancelReason) -> OrderCancelled {
@@ -415,6 +471,7 @@ pub fn evolve(mut order: Order, fact: &Fact) -> Order {
             order.learn(Mark { at: *at, event_id: Some(*event_id) }, news);
         }
         Fact::Confirmed { at, .. } => order.confirmed = Some(own(at)),
+        Fact::Fulfilled { at, .. } => order.fulfilled = Some(own(at)),
         Fact::Cancelled { told, at } => {
             order.cancelled = Some(Said { mark: own(at), what: told.reason.clone() });
         }

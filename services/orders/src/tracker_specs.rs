@@ -78,12 +78,26 @@ fn unavailable() -> News {
 }
 
 fn refunded() -> News {
-    News::Refunded(PaymentRefunded { order_id: order_id(), payment_id: payment_id(), amount: placed().total })
+    News::Refunded(PaymentRefunded {
+        order_id: order_id(),
+        payment_id: payment_id(),
+        amount: placed().total,
+        customer_id: None,
+    })
 }
 
 fn refund_failed() -> News {
     let (amount, code) = (Some(placed().total), "refused".into());
     News::RefundFailed(PaymentRefundFailed { order_id: order_id(), payment_id: payment_id(), amount, code })
+}
+
+fn shipped() -> News {
+    let (carrier, tracking_number) = ("Parcels".into(), "P1".into());
+    News::Shipped(FulfillmentShipped { order_id: order_id(), carrier, tracking_number })
+}
+
+fn unshippable() -> News {
+    News::FulfillmentFailed(FulfillmentFailed { order_id: order_id(), code: "prohibited_goods".into() })
 }
 
 fn heard(news: News) -> Message {
@@ -105,6 +119,7 @@ fn run(messages: &[Message]) -> (Order, Vec<Fact>) {
 fn own(facts: &[Fact]) -> Vec<&'static str> {
     let name = |fact: &Fact| match fact {
         Fact::Confirmed { .. } => Some("confirmed"),
+        Fact::Fulfilled { .. } => Some("fulfilled"),
         Fact::Cancelled { .. } => Some("cancelled"),
         Fact::Compensated { .. } => Some("compensated"),
         Fact::Failed { .. } => Some("failed"),
@@ -125,6 +140,25 @@ fn story(news: Vec<News>, status: Status, facts: &[&str]) {
 fn reserved_and_charged_is_confirmed() {
     story(vec![reserved()], Status::Pending, &[]);
     story(vec![reserved(), charged()], Status::Confirmed, &["confirmed"]);
+}
+
+#[test]
+fn shipped_is_fulfilled_and_can_not_be_cancelled() {
+    story(vec![reserved(), charged(), shipped()], Status::Fulfilled, &["confirmed", "fulfilled"]);
+    let (order, _) = run(&[place(), heard(reserved()), heard(charged()), heard(shipped())]);
+    let cancel = decide(&order, &Message::Cancel, DateTime::UNIX_EPOCH);
+    assert_eq!(cancel, Err(Refusal::Illegal("already confirmed")));
+}
+
+/// Guards: I2 and I3 past the confirmation. What the carrier will not take is given back: stock, money, and then the
+/// order is compensated.
+#[test]
+fn a_carrier_that_will_not_is_compensated() {
+    let failed = || vec![reserved(), charged(), unshippable()];
+    story(failed(), Status::Cancelling, &["confirmed", "cancelled"]);
+    story([failed(), vec![released(lines())]].concat(), Status::Cancelling, &["confirmed", "cancelled"]);
+    let undone = vec![released(lines()), refunded()];
+    story([failed(), undone].concat(), Status::Compensated, &["confirmed", "cancelled", "compensated"]);
 }
 
 #[test]
@@ -242,6 +276,8 @@ fn permutations(items: Vec<Message>) -> Vec<Vec<Message>> {
 fn the_order_of_arrival_does_not_matter() {
     for (news, status) in [
         (vec![reserved(), charged()], Status::Confirmed),
+        (vec![reserved(), charged(), shipped()], Status::Fulfilled),
+        (vec![reserved(), charged(), unshippable(), released(lines()), refunded()], Status::Compensated),
         (vec![reserved(), declined(), released(lines())], Status::Compensated),
         (vec![short(), voided()], Status::Cancelled),
         (vec![declined(), released(vec![])], Status::Cancelled),

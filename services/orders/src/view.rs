@@ -4,9 +4,10 @@ use crate::tracker::{Order, Status};
 use chassis::telling::envelope_of;
 use chassis::{Failure, Item};
 use events::envelope::millis;
+use events::fulfillment::{FulfillmentFailed, FulfillmentShipped};
 use events::inventory::{InventoryReleased, InventoryReservationFailed, InventoryReserved};
 use events::orders::{
-    CancelReason, OrderCancelled, OrderCompensated, OrderConfirmed, OrderCreated, OrderFailed,
+    CancelReason, OrderCancelled, OrderCompensated, OrderConfirmed, OrderCreated, OrderFailed, OrderFulfilled,
 };
 use events::payments::{
     PaymentCharged, PaymentDeclined, PaymentRefundFailed, PaymentRefunded, PaymentUnavailable, PaymentVoided,
@@ -23,6 +24,9 @@ fn public_name(kind: &str) -> &str {
         PaymentCharged::TYPE => "PAYMENT_CHARGED",
         PaymentDeclined::TYPE => "PAYMENT_FAILED",
         OrderConfirmed::TYPE => "ORDER_CONFIRMED",
+        FulfillmentShipped::TYPE => "ORDER_SHIPPED",
+        OrderFulfilled::TYPE => "ORDER_FULFILLED",
+        FulfillmentFailed::TYPE => "SHIPMENT_FAILED",
         OrderCancelled::TYPE => "ORDER_CANCELLED",
         InventoryReleased::TYPE => "STOCK_RELEASED",
         PaymentUnavailable::TYPE => "PAYMENT_UNAVAILABLE",

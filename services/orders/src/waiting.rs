@@ -40,7 +40,7 @@ pub fn is_underway(order: &Order) -> bool {
 pub fn outcome(id: OrderId, loaded: &Loaded<Order>) -> Result<Response, Problem> {
     let order = &loaded.state;
     match (order.status(), &order.cancelled) {
-        (Status::Confirmed, _) => Ok(Response::json(201, shown(id, loaded)?)),
+        (Status::Confirmed | Status::Fulfilled, _) => Ok(Response::json(201, shown(id, loaded)?)),
         (Status::Cancelled | Status::Compensated | Status::Failed, Some(cancelled)) => {
             Err(problem(id, &cancelled.what))
         }

@@ -160,13 +160,8 @@ pub enum Fact {
         /// Counts how often that was asked for, from 1.
         generation: u32,
     },
-    /// The amount was given back.
-    Refunded {
-        /// The order.
-        order_id: OrderId,
-        /// How much.
-        amount: Money,
-    },
+    /// The amount was given back: all of this bill's.
+    Refunded(Bill),
     /// The amount could not be given back.
     RefundFailed {
         /// The order.
@@ -205,8 +200,8 @@ pub fn decide(charging: &Charging, message: &Message, _now: DateTime<Utc>) -> Re
             undone(charging, *of, Fact::Voided { order_id: of.order_id, amount: amount(charging) })
         }
         Message::ChargeRefunded(of) => {
-            let amount = amount(charging).ok_or(Refusal::Illegal("a refund without a bill"))?;
-            undone(charging, *of, Fact::Refunded { order_id: of.order_id, amount })
+            let bill = charging.bill.clone().ok_or(Refusal::Illegal("a refund without a bill"))?;
+            undone(charging, *of, Fact::Refunded(bill))
         }
         Message::RefundRefused { of, code } => {
             let (order_id, code) = (of.order_id, code.clone());
@@ -306,7 +301,7 @@ pub fn evolve(mut charging: Charging, fact: &Fact) -> Charging {
             charging.generation = *generation;
             charging.stage = Stage::Compensating;
         }
-        Fact::Refunded { .. } => charging.stage = Stage::Refunded,
+        Fact::Refunded(_) => charging.stage = Stage::Refunded,
         Fact::RefundFailed { .. } => charging.stage = Stage::RefundFailed,
     }
     charging
@@ -465,7 +460,7 @@ mod tests {
     #[test]
     fn a_compensation_ends_once() {
         let racing = [started(), vec![charged(), requested()]].concat();
-        let refunded = Fact::Refunded { order_id: order_id(), amount: bill().amount };
+        let refunded = Fact::Refunded(bill());
         let of = |generation: u32| Try { order_id: order_id(), generation };
         spec(&racing, &Message::ChargeRefunded(of(1)), Ok(vec![refunded.clone()]));
         spec(&racing, &captured(), Err(ANSWERED));
@@ -484,11 +479,7 @@ mod tests {
         // What the first try still says does not end the second.
         let again = [failed.clone(), vec![second]].concat();
         spec(&again, &refused, Err(Refusal::Stale("not being undone")));
-        spec(
-            &again,
-            &Message::ChargeRefunded(of(2)),
-            Ok(vec![Fact::Refunded { order_id: order_id(), amount: bill().amount }]),
-        );
+        spec(&again, &Message::ChargeRefunded(of(2)), Ok(vec![Fact::Refunded(bill())]));
         spec(&failed, &created(), Err(OVER));
     }
 

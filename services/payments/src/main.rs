@@ -15,7 +15,7 @@ async fn main() -> Result<()> {
     let sdk = aws::sdk_config().await;
     let ports = Ports::system(aws::dynamodb::DynamoStore::new(&sdk, config::required("TABLE")?));
     let secret = aws::secrets::secret(&sdk, &config::required("PROVIDER_SECRET")?).await?;
-    let provider = Provider::new(config::parsed("PROVIDER_URL")?, &secret)?;
+    let provider = Provider::new(&config::parsed("PROVIDER_URL")?, &secret)?;
     match config::handler()?.as_str() {
         "reactor" => lambda::serve_queue(Reacting {
             reactor: Payments { provider: Guarded::new(provider, ports.clone()) },

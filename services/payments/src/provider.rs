@@ -6,58 +6,26 @@
 use crate::charging::{Bill, Message};
 use crate::compensating::{Known, Undoing};
 use crate::reactor::Gateway;
-use anyhow::Context;
-use bytes::Bytes;
 use chassis::Failure;
+use chassis::outward::{Answer, Method, Outward, StatusCode};
 use events::OrderId;
 use form_urlencoded::Serializer;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::{Method, Request, StatusCode, Uri, header};
-use hyper_util::client::legacy::{Client, connect::HttpConnector};
-use hyper_util::rt::TokioExecutor;
+use hyper::{Uri, header};
 use serde_json::Value;
-use std::time::Duration;
 
-/// How long one call may take. Well below the function's own timeout, so that giving up is our decision.
-const TIMEOUT: Duration = Duration::from_secs(3);
-/// The most of an answer that is read.
-const MAX_ANSWER_BYTES: usize = 256 * 1024;
 /// The API version that the requests below were written for.
 const STRIPE_VERSION: &str = "2025-09-30.clover";
 
-#[cfg(feature = "tls")]
-type Connector = hyper_rustls::HttpsConnector<HttpConnector>;
-#[cfg(not(feature = "tls"))]
-type Connector = HttpConnector;
-
-#[cfg(feature = "tls")]
-fn connector() -> anyhow::Result<Connector> {
-    let builder = hyper_rustls::HttpsConnectorBuilder::new().with_native_roots()?;
-    Ok(builder.https_or_http().enable_http1().build())
-}
-
-#[cfg(not(feature = "tls"))]
-fn connector() -> anyhow::Result<Connector> {
-    Ok(HttpConnector::new())
-}
-
 /// A provider that speaks Stripe's API.
-pub struct Provider {
-    client: Client<Connector, Full<Bytes>>,
-    base: Uri,
-    authorization: header::HeaderValue,
-}
+pub struct Provider(Outward);
 
 impl Provider {
     /// The provider at `base`, with its secret key.
     ///
     /// # Errors
-    /// When the key cannot be sent in a header, or the system's root certificates cannot be read.
-    pub fn new(base: Uri, secret: &str) -> anyhow::Result<Self> {
-        let mut authorization = header::HeaderValue::from_str(&format!("Bearer {secret}"))
-            .context("the provider's secret holds characters that a header cannot")?;
-        authorization.set_sensitive(true);
-        Ok(Self { client: Client::builder(TokioExecutor::new()).build(connector()?), base, authorization })
+    /// As [`Outward::new`].
+    pub fn new(base: &Uri, secret: &str) -> Result<Self, Failure> {
+        Outward::new("provider", base, secret).map(Self)
     }
 
     async fn send(
@@ -66,12 +34,7 @@ impl Provider {
         path: &str,
         form: Option<(String, String)>,
     ) -> Result<Answer, Failure> {
-        let base = self.base.to_string();
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", base.trim_end_matches('/')))
-            .header(header::AUTHORIZATION, &self.authorization)
-            .header("Stripe-Version", STRIPE_VERSION);
+        let mut request = self.0.request(method, path).header("Stripe-Version", STRIPE_VERSION);
         let mut body = String::new();
         if let Some((key, form)) = form {
             request = request
@@ -79,18 +42,7 @@ impl Provider {
                 .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
             body = form;
         }
-        let request = request.body(Full::from(body)).map_err(|e| Failure::Poison(e.to_string()))?;
-        let exchange = async {
-            let answer = self.client.request(request).await.map_err(|e| unreachable(&e))?;
-            let status = answer.status();
-            let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await;
-            let body = body.map_err(|e| Failure::Transient(format!("provider: {e}")))?.to_bytes();
-            Ok(Answer { status, body: serde_json::from_slice(&body).unwrap_or(Value::Null) })
-        };
-        match tokio::time::timeout(TIMEOUT, exchange).await {
-            Ok(answer) => answer,
-            Err(_) => Err(Failure::Transient(format!("provider: no answer within {TIMEOUT:?}"))),
-        }
+        self.0.send(request, body).await
     }
 
     /// The customer's default payment method: <https://docs.stripe.com/api/customers/retrieve>.
@@ -108,51 +60,30 @@ impl Provider {
     }
 }
 
-fn unreachable(error: &hyper_util::client::legacy::Error) -> Failure {
-    Failure::Transient(format!("provider: {error}"))
-}
-
 fn refused(code: &str) -> Message {
     Message::Refused { code: code.to_owned() }
 }
 
-/// What the provider answered.
-struct Answer {
-    status: StatusCode,
-    body: Value,
-}
-
-impl Answer {
-    fn text(&self, pointer: &str) -> Option<&str> {
-        self.body.pointer(pointer).and_then(Value::as_str)
-    }
-
-    fn failure(&self) -> Failure {
-        let code = self.text("/error/code").or_else(|| self.text("/error/type")).unwrap_or("no code");
-        Failure::Transient(format!("provider: {} ({code})", self.status))
-    }
-
-    /// Sorts the answer to a confirmed PaymentIntent. What is neither a clear yes nor a clear no is unknown,
-    /// and is asked again under the same idempotency key.
-    fn outcome(&self) -> Result<Message, Failure> {
-        match self.status.as_u16() {
-            200 if self.text("/status") == Some("succeeded") => {
-                let charge_id = self.text("/latest_charge").or_else(|| self.text("/id"));
-                let charge_id = charge_id.ok_or_else(|| self.failure())?.to_owned();
-                Ok(Message::Captured { charge_id })
-            }
-            // The key was used with other parameters: by a void, or for a default method that has changed since. What
-            // became of that is not known here, and must not be taken for a decline.
-            400 if self.text("/error/type") == Some("idempotency_error") => {
-                Err(Failure::Conflict { attempts: 1 })
-            }
-            // 402: the card was declined. 400 and 404: the provider does not know such a payment method.
-            400 | 402 | 404 => {
-                let code = self.text("/error/decline_code").or_else(|| self.text("/error/code"));
-                Ok(refused(code.unwrap_or("declined")))
-            }
-            _ => Err(self.failure()),
+/// Sorts the answer to a confirmed PaymentIntent. What is neither a clear yes nor a clear no is unknown,
+/// and is asked again under the same idempotency key.
+fn outcome(answer: &Answer) -> Result<Message, Failure> {
+    match answer.status.as_u16() {
+        200 if answer.text("/status") == Some("succeeded") => {
+            let charge_id = answer.text("/latest_charge").or_else(|| answer.text("/id"));
+            let charge_id = charge_id.ok_or_else(|| answer.failure())?.to_owned();
+            Ok(Message::Captured { charge_id })
         }
+        // The key was used with other parameters: by a void, or for a default method that has changed since. What
+        // became of that is not known here, and must not be taken for a decline.
+        400 if answer.text("/error/type") == Some("idempotency_error") => {
+            Err(Failure::Conflict { attempts: 1 })
+        }
+        // 402: the card was declined. 400 and 404: the provider does not know such a payment method.
+        400 | 402 | 404 => {
+            let code = answer.text("/error/decline_code").or_else(|| answer.text("/error/code"));
+            Ok(refused(code.unwrap_or("declined")))
+        }
+        _ => Err(answer.failure()),
     }
 }
 
@@ -177,7 +108,7 @@ impl Gateway for Provider {
             .append_pair("metadata[order_id]", &bill.order_id.to_string())
             .finish();
         let key = format!("{}:charge", bill.order_id);
-        self.send(Method::POST, "/v1/payment_intents", Some((key, form))).await?.outcome()
+        outcome(&self.send(Method::POST, "/v1/payment_intents", Some((key, form))).await?)
     }
 }
 
@@ -294,7 +225,7 @@ mod tests {
     use serde_json::json;
 
     fn outcome(status: u16, body: Value) -> Result<Message, Failure> {
-        Answer { status: StatusCode::from_u16(status).unwrap(), body }.outcome()
+        super::outcome(&Answer::new(StatusCode::from_u16(status).unwrap(), body))
     }
 
     #[test]

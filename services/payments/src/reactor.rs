@@ -86,9 +86,9 @@ impl<P: Gateway> Reactor for Payments<P> {
                 let payment_id = PaymentId::of(order_id);
                 Some(Entry::told(&PaymentCompensationRequested { order_id, payment_id, generation }))
             }
-            Fact::Refunded { order_id, amount } => {
-                let payment_id = PaymentId::of(order_id);
-                Some(Entry::told(&PaymentRefunded { order_id, payment_id, amount }))
+            Fact::Refunded(Bill { order_id, customer_id, amount, .. }) => {
+                let (payment_id, customer_id) = (PaymentId::of(order_id), Some(customer_id));
+                Some(Entry::told(&PaymentRefunded { order_id, payment_id, amount, customer_id }))
             }
             Fact::RefundFailed { order_id, amount, code } => {
                 let payment_id = PaymentId::of(order_id);

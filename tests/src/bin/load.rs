@@ -126,7 +126,7 @@ impl Run {
             let order = self.api.order(id).await?;
             let status = order["status"].as_str().unwrap_or_default();
             if !matches!(status, "PENDING" | "CANCELLING") {
-                ensure!(status == "CONFIRMED", "order {id} ended {status}");
+                ensure!(matches!(status, "CONFIRMED" | "FULFILLED"), "order {id} ended {status}");
                 let took = started.elapsed();
                 let confirmed = (confirmed_at(&order)? - wall).to_std().unwrap_or_default();
                 push(&self.seen.confirmed, confirmed);

@@ -13,7 +13,7 @@ use localstack::pipes::{PipeData, Shape};
 use localstack::template::names::{self, Names};
 use localstack::template::{self, resources};
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use uuid::Uuid;
 
@@ -186,8 +186,10 @@ fn metadata(entry: &Entry) -> Value {
 /// When one is refused.
 pub fn model(contracts: &Contracts) -> Result<resources::Model> {
     let names = Names { endpoint: "http://127.0.0.1:1".into(), api: "http://127.0.0.1:2".into() };
-    let key = BTreeMap::from([("ProviderKey".to_owned(), "sk_test".to_owned())]);
-    template::load(&contracts.infra, &names, &key)
+    let given =
+        [("ProviderKey", "sk_test"), ("CarrierKey", "ck_test"), ("CarrierUrl", "https://carrier.example")];
+    let given = given.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    template::load(&contracts.infra, &names, &given)
 }
 
 /// Rules let in exactly what the crates read, and pipes make envelopes of event rows.

@@ -47,7 +47,9 @@ impl Contracts {
         Self {
             entries: catalogue::entries(),
             consumers: vec![
+                consumer("fulfillment", fulfillment::reads::READS),
                 consumer("inventory", inventory::reads::READS),
+                consumer("notifications", notifications::reads::READS),
                 consumer("orders", orders::reads::READS),
                 consumer("payments", payments::reads::READS),
                 consumer("rewards", rewards::reads::READS),

@@ -1,7 +1,9 @@
 //! The only place of the service code that calls AWS.
 
 pub mod dynamodb;
+pub mod eventbridge;
 pub mod secrets;
+pub mod sns;
 
 pub use aws_config::SdkConfig;
 

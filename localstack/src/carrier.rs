@@ -1,0 +1,144 @@
+//! A carrier to talk to: shipments are made and withdrawn under the reference that the client gives them, so that each
+//! call may be repeated. What it does with a parcel depends on the products in it, never on chance:
+//! `unshippable…` is refused for good, `carrier-down…` is never answered, `carrier-flaky…` fails twice before it goes
+//! well, `carrier-lost-answer…` is taken and the first answer lost.
+
+use crate::http::{self, Incame, Response};
+use crate::journal::{Entry, Journal};
+use anyhow::Result;
+use hyper::{Method, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Where it answers, below the simulators' address.
+pub const PATH: &str = "/carrier";
+/// Where the journal keeps its book.
+const PREFIX: &str = "carrier/";
+/// The most bytes of a request.
+const MAX_BODY_BYTES: usize = 256 * 1024;
+/// How often a flaky parcel fails.
+const FLAKES: u32 = 2;
+
+/// What the book says of one shipment. Addresses are not in it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Shipment {
+    /// How often it was asked for.
+    pub calls: u32,
+    /// The number of the parcel, once it is taken.
+    pub tracking_number: Option<String>,
+    /// Whether it was withdrawn: it will never be taken.
+    pub withdrawn: bool,
+}
+
+/// The running simulator. Clones share it.
+#[derive(Clone)]
+pub struct Carrier {
+    book: Arc<Mutex<BTreeMap<String, Shipment>>>,
+    journal: Journal,
+}
+
+fn product_starts(body: &Value, with: &str) -> bool {
+    let lines = body["lines"].as_array().into_iter().flatten();
+    let mut products = lines.filter_map(|line| line["product_id"].as_str());
+    products.any(|product| product.starts_with(with))
+}
+
+fn answer(status: u16, body: &Value) -> Response {
+    http::json(status, "application/json", body.to_string())
+}
+
+fn error(status: u16, code: &str) -> Response {
+    answer(status, &json!({"error": {"code": code}}))
+}
+
+fn parcel(tracking_number: &str) -> Value {
+    json!({"carrier": "Local Parcels", "tracking_number": tracking_number})
+}
+
+impl Carrier {
+    /// A simulator with the book that the journal kept.
+    ///
+    /// # Errors
+    /// When a kept shipment cannot be read.
+    pub fn new(journal: &Journal, kept: &[(String, String)]) -> Result<Self> {
+        let mut book = BTreeMap::new();
+        for (key, value) in kept {
+            if let Some(reference) = key.strip_prefix(PREFIX) {
+                book.insert(reference.to_owned(), serde_json::from_str(value)?);
+            }
+        }
+        Ok(Self { book: Arc::new(Mutex::new(book)), journal: journal.clone() })
+    }
+
+    fn book(&self) -> MutexGuard<'_, BTreeMap<String, Shipment>> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The book, by reference.
+    #[must_use]
+    pub fn shipments(&self) -> BTreeMap<String, Shipment> {
+        self.book().clone()
+    }
+
+    /// Answers a request; `path` begins after [`PATH`].
+    pub async fn answer(&self, path: &str, request: Incame) -> Response {
+        let (parts, body) = request.into_parts();
+        if (&parts.method, path) == (&Method::GET, "/book") {
+            return answer(200, &json!(self.shipments()));
+        }
+        let Some(reference) = path.strip_prefix("/shipments/") else { return error(404, "no_such_path") };
+        let body = match http::body(body, MAX_BODY_BYTES).await {
+            Ok(body) => serde_json::from_slice(&body).unwrap_or_default(),
+            Err(status) => return http::empty(status),
+        };
+        let response = match parts.method {
+            Method::PUT => self.ship(reference, &body),
+            Method::DELETE => self.withdraw(reference),
+            _ => return http::empty(StatusCode::METHOD_NOT_ALLOWED),
+        };
+        self.keep(reference).await;
+        response
+    }
+
+    /// Remembers a shipment before anybody hears of it.
+    async fn keep(&self, reference: &str) {
+        let shipment = self.book().get(reference).cloned();
+        let value = serde_json::to_string(&shipment).unwrap_or_default();
+        self.journal.write(vec![Entry::Book { key: format!("{PREFIX}{reference}"), value }]);
+        self.journal.flush().await;
+    }
+
+    fn ship(&self, reference: &str, body: &Value) -> Response {
+        let mut book = self.book();
+        let shipment = book.entry(reference.to_owned()).or_default();
+        shipment.calls += 1;
+        let flakes = product_starts(body, "carrier-flaky") && shipment.calls <= FLAKES;
+        if product_starts(body, "carrier-down") || flakes {
+            return error(503, "unavailable");
+        }
+        if shipment.withdrawn {
+            return error(409, "withdrawn");
+        }
+        if product_starts(body, "unshippable") {
+            return error(422, "prohibited_goods");
+        }
+        let number = format!("LP{}", reference.replace('-', "").to_uppercase());
+        let number = shipment.tracking_number.get_or_insert(number);
+        if product_starts(body, "carrier-lost-answer") && shipment.calls == 1 {
+            return error(504, "lost");
+        }
+        answer(200, &parcel(number))
+    }
+
+    fn withdraw(&self, reference: &str) -> Response {
+        let mut book = self.book();
+        let shipment = book.entry(reference.to_owned()).or_default();
+        if let Some(number) = &shipment.tracking_number {
+            return answer(409, &parcel(number));
+        }
+        shipment.withdrawn = true;
+        answer(200, &json!({"status": "withdrawn"}))
+    }
+}

@@ -1,0 +1,113 @@
+//! SNS: FIFO topics. What was published is kept, for people and tests to read.
+//!
+//! <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>
+//! <https://docs.aws.amazon.com/sns/latest/dg/fifo-message-dedup.html>
+
+use crate::journal::{Entry, Journal};
+use crate::template::resources::Topic as Declared;
+use anyhow::{Result, ensure};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use uuid::Uuid;
+
+/// For how long a deduplication id is recognised.
+const WINDOW: chrono::TimeDelta = chrono::TimeDelta::minutes(5);
+/// Where the journal keeps what was published.
+const PREFIX: &str = "topic/";
+
+/// A published message.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Published {
+    /// Its id.
+    pub message_id: String,
+    /// Messages of one group are delivered in turn.
+    pub group: String,
+    /// What tells it from another.
+    pub deduplication_id: String,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// How often it was published again within the window, and not taken.
+    pub repeats: u32,
+    /// Its body.
+    pub message: String,
+}
+
+/// Every topic, by name, with its messages in the order of their publication. Clones share them.
+#[derive(Clone)]
+pub struct Topics {
+    topics: Arc<Mutex<BTreeMap<String, Vec<Published>>>>,
+    journal: Journal,
+}
+
+impl Topics {
+    /// The declared topics with the messages that the journal kept.
+    ///
+    /// # Errors
+    /// For a topic that is not FIFO, or a kept message that cannot be read.
+    pub fn start(declared: &[Declared], kept: &[(String, String)], journal: &Journal) -> Result<Self> {
+        let mut topics = BTreeMap::new();
+        for Declared { topic_name, fifo_topic, .. } in declared {
+            let is_fifo = fifo_topic.unwrap_or(false) && topic_name.ends_with(".fifo");
+            ensure!(is_fifo, "topic {topic_name}: only FIFO topics are implemented by the local stack");
+            topics.insert(topic_name.clone(), Vec::new());
+        }
+        for (key, value) in kept {
+            let place = key.strip_prefix(PREFIX).and_then(|rest| rest.split_once('/'));
+            if let Some(topic) = place.and_then(|(name, _)| topics.get_mut(name)) {
+                topic.push(serde_json::from_str(value)?);
+            }
+        }
+        Ok(Self { topics: Arc::new(Mutex::new(topics)), journal: journal.clone() })
+    }
+
+    fn topics(&self) -> MutexGuard<'_, BTreeMap<String, Vec<Published>>> {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was published on a topic, oldest first; none when nobody declared it.
+    #[must_use]
+    pub fn published(&self, topic: &str) -> Option<Vec<Published>> {
+        self.topics().get(topic).cloned()
+    }
+
+    /// Publishes a message, once within the window for its deduplication id; gives its id and number, or nothing when
+    /// there is no such topic.
+    pub async fn publish(
+        &self,
+        topic: &str,
+        group: &str,
+        id: &str,
+        message: &str,
+    ) -> Option<(String, usize)> {
+        let (published, number) = self.take(topic, group, id, message)?;
+        // The number has twenty digits on AWS too: texts sort as numbers do.
+        let key = format!("{PREFIX}{topic}/{number:020}");
+        let value = serde_json::to_string(&published).unwrap_or_default();
+        self.journal.write(vec![Entry::Book { key, value }]);
+        self.journal.flush().await;
+        Some((published.message_id, number))
+    }
+
+    fn take(&self, topic: &str, group: &str, id: &str, message: &str) -> Option<(Published, usize)> {
+        let mut topics = self.topics();
+        let messages = topics.get_mut(topic)?;
+        let now = Utc::now();
+        let known = |m: &Published| m.deduplication_id == id && now - m.at < WINDOW;
+        if let Some(at) = messages.iter().rposition(known) {
+            let known = messages.get_mut(at)?;
+            known.repeats += 1;
+            return Some((known.clone(), at));
+        }
+        messages.push(Published {
+            message_id: Uuid::new_v4().to_string(),
+            group: group.to_owned(),
+            deduplication_id: id.to_owned(),
+            at: now,
+            repeats: 0,
+            message: message.to_owned(),
+        });
+        Some((messages.last()?.clone(), messages.len() - 1))
+    }
+}

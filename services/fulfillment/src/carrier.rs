@@ -1,0 +1,102 @@
+//! The carrier port over HTTP. A shipment is made and withdrawn under the order's id, so that each call may be repeated.
+//!
+//! `PUT /shipments/{reference}` `{lines, address}`: 200 `{carrier, tracking_number}`, 409 for one that was withdrawn,
+//! 422 `{error: {code}}` for what is never carried.
+//! `DELETE /shipments/{reference}`: 200, and it will never be taken; 409 `{carrier, tracking_number}` when it has been.
+
+use crate::reactor::Carrier;
+use crate::shipping::{Message, Parcel};
+use chassis::Failure;
+use chassis::outward::{Answer, Method, Outward};
+use events::OrderId;
+use hyper::{Uri, header};
+use serde_json::json;
+
+/// A carrier that speaks the API above.
+pub struct HttpCarrier(Outward);
+
+/// The code of an order that was given up because the carrier could not be reached.
+const UNAVAILABLE: &str = "carrier_unavailable";
+
+impl HttpCarrier {
+    /// The carrier at `base`, with its secret key.
+    ///
+    /// # Errors
+    /// As [`Outward::new`].
+    pub fn new(base: &Uri, secret: &str) -> Result<Self, Failure> {
+        Outward::new("carrier", base, secret).map(Self)
+    }
+}
+
+fn path(order_id: OrderId) -> String {
+    format!("/shipments/{order_id}")
+}
+
+fn taken(answer: &Answer) -> Result<Message, Failure> {
+    let text = |pointer| answer.text(pointer).map(str::to_owned).ok_or_else(|| answer.failure());
+    Ok(Message::Taken { carrier: text("/carrier")?, tracking_number: text("/tracking_number")? })
+}
+
+/// What is neither a clear yes nor a clear no is unknown, and is asked again.
+fn shipped(answer: &Answer) -> Result<Message, Failure> {
+    match answer.status.as_u16() {
+        200 | 201 => taken(answer),
+        409 => Ok(Message::Refused { code: UNAVAILABLE.into() }),
+        422 => Ok(Message::Refused { code: answer.text("/error/code").unwrap_or("refused").to_owned() }),
+        _ => Err(answer.failure()),
+    }
+}
+
+fn withdrawn(answer: &Answer) -> Result<Message, Failure> {
+    match answer.status.as_u16() {
+        200 => Ok(Message::Refused { code: UNAVAILABLE.into() }),
+        409 => taken(answer),
+        _ => Err(answer.failure()),
+    }
+}
+
+impl Carrier for HttpCarrier {
+    async fn ship(&self, parcel: &Parcel) -> Result<Message, Failure> {
+        let request = self.0.request(Method::PUT, &path(parcel.order_id));
+        let request = request.header(header::CONTENT_TYPE, "application/json");
+        let body = json!({"lines": parcel.lines, "address": parcel.address});
+        shipped(&self.0.send(request, body.to_string()).await?)
+    }
+
+    async fn withdraw(&self, order_id: OrderId) -> Result<Message, Failure> {
+        withdrawn(&self.0.send(self.0.request(Method::DELETE, &path(order_id)), String::new()).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chassis::outward::StatusCode;
+    use serde_json::Value;
+
+    fn answer(status: u16, body: Value) -> Answer {
+        Answer::new(StatusCode::from_u16(status).unwrap(), body)
+    }
+
+    fn refused(code: &str) -> Result<Message, Failure> {
+        Ok(Message::Refused { code: code.into() })
+    }
+
+    /// Guards: only a clear answer ends a shipment; anything else is asked again.
+    #[test]
+    fn only_a_clear_answer_counts() {
+        let parcel = json!({"carrier": "Parcels", "tracking_number": "P1"});
+        let taken = Ok(Message::Taken { carrier: "Parcels".into(), tracking_number: "P1".into() });
+        assert_eq!(shipped(&answer(200, parcel.clone())), taken);
+        assert_eq!(withdrawn(&answer(409, parcel)), taken);
+        assert_eq!(shipped(&answer(422, json!({"error": {"code": "too_heavy"}}))), refused("too_heavy"));
+        assert_eq!(shipped(&answer(409, Value::Null)), refused(UNAVAILABLE));
+        assert_eq!(withdrawn(&answer(200, Value::Null)), refused(UNAVAILABLE));
+        for unclear in [200, 202, 401, 404, 429, 500, 503] {
+            assert!(matches!(shipped(&answer(unclear, Value::Null)), Err(Failure::Transient(_))));
+        }
+        for unclear in [202, 404, 409, 422, 503] {
+            assert!(matches!(withdrawn(&answer(unclear, Value::Null)), Err(Failure::Transient(_))));
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Fulfillment: has confirmed orders carried. Shipping is the pivot: what the carrier took is not taken back.
+
+pub mod carrier;
+pub mod reactor;
+pub mod reads;
+pub mod shipping;
