@@ -88,6 +88,10 @@ pub struct Metadata {
     /// Present only on a replayed event.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub replay: Option<Replay>,
+    /// Present only on an event that is told again because an answer to it is missing: the how manieth time, from 1.
+    /// Whoever knows the event already tells its answer again.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub nudge: Option<u32>,
 }
 
 /// An event as it travels: EventBridge's `detail`.

@@ -6,10 +6,10 @@ use crate::http::{self, Incame, Response};
 use crate::iam::{Caller, Iam};
 use crate::issuer::{self, Issuer};
 use crate::journal::Journal;
-use crate::lambda::{Functions, InvokeError, md5_of};
+use crate::lambda::{Functions, InvokeError};
 use crate::machine::{Execution, Machines};
 use crate::queues::Queues;
-use crate::template::names::{self, ACCOUNT};
+use crate::template::names;
 use crate::topics::Topics;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -51,14 +51,14 @@ pub struct Endpoint {
 }
 
 /// An error as the JSON protocols write it.
-struct Fault {
+pub(crate) struct Fault {
     status: u16,
     code: &'static str,
     message: String,
 }
 
 impl Fault {
-    fn new(code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
         Self { status: 400, code, message: message.into() }
     }
 
@@ -67,13 +67,13 @@ impl Fault {
     }
 }
 
-type Outcome = Result<(u16, Bytes), Fault>;
+pub(crate) type Outcome = Result<(u16, Bytes), Fault>;
 
-fn ok(value: &Value) -> Outcome {
+pub(crate) fn ok(value: &Value) -> Outcome {
     Ok((200, value.to_string().into()))
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
+pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
     serde_json::from_slice(body).map_err(|e| Fault::new("SerializationException", e.to_string()))
 }
 
@@ -227,7 +227,7 @@ impl Endpoint {
         }
     }
 
-    fn allow(&self, caller: &Caller, action: &str, resource: &str) -> Result<(), Fault> {
+    pub(crate) fn allow(&self, caller: &Caller, action: &str, resource: &str) -> Result<(), Fault> {
         self.iam.check(caller, action, resource).map_err(Fault::denied)
     }
 
@@ -239,55 +239,6 @@ impl Endpoint {
             }
         }
         Ok(self.engine.call(operation, body))
-    }
-
-    async fn sqs(&self, caller: &Caller, operation: &str, body: &[u8]) -> Outcome {
-        if operation == "ListQueues" {
-            self.allow(caller, "sqs:ListQueues", &names::arn("sqs", "*"))?;
-            let urls: Vec<String> = self.queues.all().iter().map(|q| self.queue_url(&q.name)).collect();
-            return ok(&json!({ "QueueUrls": urls }));
-        }
-        let request: SqsRequest = parse(body)?;
-        let name = request.queue_name.as_deref().or(request.queue_url.as_deref()).unwrap_or_default();
-        let queue = self
-            .queues
-            .get(names::last_part(name))
-            .ok_or_else(|| Fault::new("QueueDoesNotExist", "The specified queue does not exist."))?;
-        self.allow(caller, &format!("sqs:{operation}"), &names::arn("sqs", &queue.name))?;
-        match operation {
-            "GetQueueUrl" => ok(&json!({"QueueUrl": self.queue_url(&queue.name)})),
-            "GetQueueAttributes" => {
-                let (ready, in_flight) = queue.depth();
-                ok(&json!({"Attributes": {
-                    "QueueArn": names::arn("sqs", &queue.name),
-                    "ApproximateNumberOfMessages": ready.to_string(),
-                    "ApproximateNumberOfMessagesNotVisible": in_flight.to_string(),
-                }}))
-            }
-            "SendMessage" => {
-                let body = request.message_body.unwrap_or_default();
-                let id = queue.send(&body);
-                self.journal.flush().await;
-                ok(&json!({"MessageId": id, "MD5OfMessageBody": md5_of(&body)}))
-            }
-            "ReceiveMessage" => {
-                let most = request.max_number_of_messages.unwrap_or(1).clamp(1, 10);
-                let wait = std::time::Duration::from_secs(request.wait_time_seconds.unwrap_or(0).min(20));
-                let received = tokio::time::timeout(wait, queue.receive(most, &self.queues)).await;
-                let messages: Vec<Value> = received.unwrap_or_default().iter().map(message_json).collect();
-                ok(&json!({ "Messages": messages }))
-            }
-            "DeleteMessage" => {
-                queue.delete(&request.receipt_handle.unwrap_or_default());
-                self.journal.flush().await;
-                ok(&json!({}))
-            }
-            _ => Err(unknown(operation)),
-        }
-    }
-
-    fn queue_url(&self, name: &str) -> String {
-        format!("{}/{ACCOUNT}/{name}", self.url)
     }
 
     async fn events(&self, caller: &Caller, operation: &str, body: &[u8]) -> Outcome {
@@ -348,20 +299,10 @@ impl Endpoint {
     }
 }
 
-fn unknown(what: &str) -> Fault {
+pub(crate) fn unknown(what: &str) -> Fault {
     let what =
         if what.is_empty() { "a call outside DynamoDB, SQS, EventBridge and Secrets Manager" } else { what };
     Fault::new("UnknownOperationException", format!("{what} is not implemented by the local stack"))
-}
-
-fn message_json(received: &crate::queues::Received) -> Value {
-    json!({
-        "MessageId": received.message.id,
-        "ReceiptHandle": received.receipt,
-        "Body": &*received.message.body,
-        "MD5OfBody": md5_of(&received.message.body),
-        "Attributes": {"ApproximateReceiveCount": received.message.receives.to_string()},
-    })
 }
 
 /// What a DynamoDB call needs permission for: a transaction needs it for each of its parts.
@@ -408,17 +349,6 @@ struct Transact {
 #[serde(rename_all = "PascalCase")]
 struct Batch {
     request_items: HashMap<String, Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct SqsRequest {
-    queue_name: Option<String>,
-    queue_url: Option<String>,
-    message_body: Option<String>,
-    max_number_of_messages: Option<usize>,
-    wait_time_seconds: Option<u64>,
-    receipt_handle: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -58,7 +58,7 @@ struct Arguments {
     /// Let everybody do everything: no tokens, for a first look
     #[arg(long)]
     no_auth: bool,
-    /// Divide the waits of state machines and of failed messages by this
+    /// Divide the waits of state machines, schedules and failed messages by this
     #[arg(long, default_value_t = 1)]
     hurry: u32,
     /// Set a parameter of the templates, NAME=VALUE (repeatable): RequestRate=50, AllowedOrigins=http://localhost:5173

@@ -80,6 +80,12 @@ impl Queue {
         self.arrived.notify_one();
     }
 
+    /// For how long a message that was received stays invisible.
+    #[must_use]
+    pub const fn visibility(&self) -> Duration {
+        self.visibility
+    }
+
     /// Takes a message in; gives its id.
     pub fn send(&self, body: &str) -> String {
         let (id, sent_at) = (Uuid::new_v4().to_string(), Utc::now().timestamp_millis());
@@ -90,7 +96,7 @@ impl Queue {
     }
 
     /// At most `most` visible messages, which stay invisible to others for the visibility timeout.
-    fn take(&self, most: usize, queues: &Queues) -> Vec<Received> {
+    fn take(&self, most: usize, hidden: Duration, queues: &Queues) -> Vec<Received> {
         let mut received = Vec::new();
         let mut dead = Vec::new();
         let mut state = self.state();
@@ -112,7 +118,7 @@ impl Queue {
             if message.receives > 1 {
                 self.journal.write(vec![self.kept(&message)]);
             }
-            received.push(state.hide(message, self.visibility));
+            received.push(state.hide(message, hidden));
         }
         drop(state);
         dead.into_iter().for_each(|message| self.bury(message, queues));
@@ -131,9 +137,14 @@ impl Queue {
 
     /// Waits until there is something to receive, then receives it.
     pub async fn receive(&self, most: usize, queues: &Queues) -> Vec<Received> {
+        self.receive_hidden(most, self.visibility, queues).await
+    }
+
+    /// As [`Queue::receive`], with another visibility timeout than the queue's own.
+    pub async fn receive_hidden(&self, most: usize, hidden: Duration, queues: &Queues) -> Vec<Received> {
         loop {
             let arrived = self.arrived.notified();
-            let received = self.take(most, queues);
+            let received = self.take(most, hidden, queues);
             if !received.is_empty() {
                 if !self.state().ready.is_empty() {
                     self.arrived.notify_one();

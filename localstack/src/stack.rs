@@ -14,6 +14,7 @@ use crate::machine::Machines;
 use crate::pipes::{Pipe, PipeData, Plumbing};
 use crate::provider::Provider;
 use crate::queues::Queues;
+use crate::schedules;
 use crate::secrets;
 use crate::template::names::{self, Names};
 use crate::template::{self, resources::Model};
@@ -53,7 +54,8 @@ pub struct Options {
     pub pipe_data: PipeData,
     /// Let everybody do everything: the templates' parameter `Auth` is `none`.
     pub no_auth: bool,
-    /// Divides the waits of state machines, and of messages whose function reported a failure: for whoever cannot wait.
+    /// Divides the waits of state machines, schedules, and messages whose function reported a failure: for whoever
+    /// cannot wait.
     pub hurry: u32,
     /// Values of the templates' parameters, by name.
     pub parameters: BTreeMap<String, String>,
@@ -138,6 +140,7 @@ impl Stack {
         let iam = Iam::new(&model.roles)?;
         check(&model, &iam)?;
         let functions = functions(&model, &iam, &around)?;
+        let schedules = schedules::schedules(&model, (&functions, &queues), (&iam, options.hurry))?;
         let pace = (options.infra.as_path(), options.hurry);
         let machines = Machines::new(&model.machines, &functions, pace, (&journal, &book))?;
         check_machines(&model, &iam, &machines)?;
@@ -171,6 +174,9 @@ impl Stack {
         run_pipes(&mut tasks, &pipes, &positions);
         run_functions(&mut tasks, &model, (&functions, &queues), options.hurry)?;
         tasks.spawn(http::serve(api_listener, move |r| gateway::answer(Arc::clone(&gateway), r)));
+        for schedule in schedules {
+            tasks.spawn(schedule.run());
+        }
         sweep(&mut tasks, engine.clone());
         machines.resume();
         let (api, endpoint) = (names.api, names.endpoint);
@@ -323,6 +329,7 @@ fn remove(path: &Path) -> Result<()> {
 /// What AWS would only show at run time as a silence: permissions that are missing between resources.
 fn check(model: &Model, iam: &Iam) -> Result<()> {
     iam::require_delivery(model)?;
+    check_alarms(model)?;
     for pipe in &model.pipes {
         let stream = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"];
         iam.require(&pipe.role_arn, &stream, &pipe.source)?;
@@ -337,6 +344,17 @@ fn check(model: &Model, iam: &Iam) -> Result<()> {
         let function = function.with_context(|| format!("no template declares the function {name}"))?;
         let queue = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
         iam.require(&function.role, &queue, &mapping.event_source_arn)?;
+    }
+    Ok(())
+}
+
+/// An alarm on a queue that nobody declared would never ring.
+fn check_alarms(model: &Model) -> Result<()> {
+    for alarm in model.alarms.iter().filter(|alarm| alarm.namespace == "AWS/SQS") {
+        let queue = alarm.dimensions.iter().find(|dimension| dimension.name == "QueueName");
+        let queue = queue.with_context(|| format!("alarm {}: no QueueName", alarm.alarm_name))?;
+        let is_declared = model.queues.iter().any(|declared| declared.queue_name == queue.value);
+        anyhow::ensure!(is_declared, "alarm {}: no template declares {}", alarm.alarm_name, queue.value);
     }
     Ok(())
 }

@@ -17,5 +17,6 @@ mod platform;
 mod races;
 mod refusals;
 mod store_contract;
+mod sweeping;
 mod topology;
 mod world;

@@ -2,13 +2,14 @@
 //! tests that do not break it; and stacks of their own, as processes, for those that do.
 
 use anyhow::Result;
-use aws_config::{BehaviorVersion, Region};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::Credentials;
 use chassis::Store;
-use chassis::aws::dynamodb::DynamoStore;
+use chassis::aws::{dynamodb::DynamoStore, eventbridge::EventBus, sqs::Queues};
 use localstack::issuer;
 use localstack::pipes::PipeData;
 use localstack::stack::{Options, Stack};
+use operator::letters::Stage as OperatedStage;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -153,16 +154,28 @@ impl Platform {
         of_order.map(|message| kind(&message.message)).collect()
     }
 
-    /// A table, through the SDK, in the administrator's name.
-    pub async fn table(&self, name: &str) -> DynamoStore {
-        let config = aws_config::defaults(BehaviorVersion::latest())
+    /// The SDK's configuration, in the administrator's name.
+    pub async fn sdk(&self) -> SdkConfig {
+        aws_config::defaults(BehaviorVersion::latest())
             .http_client(aws_smithy_http_client::Builder::new().build_http())
             .region(Region::new("us-east-1"))
             .endpoint_url(&self.stack.endpoint)
             .credentials_provider(Credentials::new("local", "local", None, None, "test"))
             .load()
-            .await;
-        DynamoStore::new(&config, name)
+            .await
+    }
+
+    /// A table, through the SDK.
+    pub async fn table(&self, name: &str) -> DynamoStore {
+        DynamoStore::new(&self.sdk().await, name)
+    }
+
+    /// The platform as an operator reaches it.
+    pub async fn operated(&self) -> (OperatedStage<DynamoStore>, EventBus) {
+        let sdk = self.sdk().await;
+        let (queues, bus) = (Queues::new(&sdk), EventBus::new(&sdk, "test-quadrille".into()));
+        let table = Box::new(move |name| DynamoStore::new(&sdk, name));
+        (OperatedStage { name: "test".into(), queues, table }, bus)
     }
 
     /// The API in the name of a customer with these scopes.

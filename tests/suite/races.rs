@@ -7,17 +7,17 @@ use chassis::http::{Api, Request};
 use orders::tracker::Status;
 use serde_json::{Value, json};
 
-fn order(lines: &[(&str, u64)], method: &str) -> Value {
+pub fn order(lines: &[(&str, u64)], method: &str) -> Value {
     let items: Vec<Value> = lines.iter().map(|(p, q)| json!({"product_id": p, "quantity": q})).collect();
     json!({"customer_id": "ada", "payment_method": method, "items": items})
 }
 
 /// How an order is to end: its status, what is kept of its money, and what its customer is told.
-type Expected = (String, Status, u64, &'static [&'static str]);
+pub type Expected = (String, Status, u64, &'static [&'static str]);
 
 /// A small market: one order that succeeds, one that declines, one that is short on its second line, and one that the
 /// carrier will not take.
-async fn market(world: &mut World) -> Vec<Expected> {
+pub async fn market(world: &mut World) -> Vec<Expected> {
     world.list("beans", 10).await;
     world.list("cups", 1).await;
     world.list("unshippable", 5).await;
@@ -33,7 +33,7 @@ async fn market(world: &mut World) -> Vec<Expected> {
     ]
 }
 
-async fn check(world: &World, expected: &[Expected], what: &str) {
+pub async fn check(world: &World, expected: &[Expected], what: &str) {
     for (order, status, captured, notices) in expected {
         assert_eq!(world.status(order).await, *status, "{what}: {:#?}", world.log);
         assert_eq!(world.captured(order), *captured, "{what}: I2");

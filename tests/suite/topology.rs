@@ -37,6 +37,43 @@ fn every_queue_has_a_dead_letter_queue_of_fourteen_days_or_is_one() {
     }
 }
 
+/// Guards: nothing lies in a dead-letter queue unnoticed.
+#[test]
+fn every_dead_letter_queue_has_an_alarm() {
+    let model = model();
+    let watched = |queue: &str| {
+        model.alarms.iter().any(|alarm| {
+            let of_queue = alarm.dimensions.iter().any(|d| d.name == "QueueName" && d.value == queue);
+            of_queue && alarm.metric_name == "ApproximateNumberOfMessagesVisible" && alarm.threshold == 0
+        })
+    };
+    let dead = model.queues.iter().filter(|queue| queue.queue_name.ends_with("-dlq"));
+    let unwatched: Vec<&str> = dead.map(|q| q.queue_name.as_str()).filter(|name| !watched(name)).collect();
+    assert_eq!(unwatched, Vec::<&str>::new());
+}
+
+/// Guards: whatever a rule, pipe, schedule or asynchronous call cannot deliver lies somewhere.
+#[test]
+fn every_delivery_has_a_dead_letter_queue() {
+    let model = model();
+    let mut without: Vec<&str> = Vec::new();
+    for rule in &model.rules {
+        let all = rule.targets.iter().all(|target| target.dead_letter_config.is_some());
+        without.extend((!all).then_some(rule.name.as_str()));
+    }
+    for pipe in &model.pipes {
+        let dead = &pipe.source_parameters.stream.dead_letter_config;
+        without.extend(dead.is_none().then_some(pipe.name.as_str()));
+    }
+    for schedule in &model.schedules {
+        let name = template::names::last_part(&schedule.target.arn);
+        let function = model.functions.iter().find(|f| f.function_name == name).unwrap();
+        let dead = schedule.target.dead_letter_config.is_some() && function.dead_letter_config.is_some();
+        without.extend((!dead).then_some(name));
+    }
+    assert_eq!(without, Vec::<&str>::new());
+}
+
 /// AWS advises six times the function's timeout for a queue that feeds it.
 #[test]
 fn a_queue_hides_a_message_for_six_times_its_functions_timeout() {

@@ -2,12 +2,12 @@
 //! stores that fail before or after a commit. Everything follows from a seed.
 
 use chassis::access::Auth;
-use chassis::batch::Consumer;
+use chassis::batch::{Answering, Consumer};
 use chassis::cursor::Cursors;
 use chassis::http::{Api, Request};
 use chassis::lambda::Task;
 use chassis::memory::MemoryStore;
-use chassis::ports::{Clock, Ids, Topic};
+use chassis::ports::{Bus, Clock, Ids, Topic};
 use chassis::reaction::read_state;
 use chassis::store::{CommitError, Indexed, Store};
 use chassis::telling::envelope_of;
@@ -22,6 +22,7 @@ use inventory::api::ProductsApi;
 use notifications::notices::Notice;
 use notifications::reactor::Notifications;
 use orders::api::OrdersApi;
+use orders::sweeping::{Input, Sweeper};
 use payments::charging::{Bill, Message};
 use payments::compensating::{Compensator, Known, Undoing};
 use payments::guard::Guarded;
@@ -49,6 +50,7 @@ pub fn envelope(kind: &str, version: u32, teller: &str, data: Value) -> Envelope
         causation_id: Uuid::from_u128(13),
         traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
         replay: None,
+        nudge: None,
     };
     Envelope { metadata, data }
 }
@@ -254,6 +256,17 @@ impl Topic for Board {
     }
 }
 
+/// The bus, for events that are told again.
+#[derive(Clone, Default)]
+pub struct Wire(Arc<Mutex<Vec<Envelope>>>);
+
+impl Bus for Wire {
+    async fn publish(&self, events: &[Envelope]) -> Result<(), Failure> {
+        self.0.lock().unwrap().extend_from_slice(events);
+        Ok(())
+    }
+}
+
 /// The services, the bus between them, and a log of what happened.
 pub struct World {
     ports: BTreeMap<&'static str, Ports<Faulty>>,
@@ -261,6 +274,7 @@ pub struct World {
     till: Till,
     depot: Depot,
     board: Board,
+    wire: Wire,
     /// What is on its way: to whom, and what.
     pub pending: Vec<(&'static str, Envelope)>,
     /// One line per delivery.
@@ -287,6 +301,7 @@ impl World {
             till: Till::default(),
             depot: Depot::default(),
             board: Board::default(),
+            wire: Wire::default(),
             pending: Vec::new(),
             log: Vec::new(),
         }
@@ -333,19 +348,28 @@ impl World {
     /// What a pipe and the rules do: every told row goes to everybody who takes it.
     pub fn publish(&mut self) {
         for service in SERVICES {
-            for row in self.store(service).inner.take_inserted() {
-                if row.text("kind") != Some("told") {
-                    continue;
-                }
-                let envelope = envelope_of(&row).unwrap();
-                let entry =
-                    catalogue::entries().into_iter().find(|e| e.kind == envelope.metadata.kind).unwrap();
-                self.pending.extend(entry.takers.iter().map(|taker| (*taker, envelope.clone())));
-                if envelope.is::<PaymentCompensationRequested>() {
-                    self.pending.push((FLOW, envelope));
-                }
-            }
+            let rows = self.store(service).inner.take_inserted();
+            let told = rows.iter().filter(|row| row.text("kind") == Some("told"));
+            told.for_each(|row| self.fan_out(&envelope_of(row).unwrap()));
         }
+        let again: Vec<Envelope> = self.wire.0.lock().unwrap().drain(..).collect();
+        again.iter().for_each(|envelope| self.fan_out(envelope));
+    }
+
+    fn fan_out(&mut self, envelope: &Envelope) {
+        let entry = catalogue::entries().into_iter().find(|e| e.kind == envelope.metadata.kind).unwrap();
+        self.pending.extend(entry.takers.iter().map(|taker| (*taker, envelope.clone())));
+        if envelope.is::<PaymentCompensationRequested>() {
+            self.pending.push((FLOW, envelope.clone()));
+        }
+    }
+
+    /// Reminds every step that has been silent for too long.
+    pub async fn sweep(&mut self) -> Value {
+        let sweeper = Sweeper { ports: self.of("orders").clone(), bus: self.wire.clone() };
+        let swept = sweeper.run(Input::default()).await.unwrap();
+        self.publish();
+        swept
     }
 
     /// Inventory's HTTP API.
@@ -392,19 +416,22 @@ impl World {
         if service == FLOW {
             return self.flow(envelope).await;
         }
-        let ports = self.of(service);
+        let (ports, bus) = (self.of(service).clone(), self.wire.clone());
         match service {
-            "orders" => orders::reactor::Inbox { ports: ports.clone() }.take(envelope).await,
-            "rewards" => react(ports, &Rewards, envelope).await,
-            "inventory" => react(ports, &inventory::reactor::Inventory, envelope).await,
+            "orders" => orders::reactor::Inbox { ports }.take(envelope).await,
+            "rewards" => react(&ports, &Rewards, envelope).await,
+            "inventory" => {
+                let reactor = inventory::reactor::Inventory;
+                Answering { ports, reactor, bus }.take(envelope).await
+            }
             "fulfillment" => {
                 let reactor = Fulfillment { carrier: self.depot.clone(), effort: Effort::Ship };
-                react(ports, &reactor, envelope).await
+                Answering { ports, reactor, bus }.take(envelope).await
             }
-            "notifications" => react(ports, &Notifications { topic: self.board.clone() }, envelope).await,
+            "notifications" => react(&ports, &Notifications { topic: self.board.clone() }, envelope).await,
             _ => {
-                let provider = Guarded::new(self.till.clone(), ports.clone());
-                react(ports, &Payments { provider }, envelope).await
+                let reactor = Payments { provider: Guarded::new(self.till.clone(), ports.clone()) };
+                Answering { ports, reactor, bus }.take(envelope).await
             }
         }
     }
@@ -457,7 +484,8 @@ impl World {
         let board = Board(Arc::new(Mutex::new(self.board.0.lock().unwrap().clone())));
         let ports = self.ports.iter().map(|(service, from)| (*service, ports(from))).collect();
         let (pending, log) = (self.pending.clone(), self.log.clone());
-        Self { ports, clock: Arc::clone(&self.clock), till, depot, board, pending, log }
+        let wire = Wire::default();
+        Self { ports, clock: Arc::clone(&self.clock), till, depot, board, wire, pending, log }
     }
 
     /// The types of what a service has told about an order, oldest first.

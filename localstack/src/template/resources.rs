@@ -14,12 +14,13 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// The resource types that the local stack runs.
-pub const TYPES: [&str; 20] = [
+pub const TYPES: [&str; 22] = [
     "AWS::ApiGatewayV2::Api",
     "AWS::ApiGatewayV2::Authorizer",
     "AWS::ApiGatewayV2::Integration",
     "AWS::ApiGatewayV2::Route",
     "AWS::ApiGatewayV2::Stage",
+    "AWS::CloudWatch::Alarm",
     "AWS::DynamoDB::Table",
     "AWS::Events::Archive",
     "AWS::Events::EventBus",
@@ -33,6 +34,7 @@ pub const TYPES: [&str; 20] = [
     "AWS::SNS::Topic",
     "AWS::SQS::Queue",
     "AWS::SQS::QueuePolicy",
+    "AWS::Scheduler::Schedule",
     "AWS::SecretsManager::Secret",
     "AWS::StepFunctions::StateMachine",
 ];
@@ -41,6 +43,7 @@ pub const TYPES: [&str; 20] = [
 #[must_use]
 pub fn name_property(kind: &str) -> Option<&'static str> {
     Some(match kind {
+        "AWS::CloudWatch::Alarm" => "AlarmName",
         "AWS::DynamoDB::Table" => "TableName",
         "AWS::SNS::Topic" => "TopicName",
         "AWS::SQS::Queue" => "QueueName",
@@ -52,6 +55,7 @@ pub fn name_property(kind: &str) -> Option<&'static str> {
         "AWS::Events::EventBus"
         | "AWS::Events::Rule"
         | "AWS::Pipes::Pipe"
+        | "AWS::Scheduler::Schedule"
         | "AWS::ApiGatewayV2::Api"
         | "AWS::ApiGatewayV2::Authorizer"
         | "AWS::SecretsManager::Secret" => "Name",
@@ -102,6 +106,23 @@ properties! {
 
     /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-sns-topic.html>
     Topic { topic_name: String, fifo_topic: Option<bool>, content_based_deduplication: Option<bool> }
+
+    /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-cloudwatch-alarm.html>
+    Alarm {
+        alarm_name: String,
+        alarm_description: Option<String>,
+        namespace: String,
+        metric_name: String,
+        dimensions: Vec<Dimension>,
+        statistic: String,
+        period: u32,
+        evaluation_periods: u32,
+        threshold: u32,
+        comparison_operator: String,
+        treat_missing_data: Option<String>,
+        alarm_actions: Option<Vec<String>>,
+    }
+    Dimension { name: String, value: String }
 
     EventBus { name: String }
     /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-events-archive.html>
@@ -182,7 +203,9 @@ properties! {
         role: String,
         environment: Option<Environment>,
         logging_config: Option<LoggingConfig>,
+        dead_letter_config: Option<DeadLetterTarget>,
     }
+    DeadLetterTarget { target_arn: String }
     Environment { variables: BTreeMap<String, String> }
     LoggingConfig { log_group: String }
     /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-lambda-eventsourcemapping.html>
@@ -191,6 +214,22 @@ properties! {
         function_name: String,
         batch_size: Option<u32>,
         function_response_types: Option<Vec<String>>,
+    }
+    /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-scheduler-schedule.html>
+    Schedule {
+        name: String,
+        description: Option<String>,
+        schedule_expression: String,
+        flexible_time_window: FlexibleTimeWindow,
+        target: ScheduleTarget,
+    }
+    FlexibleTimeWindow { mode: String }
+    ScheduleTarget {
+        arn: String,
+        role_arn: String,
+        input: Option<String>,
+        retry_policy: Option<RetryPolicy>,
+        dead_letter_config: Option<DeadLetterConfig>,
     }
     Permission { action: String, function_name: String, principal: String, source_account: Option<String> }
     LogGroup { log_group_name: String, retention_in_days: Option<u32> }
@@ -278,7 +317,9 @@ pub struct Model {
     pub tables: Vec<Table>,
     pub queues: Vec<Queue>,
     pub queue_policies: Vec<QueuePolicy>,
+    pub alarms: Vec<Alarm>,
     pub topics: Vec<Topic>,
+    pub schedules: Vec<Schedule>,
     pub buses: Vec<EventBus>,
     pub archives: Vec<Archive>,
     pub rules: Vec<Rule>,
@@ -318,6 +359,8 @@ impl Model {
             "AWS::DynamoDB::Table" => self.tables.push(at.typed(properties)?),
             "AWS::SQS::Queue" => self.queues.push(at.typed(properties)?),
             "AWS::SQS::QueuePolicy" => self.queue_policies.push(at.typed(properties)?),
+            "AWS::CloudWatch::Alarm" => self.alarms.push(at.typed(properties)?),
+            "AWS::Scheduler::Schedule" => self.schedules.push(at.schedule(properties)?),
             "AWS::SNS::Topic" => self.topics.push(at.typed(properties)?),
             "AWS::Events::EventBus" => self.buses.push(at.typed(properties)?),
             "AWS::Events::Archive" => self.archives.push(at.typed(properties)?),
@@ -416,6 +459,12 @@ impl At<'_> {
             self.only(&["FunctionResponseTypes"], kind, &["ReportBatchItemFailures"])?;
         }
         Ok(mapping)
+    }
+
+    fn schedule(&self, properties: Value) -> Result<Schedule, Refused> {
+        let schedule: Schedule = self.typed(properties)?;
+        self.only(&["FlexibleTimeWindow", "Mode"], &schedule.flexible_time_window.mode, &["OFF"])?;
+        Ok(schedule)
     }
 
     fn machine(&self, properties: Value) -> Result<StateMachine, Refused> {

@@ -1,6 +1,9 @@
 //! A batch from the service's queue: each record parsed on its own, records of one subject in order,
 //! different subjects side by side, and only the failed ones reported back.
 
+use crate::ports::Bus;
+use crate::store::MAX_PAGE;
+use crate::telling::{Kind, envelope_of};
 use crate::{Failure, Ports, Reactor, Store, Verdict, log, react};
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use events::Envelope;
@@ -78,6 +81,36 @@ impl<R: Reactor, S: Store> Consumer for Reacting<R, S> {
     async fn take(&self, envelope: &Envelope) -> Result<Verdict, Failure> {
         react(&self.ports, &self.reactor, envelope).await
     }
+}
+
+/// A consumer that reacts, and that tells its answer again when somebody nudges it about an event that it knows.
+pub struct Answering<R, S, B> {
+    /// The ports.
+    pub ports: Ports<S>,
+    /// The reactor.
+    pub reactor: R,
+    /// Where answers are told again.
+    pub bus: B,
+}
+
+impl<R: Reactor, S: Store, B: Bus> Consumer for Answering<R, S, B> {
+    const NAME: &'static str = R::SERVICE;
+
+    async fn take(&self, envelope: &Envelope) -> Result<Verdict, Failure> {
+        let verdict = react(&self.ports, &self.reactor, envelope).await?;
+        let is_known = matches!(verdict, Verdict::Duplicate | Verdict::Stale | Verdict::Refused);
+        if envelope.metadata.nudge.is_some() && is_known {
+            let told = told(&self.ports.store, &R::partition(&envelope.metadata)).await?;
+            self.bus.publish(&told).await?;
+        }
+        Ok(verdict)
+    }
+}
+
+/// Everything that a service has told about one aggregate, oldest first, as it was told.
+async fn told<S: Store>(store: &S, pk: &str) -> Result<Vec<Envelope>, Failure> {
+    let rows = store.page(pk, "event#", None, MAX_PAGE).await?;
+    rows.iter().filter(|row| row.text("kind") == Some(Kind::Told.as_str())).map(envelope_of).collect()
 }
 
 /// Hands every record of a batch to `consumer`, counts the verdicts and reports the failures.

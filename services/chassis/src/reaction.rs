@@ -9,7 +9,7 @@ use crate::store::{CommitError, Rejected, Store};
 use crate::telling::{Cause, Entry, event_rows};
 use crate::{Attr, Condition, Failure, Item, Key, Ports, Write};
 use chrono::{DateTime, Duration, Utc};
-use events::{Envelope, Metadata, Unreadable, envelope::millis};
+use events::{Envelope, EventId, Metadata, Unreadable, envelope::millis};
 use serde::{Serialize, de::DeserializeOwned};
 use std::future::Future;
 
@@ -275,11 +275,51 @@ pub async fn count_duplicate<S: Store>(store: &S, pk: &str, metadata: &Metadata)
     }
 }
 
+/// How long it is kept why a delivery failed: as long as a dead-letter queue keeps the message.
+const FAILURE_DAYS: i64 = 14;
+
+/// The row that says why the last delivery of an event failed.
+#[must_use]
+pub fn failure_key(event: EventId) -> Key {
+    Key::new(format!("failure#{event}"), "failure")
+}
+
+/// Keeps why a delivery failed, for whoever finds the message in a dead-letter queue.
+async fn note<S: Store>(ports: &Ports<S>, metadata: &Metadata, failure: &Failure) {
+    let now = ports.clock.now();
+    let item = Item::new(failure_key(metadata.id))
+        .with("type", metadata.kind.as_str())
+        .with("subject", metadata.subject.as_str())
+        .with("reason", failure.to_string())
+        .with("at", millis::text(&now))
+        .with("failed_at", now.timestamp_millis())
+        .with("expires_at", (now + Duration::days(FAILURE_DAYS)).timestamp());
+    let noted = ports
+        .store
+        .commit(vec![Write::Put { item, when: Condition::Newer("failed_at", now.timestamp_millis()) }]);
+    if let Err(error) = noted.await {
+        // The table itself may be what failed. The log has the reason in any case.
+        tracing::warn!(reason = error.to_string(), "a failure could not be noted");
+    }
+}
+
 /// Lets a service react to one delivered event.
 ///
 /// # Errors
-/// A [`Failure`]: everything that is not a verdict. Nothing of the last attempt was written.
+/// A [`Failure`]: everything that is not a verdict. Nothing of the last attempt was written, but why it failed.
 pub async fn react<R, S>(ports: &Ports<S>, reactor: &R, envelope: &Envelope) -> Result<Verdict, Failure>
+where
+    R: Reactor,
+    S: Store,
+{
+    let outcome = attempt(ports, reactor, envelope).await;
+    if let Err(failure) = &outcome {
+        note(ports, &envelope.metadata, failure).await;
+    }
+    outcome
+}
+
+async fn attempt<R, S>(ports: &Ports<S>, reactor: &R, envelope: &Envelope) -> Result<Verdict, Failure>
 where
     R: Reactor,
     S: Store,

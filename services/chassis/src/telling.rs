@@ -177,6 +177,7 @@ pub fn envelope_of(row: &Item) -> Result<Envelope, Failure> {
             causation_id: uuid("causation_id")?,
             traceparent: text("traceparent")?.to_owned(),
             replay: None,
+            nudge: None,
         },
         data: serde_json::from_str(text("data")?).map_err(|_| missing("data"))?,
     })

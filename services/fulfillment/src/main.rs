@@ -1,7 +1,7 @@
 //! Wires fulfillment's two functions: its queue, and the queue of what was tried often enough.
 
 use anyhow::{Result, anyhow};
-use chassis::{Ports, aws, batch::Reacting, config, lambda, log};
+use chassis::{Ports, aws, batch::Answering, config, lambda, log};
 use fulfillment::carrier::HttpCarrier;
 use fulfillment::reactor::{Effort, Fulfillment};
 
@@ -23,5 +23,6 @@ async fn main() -> Result<()> {
         other => return Err(config::unknown_handler(other, "reactor, abandoner").into()),
     };
     let reactor = Fulfillment { carrier, effort };
-    lambda::serve_queue(Reacting { ports, reactor }).await.map_err(|e| anyhow!(e))
+    let bus = aws::eventbridge::EventBus::new(&sdk, config::required("BUS")?);
+    lambda::serve_queue(Answering { ports, reactor, bus }).await.map_err(|e| anyhow!(e))
 }

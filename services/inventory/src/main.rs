@@ -1,7 +1,7 @@
 //! Wires inventory's two functions: its HTTP API and its queue.
 
 use anyhow::{Result, anyhow};
-use chassis::{Ports, aws, batch::Reacting, config, lambda, log};
+use chassis::{Ports, aws, batch::Answering, config, lambda, log};
 use inventory::{api::ProductsApi, reactor::Inventory};
 
 #[global_allocator]
@@ -17,7 +17,10 @@ async fn main() -> Result<()> {
     let handler = config::handler()?;
     let served = match handler.as_str() {
         "api" => lambda::serve_api(ProductsApi { ports, currency: config::parsed("CURRENCY")? }).await,
-        "reactor" => lambda::serve_queue(Reacting { ports, reactor: Inventory }).await,
+        "reactor" => {
+            let bus = aws::eventbridge::EventBus::new(&sdk, config::required("BUS")?);
+            lambda::serve_queue(Answering { ports, reactor: Inventory, bus }).await
+        }
         other => return Err(config::unknown_handler(other, "api, reactor").into()),
     };
     served.map_err(|e| anyhow!(e))

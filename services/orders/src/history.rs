@@ -1,7 +1,7 @@
 //! An order's event rows read back as the facts they were: its state is their fold, now and at any earlier time.
 
-use crate::reactor::{ADDRESSED, news};
-use crate::tracker::{self, Fact, Order};
+use crate::reactor::{ADDRESSED, NUDGED, news};
+use crate::tracker::{self, Fact, Nudge, Order, Step};
 use chassis::reaction::Loaded;
 use chassis::telling::envelope_of;
 use chassis::{Failure, Item};
@@ -22,6 +22,11 @@ pub fn fact(envelope: &Envelope) -> Result<Fact, Failure> {
         ADDRESSED => {
             let address = serde_json::from_value(envelope.data.clone());
             Fact::Addressed(address.map_err(|e| Failure::Poison(format!("{ADDRESSED}: {e}")))?)
+        }
+        NUDGED => {
+            let step = serde_json::from_value::<Step>(envelope.data["step"].clone());
+            let step = step.map_err(|e| Failure::Poison(format!("{NUDGED}: {e}")))?;
+            Fact::Nudged(Nudge { step, at })
         }
         OrderConfirmed::TYPE => Fact::Confirmed { told: envelope.data()?, at },
         OrderFulfilled::TYPE => Fact::Fulfilled { told: envelope.data()?, at },

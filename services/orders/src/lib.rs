@@ -11,6 +11,7 @@ pub mod reactor;
 mod reading;
 pub mod reads;
 pub mod saga;
+pub mod sweeping;
 pub mod tracker;
 pub mod view;
 pub mod waiting;

@@ -1,8 +1,8 @@
-//! Wires orders' two functions: its HTTP API and its queue.
+//! Wires orders' three functions: its HTTP API, its queue, and the sweeper.
 
 use anyhow::{Context, Result, anyhow};
 use chassis::{Ports, Store, aws, config, cursor::Cursors, lambda, log};
-use orders::{api::OrdersApi, reactor::Inbox};
+use orders::{api::OrdersApi, reactor::Inbox, sweeping::Sweeper};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -18,7 +18,11 @@ async fn main() -> Result<()> {
     let served = match handler.as_str() {
         "api" => lambda::serve_api(api(ports, &sdk).await?).await,
         "reactor" => lambda::serve_queue(Inbox { ports }).await,
-        other => return Err(config::unknown_handler(other, "api, reactor").into()),
+        "sweeper" => {
+            let bus = aws::eventbridge::EventBus::new(&sdk, config::required("BUS")?);
+            lambda::serve_tasks(Sweeper { ports, bus }).await
+        }
+        other => return Err(config::unknown_handler(other, "api, reactor, sweeper").into()),
     };
     served.map_err(|e| anyhow!(e))
 }

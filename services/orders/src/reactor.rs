@@ -1,6 +1,6 @@
 //! How the tracker maps to what orders takes and tells, and the one queue that brings it all.
 
-use crate::tracker::{self, Fact, Message, News, Order};
+use crate::tracker::{self, Fact, Message, News, Nudge, Order};
 use crate::{admission, prices};
 use chassis::batch::Consumer;
 use chassis::telling::{Entry, Kind};
@@ -9,12 +9,11 @@ use chrono::{DateTime, Utc};
 use events::envelope::millis;
 use events::fulfillment::{FulfillmentFailed, FulfillmentShipped};
 use events::inventory::{InventoryReleased, InventoryReservationFailed, InventoryReserved, ProductListed};
-use events::orders::Address;
 use events::payments::{
     PaymentCharged, PaymentDeclined, PaymentRefundFailed, PaymentRefunded, PaymentUnavailable, PaymentVoided,
 };
 use events::{Envelope, Event, EventId, Unreadable};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::convert::Infallible;
 
 /// Orders' reaction to what the other services say about orders.
@@ -22,6 +21,15 @@ pub struct Tracker;
 
 /// The type of the row that keeps an order's address. Recorded only: no rule and no pipe lets it out.
 pub const ADDRESSED: &str = "order.addressed";
+
+/// The type of the row that keeps a reminder. Recorded only.
+pub const NUDGED: &str = "order.nudged";
+
+/// The index of orders that wait for a step, by the time at which it is overdue.
+pub const OVERDUE: &str = "overdue";
+
+/// Over how many partitions that index is spread.
+pub const SHARDS: u128 = 8;
 
 /// The index of orders by customer and time.
 pub const BY_CUSTOMER: &str = "customer";
@@ -63,12 +71,13 @@ fn recorded(news: &News, from: EventId) -> Entry {
     }
 }
 
-fn addressed(address: &Address) -> Entry {
+/// A row of orders' own that nobody is told.
+fn kept(event: &str, data: Value) -> Entry {
     Entry {
         kind: Kind::Recorded,
-        event: ADDRESSED.into(),
+        event: event.into(),
         version: 1,
-        data: json!(address),
+        data,
         teller: Tracker::SERVICE.into(),
         learned_from: None,
     }
@@ -96,7 +105,8 @@ impl Reactor for Tracker {
     fn tell(fact: &Fact) -> Option<Entry> {
         Some(match fact {
             Fact::Created { order, .. } => Entry::told(order),
-            Fact::Addressed(address) => addressed(address),
+            Fact::Addressed(address) => kept(ADDRESSED, json!(address)),
+            Fact::Nudged(Nudge { step, .. }) => kept(NUDGED, json!({ "step": step })),
             Fact::Learned { event_id, news, .. } => recorded(news, *event_id),
             Fact::Confirmed { told, .. } => Entry::told(told),
             Fact::Fulfilled { told, .. } => Entry::told(told),
@@ -113,6 +123,11 @@ impl Reactor for Tracker {
             let at = format!("{}#{}", millis::text(&created.mark.at), created.what.order_id);
             index.push((BY_CUSTOMER, created.what.customer_id.as_str().into()));
             index.push(("customer_at", at.into()));
+            if let Some((_, deadline)) = state.deadline() {
+                let shard = created.what.order_id.0.as_u128() % SHARDS;
+                index.push((OVERDUE, shard.to_string().into()));
+                index.push(("overdue_at", millis::text(&deadline).into()));
+            }
         }
         index
     }

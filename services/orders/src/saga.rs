@@ -134,13 +134,6 @@ fn payment_compensation(order: &Order) -> Step {
     }
 }
 
-/// The step that the saga is at; none once it has ended.
-fn current(order: &Order, steps: &[Step]) -> Option<&'static str> {
-    let over = matches!(order.status(), Status::Fulfilled | Status::Cancelled | Status::Compensated);
-    let pending = steps.iter().find(|step| step.progress == Progress::Pending);
-    pending.filter(|_| !over).map(|step| step.name)
-}
-
 /// One delivery, from its inbox row.
 fn delivery(row: &Item) -> Value {
     let text = |name: &str| row.text(name).unwrap_or_default().to_owned();
@@ -167,12 +160,16 @@ pub fn saga(id: OrderId, loaded: &Loaded<Order>, inbox: &[Item]) -> Value {
         "saga_id": id,
         "order_id": id,
         "status": order.status().as_str(),
-        "current_step": current(order, &steps),
+        "current_step": order.awaited().map(crate::tracker::Step::as_str),
+        "nudges": order.nudges.len(),
         "steps": shown,
         "compensation_required": order.cancelled.is_some() && order.status() != Status::Cancelled,
         "version": loaded.version,
         "timeline": timeline,
     });
+    if let Some((_, deadline)) = order.deadline() {
+        saga["deadline"] = millis::text(&deadline).into();
+    }
     if let Some(cancelled) = &order.cancelled {
         saga["compensation_reason"] = cancelled.what.code().into();
     }

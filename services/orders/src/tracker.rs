@@ -5,7 +5,7 @@
 //! never tells anybody what to do next.
 
 use chassis::Refusal;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use events::envelope::millis;
 use events::fulfillment::{FulfillmentFailed, FulfillmentShipped};
 use events::inventory::{InventoryReleased, InventoryReservationFailed, InventoryReserved};
@@ -58,6 +58,11 @@ pub enum Message {
     },
     /// The customer does not want it any more.
     Cancel,
+    /// Somebody looks whether a step is overdue.
+    Sweep {
+        /// As if it were this time: whoever cannot wait looks ahead.
+        as_of: DateTime<Utc>,
+    },
     /// Another service said something.
     Heard {
         /// The event.
@@ -88,6 +93,8 @@ pub enum Fact {
         /// When it was learned.
         at: DateTime<Utc>,
     },
+    /// A silent step was reminded. Recorded, not told.
+    Nudged(Nudge),
     /// The order will happen.
     Confirmed {
         /// What is told.
@@ -144,6 +151,73 @@ pub struct Said<T> {
     pub mark: Mark,
     /// What.
     pub what: T,
+}
+
+/// A step that somebody else has to take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// Inventory holds the goods, or cannot.
+    InventoryReservation,
+    /// Payments charges, or cannot.
+    PaymentProcessing,
+    /// Fulfillment ships, or cannot.
+    Fulfillment,
+    /// Inventory's final word on a cancelled order.
+    InventoryCompensation,
+    /// Payments' final word on a cancelled order.
+    PaymentCompensation,
+}
+
+/// Reminders after which a pending order is given up. Everything else is reminded for ever, ever more rarely: what
+/// may have been shipped, or has to be undone, is not ended by a clock.
+pub const NUDGES: usize = 3;
+/// How many times the pause between later reminders doubles.
+const DOUBLINGS: usize = 5;
+
+impl Step {
+    /// As the API shows it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InventoryReservation => "inventory_reservation",
+            Self::PaymentProcessing => "payment_processing",
+            Self::Fulfillment => "fulfillment",
+            Self::InventoryCompensation => "inventory_compensation",
+            Self::PaymentCompensation => "payment_compensation",
+        }
+    }
+
+    /// How long a step may take before it is reminded: longer than its service tries by itself, eight receives of half
+    /// a minute at payments, twenty at fulfillment, the compensation flow's own pauses.
+    const fn patience(self) -> TimeDelta {
+        TimeDelta::seconds(match self {
+            Self::InventoryReservation | Self::InventoryCompensation => 60,
+            Self::PaymentProcessing => 240,
+            Self::Fulfillment | Self::PaymentCompensation => 900,
+        })
+    }
+
+    /// The events that lead to this step.
+    #[must_use]
+    pub const fn causes(self) -> &'static [&'static str] {
+        match self {
+            Self::InventoryReservation => &[OrderCreated::TYPE],
+            Self::PaymentProcessing => &[OrderCreated::TYPE, InventoryReserved::TYPE],
+            Self::Fulfillment => &[OrderConfirmed::TYPE],
+            Self::InventoryCompensation | Self::PaymentCompensation => &[OrderCancelled::TYPE],
+        }
+    }
+}
+
+/// A reminder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nudge {
+    /// Of which step.
+    pub step: Step,
+    /// When.
+    #[serde(with = "millis")]
+    pub at: DateTime<Utc>,
 }
 
 /// Everything known about an order. A field is set once and never changes: a set that only grows.
@@ -204,6 +278,9 @@ pub struct Order {
     /// Orders declared everything undone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compensated: Option<Mark>,
+    /// The reminders of silent steps, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nudges: Vec<Nudge>,
 }
 
 /// Where an order stands.
@@ -254,6 +331,51 @@ impl Order {
             (None, ..) if self.fulfilled.is_some() => Status::Fulfilled,
             (None, _, Some(_)) => Status::Confirmed,
             (None, _, None) => Status::Pending,
+        }
+    }
+
+    /// The step that the order waits for, if it waits.
+    #[must_use]
+    pub fn awaited(&self) -> Option<Step> {
+        self.created.as_ref()?;
+        match self.status() {
+            Status::Pending if self.reserved.is_none() => Some(Step::InventoryReservation),
+            Status::Pending => Some(Step::PaymentProcessing),
+            Status::Confirmed => Some(Step::Fulfillment),
+            Status::Cancelling if self.released.is_none() && self.reservation_failed.is_none() => {
+                Some(Step::InventoryCompensation)
+            }
+            Status::Cancelling => Some(Step::PaymentCompensation),
+            Status::Fulfilled | Status::Cancelled | Status::Compensated | Status::Failed => None,
+        }
+    }
+
+    /// How often a step was reminded.
+    #[must_use]
+    pub fn nudges_of(&self, step: Step) -> usize {
+        self.nudges.iter().filter(|nudge| nudge.step == step).count()
+    }
+
+    /// The step that is waited for, and when it is overdue: its patience after the last that was heard or said.
+    #[must_use]
+    pub fn deadline(&self) -> Option<(Step, DateTime<Utc>)> {
+        let step = self.awaited()?;
+        let heard = self.timeline().last().map(|(_, at)| *at);
+        let since = heard.max(self.nudges.iter().map(|nudge| nudge.at).max())?;
+        let doublings = self.nudges_of(step).saturating_sub(NUDGES).min(DOUBLINGS);
+        Some((step, since + step.patience() * (1 << doublings)))
+    }
+
+    /// What follows when somebody looks: a reminder, or the end of a pending order that was reminded often enough.
+    fn sweep(&self, as_of: DateTime<Utc>, at: DateTime<Utc>) -> Result<Fact, Refusal> {
+        let overdue = self.deadline().filter(|(_, deadline)| *deadline <= as_of);
+        let (step, _) = overdue.ok_or(Refusal::Stale("not overdue"))?;
+        match &self.created {
+            Some(placed) if self.status() == Status::Pending && self.nudges_of(step) >= NUDGES => {
+                let reason = CancelReason::TimedOut { step: step.as_str().to_owned() };
+                Ok(Fact::Cancelled { told: cancelled(&placed.what, reason), at })
+            }
+            _ => Ok(Fact::Nudged(Nudge { step, at })),
         }
     }
 
@@ -445,6 +567,7 @@ pub fn decide(order: &Order, message: &Message, now: DateTime<Utc>) -> Result<Ve
             [Some(created), address.clone().map(Fact::Addressed)].into_iter().flatten().collect()
         }
         Message::Cancel => vec![Fact::Cancelled { told: order.cancellable()?, at: now }],
+        Message::Sweep { as_of } => vec![order.sweep(*as_of, now)?],
         Message::Heard { news, .. } if order.knows(news) => return Err(Refusal::Stale("already known")),
         Message::Heard { event_id, news } => {
             vec![Fact::Learned { event_id: *event_id, news: news.clone(), at: now }]
@@ -470,6 +593,7 @@ pub fn evolve(mut order: Order, fact: &Fact) -> Order {
         Fact::Learned { event_id, news, at } => {
             order.learn(Mark { at: *at, event_id: Some(*event_id) }, news);
         }
+        Fact::Nudged(nudge) => order.nudges.push(*nudge),
         Fact::Confirmed { at, .. } => order.confirmed = Some(own(at)),
         Fact::Fulfilled { at, .. } => order.fulfilled = Some(own(at)),
         Fact::Cancelled { told, at } => {

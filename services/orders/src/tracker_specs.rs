@@ -123,7 +123,7 @@ fn own(facts: &[Fact]) -> Vec<&'static str> {
         Fact::Cancelled { .. } => Some("cancelled"),
         Fact::Compensated { .. } => Some("compensated"),
         Fact::Failed { .. } => Some("failed"),
-        Fact::Created { .. } | Fact::Addressed(_) | Fact::Learned { .. } => None,
+        Fact::Created { .. } | Fact::Addressed(_) | Fact::Nudged(_) | Fact::Learned { .. } => None,
     };
     facts.iter().filter_map(name).collect()
 }

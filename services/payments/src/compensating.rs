@@ -9,7 +9,7 @@ use crate::reactor::{Gateway, Payments};
 use chassis::lambda::{Task, TaskError};
 use chassis::reaction::{apply, load};
 use chassis::telling::Cause;
-use chassis::{Failure, Ports, Store};
+use chassis::{Failure, Ports, Store, log};
 use events::payments::PaymentCompensationRequested;
 use events::{Envelope, OrderId};
 use serde::Deserialize;
@@ -159,6 +159,7 @@ impl<S: Store, P: Gateway + Undoing> Task for Compensator<S, P> {
             Input::RecordRefunded { event } => self.record(&event, Message::ChargeRefunded).await,
             Input::RecordRefundFailed { event } => {
                 let code = event.code();
+                log::count("refunds", ("outcome", "failed"), 1);
                 self.record(&event, |of| Message::RefundRefused { of, code }).await
             }
             Input::Retry { order_id } => self.retry(order_id).await,

@@ -1,7 +1,7 @@
 //! Wires payments' two functions: its queue, and the tasks of its compensation flow.
 
 use anyhow::{Result, anyhow};
-use chassis::{Ports, aws, batch::Reacting, config, lambda, log};
+use chassis::{Ports, aws, batch::Answering, config, lambda, log};
 use payments::{compensating::Compensator, guard::Guarded, provider::Provider, reactor::Payments};
 
 #[global_allocator]
@@ -17,12 +17,11 @@ async fn main() -> Result<()> {
     let secret = aws::secrets::secret(&sdk, &config::required("PROVIDER_SECRET")?).await?;
     let provider = Provider::new(&config::parsed("PROVIDER_URL")?, &secret)?;
     match config::handler()?.as_str() {
-        "reactor" => lambda::serve_queue(Reacting {
-            reactor: Payments { provider: Guarded::new(provider, ports.clone()) },
-            ports,
-        })
-        .await
-        .map_err(|e| anyhow!(e)),
+        "reactor" => {
+            let bus = aws::eventbridge::EventBus::new(&sdk, config::required("BUS")?);
+            let reactor = Payments { provider: Guarded::new(provider, ports.clone()) };
+            lambda::serve_queue(Answering { ports, reactor, bus }).await.map_err(|e| anyhow!(e))
+        }
         "compensator" => lambda::serve_tasks(Compensator { ports, provider }).await.map_err(|e| anyhow!(e)),
         other => Err(config::unknown_handler(other, "reactor, compensator").into()),
     }

@@ -4,6 +4,7 @@ pub mod dynamodb;
 pub mod eventbridge;
 pub mod secrets;
 pub mod sns;
+pub mod sqs;
 
 pub use aws_config::SdkConfig;
 

@@ -1,0 +1,126 @@
+//! Queues, as an operator sees them: what lies in them, and where it goes.
+
+use crate::Failure;
+use aws_config::SdkConfig;
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::error::DisplayErrorContext;
+use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
+use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
+use std::error::Error;
+
+/// The most messages that one look at a queue shows.
+pub const MOST: usize = 1000;
+/// For how long, in seconds, a message that is being looked at is nobody else's.
+const LOOK: i32 = 60;
+
+/// The queues of an account.
+pub struct Queues(Client);
+
+/// A message that rests in a queue.
+#[derive(Clone, Debug)]
+pub struct Letter {
+    /// Its id.
+    pub id: String,
+    /// What deletes it, or puts it back, within [`LOOK`] seconds.
+    pub receipt: String,
+    /// Its body.
+    pub body: String,
+    /// When it was sent first.
+    pub sent_at: Option<DateTime<Utc>>,
+    /// Why EventBridge could not deliver it, where it was EventBridge that gave up.
+    pub error: Option<String>,
+}
+
+fn lost(error: impl Error) -> Failure {
+    Failure::Transient(format!("queues: {}", DisplayErrorContext(error)))
+}
+
+impl From<Message> for Letter {
+    fn from(message: Message) -> Self {
+        let sent = message.attributes().and_then(|all| all.get(&MessageSystemAttributeName::SentTimestamp));
+        let sent_at = sent.and_then(|text| text.parse().ok()).and_then(DateTime::from_timestamp_millis);
+        let said = |name: &str| message.message_attributes()?.get(name)?.string_value().map(str::to_owned);
+        let error = said("ERROR_CODE").map(|code| match said("ERROR_MESSAGE") {
+            Some(text) => format!("{code}: {text}"),
+            None => code,
+        });
+        Self {
+            sent_at,
+            error,
+            id: message.message_id.unwrap_or_default(),
+            receipt: message.receipt_handle.unwrap_or_default(),
+            body: message.body.unwrap_or_default(),
+        }
+    }
+}
+
+impl Queues {
+    /// The queues that these credentials see.
+    #[must_use]
+    pub fn new(config: &SdkConfig) -> Self {
+        Self(Client::new(config))
+    }
+
+    /// URLs of the queues whose name begins with `prefix`, by name.
+    ///
+    /// # Errors
+    /// [`Failure::Transient`] when SQS does not answer.
+    pub async fn list(&self, prefix: &str) -> Result<BTreeMap<String, String>, Failure> {
+        let mut pages =
+            self.0.list_queues().queue_name_prefix(prefix).max_results(1000).into_paginator().send();
+        let mut queues = BTreeMap::new();
+        while let Some(page) = pages.next().await {
+            for url in page.map_err(lost)?.queue_urls() {
+                let name = url.rsplit('/').next().unwrap_or(url);
+                queues.insert(name.to_owned(), url.clone());
+            }
+        }
+        Ok(queues)
+    }
+
+    /// Takes everything that is visible out of a queue, for a minute; whoever took it puts it back or deletes it.
+    ///
+    /// # Errors
+    /// As [`Queues::list`].
+    pub async fn take(&self, url: &str) -> Result<Vec<Letter>, Failure> {
+        let mut letters: BTreeMap<String, Letter> = BTreeMap::new();
+        while letters.len() < MOST {
+            let receive = self.0.receive_message().queue_url(url).max_number_of_messages(10);
+            let receive = receive.visibility_timeout(LOOK).message_attribute_names("All");
+            let receive = receive.message_system_attribute_names(MessageSystemAttributeName::All);
+            let messages = receive.send().await.map_err(lost)?.messages.unwrap_or_default();
+            if messages.is_empty() {
+                break;
+            }
+            letters.extend(messages.into_iter().map(Letter::from).map(|letter| (letter.id.clone(), letter)));
+        }
+        Ok(letters.into_values().collect())
+    }
+
+    /// Puts a message back.
+    ///
+    /// # Errors
+    /// As [`Queues::list`].
+    pub async fn put_back(&self, url: &str, letter: &Letter) -> Result<(), Failure> {
+        let change = self.0.change_message_visibility().queue_url(url).receipt_handle(&letter.receipt);
+        change.visibility_timeout(0).send().await.map(drop).map_err(lost)
+    }
+
+    /// Sends a body.
+    ///
+    /// # Errors
+    /// As [`Queues::list`].
+    pub async fn send(&self, url: &str, body: &str) -> Result<(), Failure> {
+        self.0.send_message().queue_url(url).message_body(body).send().await.map(drop).map_err(lost)
+    }
+
+    /// Deletes a message.
+    ///
+    /// # Errors
+    /// As [`Queues::list`].
+    pub async fn delete(&self, url: &str, letter: &Letter) -> Result<(), Failure> {
+        let delete = self.0.delete_message().queue_url(url).receipt_handle(&letter.receipt);
+        delete.send().await.map(drop).map_err(lost)
+    }
+}

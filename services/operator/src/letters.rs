@@ -1,0 +1,139 @@
+//! Dead letters: what lies in the dead-letter queues of a stage, since when, about which order, and why.
+
+use chassis::aws::sqs::{Letter, Queues};
+use chassis::reaction::failure_key;
+use chassis::{Failure, Store, batch};
+use chrono::{DateTime, TimeDelta, Utc};
+use events::Envelope;
+
+/// How the names of dead-letter queues end.
+pub const SUFFIX: &str = "-dlq";
+
+/// A stage, as an operator reaches it.
+pub struct Stage<S> {
+    /// `dev`
+    pub name: String,
+    /// Its queues.
+    pub queues: Queues,
+    /// Opens a table by its name.
+    pub table: Box<dyn Fn(String) -> S + Send + Sync>,
+}
+
+/// A dead letter with what is known about it.
+#[derive(Debug)]
+pub struct Known {
+    /// The letter.
+    pub letter: Letter,
+    /// The event in it; none when nobody can read it.
+    pub event: Option<Envelope>,
+    /// Why it is here.
+    pub reason: String,
+}
+
+/// The service whose queue a dead-letter queue belongs to: `payments` of `dev-payments-inbox-dlq`.
+#[must_use]
+pub fn service<'a>(stage: &str, queue: &'a str) -> Option<&'a str> {
+    queue.strip_prefix(stage)?.strip_prefix('-')?.strip_suffix("-inbox-dlq")
+}
+
+impl<S: Store> Stage<S> {
+    /// Takes every letter out of a dead-letter queue, oldest first.
+    ///
+    /// # Errors
+    /// A [`Failure`] when a queue or table does not answer.
+    pub async fn open(&self, queue: &str, url: &str) -> Result<Vec<Known>, Failure> {
+        let mut known = Vec::new();
+        for letter in self.queues.take(url).await? {
+            known.push(self.know(queue, letter).await?);
+        }
+        known.sort_by_key(|one| one.letter.sent_at);
+        Ok(known)
+    }
+
+    async fn know(&self, queue: &str, letter: Letter) -> Result<Known, Failure> {
+        let read = batch::read_body(&letter.body);
+        let reason = match (&letter.error, &read) {
+            (Some(error), _) => error.clone(),
+            (None, Ok(event)) => self.noted(queue, event).await?,
+            (None, Err(_)) if queue.ends_with("-pipe-dlq") => "the pipe could not carry a record".into(),
+            (None, Err(failure)) => failure.to_string(),
+        };
+        Ok(Known { letter, event: read.ok(), reason })
+    }
+
+    /// Why the service's last try failed, as it noted itself.
+    async fn noted(&self, queue: &str, event: &Envelope) -> Result<String, Failure> {
+        let unknown = || "not noted; the function's log has it".to_owned();
+        let Some(service) = service(&self.name, queue) else { return Ok(unknown()) };
+        let row = self.table_of(service).load(&failure_key(event.metadata.id)).await?;
+        Ok(row.and_then(|row| row.text("reason").map(str::to_owned)).unwrap_or_else(unknown))
+    }
+
+    /// A service's table.
+    pub fn table_of(&self, service: &str) -> S {
+        (self.table)(format!("{}-{service}", self.name))
+    }
+
+    /// Every dead-letter queue of the stage that holds something, a line for each and for each letter.
+    ///
+    /// # Errors
+    /// As [`Stage::open`].
+    pub async fn list(&self, now: DateTime<Utc>) -> Result<Vec<String>, Failure> {
+        let mut lines = Vec::new();
+        for (queue, url) in self.queues.list(&format!("{}-", self.name)).await? {
+            if !queue.ends_with(SUFFIX) {
+                continue;
+            }
+            let letters = self.open(&queue, &url).await?;
+            if !letters.is_empty() {
+                lines.push(format!("{queue}: {}", letters.len()));
+            }
+            for known in letters {
+                lines.push(format!("  {}", line(&known, now)));
+                self.queues.put_back(&url, &known.letter).await?;
+            }
+        }
+        Ok(lines)
+    }
+}
+
+/// `12 m  order.created  order 018f…  transient: …`
+fn line(known: &Known, now: DateTime<Utc>) -> String {
+    let age = known.letter.sent_at.map_or_else(|| "?".into(), |sent| age(now - sent));
+    match &known.event {
+        Some(event) => {
+            let metadata = &event.metadata;
+            format!("{age:>5}  {}  {}  {}", metadata.kind, metadata.subject, known.reason)
+        }
+        None => format!("{age:>5}  message {}  {}", known.letter.id, known.reason),
+    }
+}
+
+/// The largest unit that fits.
+fn age(age: TimeDelta) -> String {
+    match (age.num_days(), age.num_hours(), age.num_minutes()) {
+        (1.., ..) => format!("{} d", age.num_days()),
+        (_, 1.., _) => format!("{} h", age.num_hours()),
+        (_, _, 1..) => format!("{} m", age.num_minutes()),
+        _ => format!("{} s", age.num_seconds().max(0)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_names_its_service() {
+        assert_eq!(service("dev", "dev-payments-inbox-dlq"), Some("payments"));
+        assert_eq!(service("dev", "dev-payments-pipe-dlq"), None);
+        assert_eq!(service("dev", "prod-payments-inbox-dlq"), None);
+    }
+
+    #[test]
+    fn ages_are_short() {
+        for (seconds, shown) in [(-3, "0 s"), (59, "59 s"), (60, "1 m"), (7300, "2 h"), (200_000, "2 d")] {
+            assert_eq!(age(TimeDelta::seconds(seconds)), shown);
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! What the people who run the platform do by hand, on the local stack as on AWS.
+
+pub mod letters;
+pub mod redrive;

@@ -1,0 +1,156 @@
+//! Sending dead letters back to where they failed, and seeing what becomes of each.
+
+use crate::letters::{Known, SUFFIX, Stage, service};
+use chassis::ports::Bus;
+use chassis::reaction::failure_key;
+use chassis::{Failure, Key, Store};
+use chrono::{DateTime, Utc};
+use events::{Envelope, OrderId};
+use std::time::Duration;
+
+/// How long to wait for what becomes of a letter.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// How often to look.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Why nothing was sent back.
+#[derive(Debug, thiserror::Error)]
+pub enum NotRedriven {
+    /// There is no such queue.
+    #[error("there is no dead-letter queue {0}; `operator dlq` lists those that hold something")]
+    NoSuchQueue(String),
+    /// What lies in it is no event.
+    #[error("{0} holds no events: what they stood for is told again by the sweeper, or by the next sweep")]
+    NoEvents(String),
+    /// A queue or table did not answer.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+}
+
+/// Where the letters of a queue go.
+enum Way {
+    /// Back to the service's own queue.
+    Queue(String),
+    /// To the bus: the target that missed them is no queue.
+    Bus,
+}
+
+/// What became of one letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Became {
+    /// The service has dealt with it, and called it this.
+    Dealt(String),
+    /// It failed again.
+    Failed(String),
+    /// Nobody can read it: it stays.
+    Stays(String),
+    /// Nothing was heard of it yet.
+    Unknown,
+}
+
+impl<S: Store> Stage<S> {
+    /// Sends the letters of a dead-letter queue back, or those of one order; a line for each.
+    ///
+    /// # Errors
+    /// [`NotRedriven`]. What was not sent is in the queue still.
+    pub async fn redrive<B: Bus>(
+        &self,
+        queue: &str,
+        order: Option<OrderId>,
+        bus: &B,
+    ) -> Result<Vec<String>, NotRedriven> {
+        let queues = self.queues.list(&format!("{}-", self.name)).await?;
+        let url = queues.get(queue).filter(|_| queue.ends_with(SUFFIX));
+        let url = url.ok_or_else(|| NotRedriven::NoSuchQueue(queue.to_owned()))?;
+        let way = match queue.strip_suffix(SUFFIX).and_then(|name| queues.get(name)) {
+            Some(url) => Way::Queue(url.clone()),
+            None if queue.ends_with("-compensation-dlq") => Way::Bus,
+            None => return Err(NotRedriven::NoEvents(queue.to_owned())),
+        };
+        let mut sent = Vec::new();
+        for known in self.open(queue, url).await? {
+            let subject = known.event.as_ref().map(|event| event.metadata.subject.clone());
+            if order.is_some_and(|order| subject.as_deref() != Some(&order.to_string())) {
+                self.queues.put_back(url, &known.letter).await?;
+                continue;
+            }
+            let at = Utc::now();
+            sent.push((self.send_back(&way, url, &known, bus).await?, known, at));
+        }
+        self.follow(queue, sent).await
+    }
+
+    /// Sends one letter; the copy in the dead-letter queue is deleted only afterwards. Twice is once: the inbox knows.
+    async fn send_back<B: Bus>(
+        &self,
+        way: &Way,
+        url: &str,
+        known: &Known,
+        bus: &B,
+    ) -> Result<Option<Became>, Failure> {
+        let Some(event) = &known.event else {
+            self.queues.put_back(url, &known.letter).await?;
+            return Ok(Some(Became::Stays(known.reason.clone())));
+        };
+        match way {
+            Way::Queue(target) => self.queues.send(target, &known.letter.body).await?,
+            Way::Bus => bus.publish(std::slice::from_ref(event)).await?,
+        }
+        self.queues.delete(url, &known.letter).await?;
+        Ok(None)
+    }
+
+    async fn follow(
+        &self,
+        queue: &str,
+        sent: Vec<(Option<Became>, Known, DateTime<Utc>)>,
+    ) -> Result<Vec<String>, NotRedriven> {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let mut lines = Vec::new();
+        for (mut became, known, at) in sent {
+            while let (None, Some(event), Some(service)) = (&became, &known.event, service(&self.name, queue))
+            {
+                became = self.look(service, event, at).await?;
+                if tokio::time::Instant::now() >= deadline {
+                    break;
+                }
+                if became.is_none() {
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+            lines.push(line(&known, &became.unwrap_or(Became::Unknown)));
+        }
+        Ok(lines)
+    }
+
+    /// What a service says of an event that was sent back at `since`.
+    async fn look(
+        &self,
+        service: &str,
+        event: &Envelope,
+        since: DateTime<Utc>,
+    ) -> Result<Option<Became>, Failure> {
+        let (table, id, subject) = (self.table_of(service), event.metadata.id, &event.metadata.subject);
+        for pk in [format!("order#{subject}"), format!("product#{subject}"), format!("notice#{id}")] {
+            if let Some(row) = table.load(&Key::inbox(&pk, id)).await? {
+                return Ok(Some(Became::Dealt(row.text("verdict").unwrap_or("dealt with").to_owned())));
+            }
+        }
+        let failed = table.load(&failure_key(id)).await?;
+        let failed = failed.filter(|row| row.number("failed_at") >= Some(since.timestamp_millis()));
+        Ok(failed.map(|row| Became::Failed(row.text("reason").unwrap_or_default().to_owned())))
+    }
+}
+
+fn line(known: &Known, became: &Became) -> String {
+    let what = match &known.event {
+        Some(event) => format!("{} {}", event.metadata.kind, event.metadata.subject),
+        None => format!("message {}", known.letter.id),
+    };
+    match became {
+        Became::Dealt(verdict) => format!("{what}: {verdict}"),
+        Became::Failed(reason) => format!("{what}: failed again, {reason}"),
+        Became::Stays(reason) => format!("{what}: stays, {reason}"),
+        Became::Unknown => format!("{what}: sent, nothing heard yet"),
+    }
+}

@@ -1,0 +1,152 @@
+//! Events that never arrive: silent steps are reminded, answered steps answer again, and whatever stays silent ends.
+
+use crate::platform::run;
+use crate::races::{Expected, check, market, order};
+use crate::world::{Dice, FLOW, World};
+use orders::tracker::{NUDGES, Status, Step};
+use serde_json::json;
+
+/// Longer than any step may take.
+const LONG: i64 = 901;
+
+/// Delivers everything, but for the `n`-th delivery that somebody waits for: that one is lost. False when there was none.
+async fn play_losing(world: &mut World, n: usize, dice: &mut Dice) -> bool {
+    let mut awaited = 0;
+    while !world.pending.is_empty() {
+        let (service, envelope) = world.pending.swap_remove(dice.below(world.pending.len()));
+        // Nobody waits for these: an operator sends them again, from the dead-letter queue or the log.
+        let is_awaited = !matches!(service, "rewards" | "notifications")
+            && (service, envelope.metadata.kind.as_str()) != ("inventory", "fulfillment.shipped")
+            && envelope.metadata.kind != "product.listed";
+        awaited += usize::from(is_awaited);
+        if !is_awaited || awaited != n + 1 {
+            world.deliver(service, &envelope).await.unwrap();
+        }
+    }
+    awaited > n
+}
+
+/// Guards: I3 and I4, the sweeper, and answers told again. Every single delivery that somebody waits for is lost once;
+/// reminders bring every order to the same end, with the same stock, money, points and messages.
+#[test]
+fn any_lost_event_is_made_good() {
+    let mut n = 0;
+    while run(async {
+        let mut world = World::new();
+        let expected: Vec<Expected> = market(&mut world).await;
+        let lost = play_losing(&mut world, n, &mut Dice::new(n as u64)).await;
+        for _ in 0..3 {
+            world.advance(LONG);
+            world.sweep().await;
+            world.play(&mut Dice::new(7)).await;
+        }
+        check(&world, &expected, &format!("without delivery {n}")).await;
+        lost
+    }) {
+        n += 1;
+    }
+    assert!(n > 20, "only {n} deliveries");
+}
+
+/// Guards: the bound of reminders, and that a clock ends only what is pending. With inventory silent, the order is given
+/// up after so many reminders; when inventory is back, it ends.
+#[test]
+fn an_order_that_nobody_answers_times_out() {
+    run(async {
+        let mut world = World::new();
+        world.list("beans", 10).await;
+        let id = world.place(&order(&[("beans", 2)], "accepts")).await;
+        let mut kept = Vec::new();
+        for nudge in 0..=NUDGES {
+            // Payments and the others hear everything; inventory nothing.
+            while let Some((service, envelope)) = world.pending.pop() {
+                match service {
+                    "inventory" => kept.push((service, envelope)),
+                    _ => drop(world.deliver(service, &envelope).await.unwrap()),
+                }
+            }
+            assert_eq!(world.status(&id).await, Status::Pending, "after {nudge} reminders");
+            assert_eq!(world.sweep().await["overdue"], 0, "not overdue yet");
+            world.advance(61);
+            world.sweep().await;
+        }
+        assert_eq!(world.status(&id).await, Status::Cancelling);
+        world.pending.extend(kept);
+        world.play(&mut Dice::new(1)).await;
+        // What inventory held in the end before it learned of the cancellation is free again.
+        assert!(matches!(world.status(&id).await, Status::Cancelled | Status::Compensated));
+        assert_eq!(world.stock("beans").await, (10, 0, 0));
+        assert_eq!(world.notices(&id), ["ORDER_CANCELLED"]);
+        world.check_history(&id).await;
+    });
+}
+
+/// Guards: the pivot. What may have been shipped is never cancelled by a clock, however often it was reminded.
+#[test]
+fn a_confirmed_order_is_reminded_for_ever_and_never_given_up() {
+    run(async {
+        let mut world = World::new();
+        world.list("beans", 10).await;
+        let id = world.place(&order(&[("beans", 2)], "accepts")).await;
+        let mut reminders = 0;
+        for _ in 0..40 {
+            while let Some((service, envelope)) = world.pending.pop() {
+                if service != "fulfillment" {
+                    world.deliver(service, &envelope).await.unwrap();
+                }
+            }
+            world.advance(LONG);
+            reminders += world.sweep().await["nudged"].as_u64().unwrap();
+        }
+        assert_eq!(world.status(&id).await, Status::Confirmed);
+        // Three at once, then ever more rarely.
+        assert!((6..=9).contains(&reminders), "{reminders}");
+        world.advance(LONG * 32);
+        world.sweep().await;
+        world.play(&mut Dice::new(1)).await;
+        assert_eq!(world.status(&id).await, Status::Fulfilled);
+    });
+}
+
+/// Guards: a reminder is answered once. It is told to whoever knows it, and what they tell again reminds nobody.
+#[test]
+fn answers_told_again_lead_to_nothing_more() {
+    run(async {
+        let mut world = World::new();
+        let expected = market(&mut world).await;
+        let mut all = Vec::new();
+        while let Some((service, mut envelope)) = world.pending.pop() {
+            world.deliver(service, &envelope).await.unwrap();
+            envelope.metadata.nudge = Some(1);
+            all.push((service, envelope));
+        }
+        for (service, envelope) in all.iter().filter(|(service, _)| *service != FLOW) {
+            world.deliver(service, envelope).await.unwrap();
+        }
+        assert!(!world.pending.is_empty(), "nobody answered");
+        assert!(world.pending.iter().all(|(_, envelope)| envelope.metadata.nudge.is_none()));
+        world.play(&mut Dice::new(3)).await;
+        check(&world, &expected, "reminded of everything").await;
+    });
+}
+
+/// What a step is reminded with is exactly what leads to it, and the row of a reminder says which step it was.
+#[test]
+fn a_reminder_is_kept_in_the_history() {
+    run(async {
+        let mut world = World::new();
+        world.list("beans", 10).await;
+        let id = world.place(&order(&[("beans", 2)], "accepts")).await;
+        world.pending.clear();
+        world.advance(61);
+        assert_eq!(world.sweep().await, json!({"overdue": 1, "nudged": 1, "timed_out": 0, "silent": 0}));
+        assert_eq!(world.told("orders", &id).await, ["order.created", "order.nudged"]);
+        let kinds: Vec<_> = world.pending.iter().map(|(s, e)| (*s, e.metadata.kind.as_str())).collect();
+        assert_eq!(kinds.len(), 2, "{kinds:?}");
+        assert!(
+            kinds.iter().all(|(_, kind)| Step::InventoryReservation.causes().contains(kind)),
+            "{kinds:?}"
+        );
+        world.check_history(&id).await;
+    });
+}
