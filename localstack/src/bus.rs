@@ -3,6 +3,7 @@
 //! <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-event-patterns.html>
 //! <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events-structure.html>
 
+use crate::faults::{Delivery, Faults};
 use crate::journal::{Entry, Journal};
 use crate::machine::Machines;
 use crate::queues::{Queue, Queues};
@@ -93,6 +94,7 @@ pub struct Buses {
     buses: Arc<HashMap<String, Bus>>,
     machines: Machines,
     journal: Journal,
+    faults: Faults,
 }
 
 fn matcher(patterns: Vec<(Interest, &Value, String)>) -> Result<Quamina<Interest>> {
@@ -111,7 +113,11 @@ impl Buses {
     ///
     /// # Errors
     /// When a rule names a bus or a target that nobody declared, or a pattern that is not implemented.
-    pub fn start(model: &Model, queues: &Queues, machines: &Machines, journal: &Journal) -> Result<Self> {
+    pub fn start(
+        model: &Model,
+        (queues, machines): (&Queues, &Machines),
+        (journal, faults): (&Journal, &Faults),
+    ) -> Result<Self> {
         let mut buses = HashMap::new();
         for declared in &model.buses {
             let rules: Vec<_> = model.rules.iter().filter(|r| r.event_bus_name == declared.name).collect();
@@ -140,7 +146,8 @@ impl Buses {
                 rule.event_bus_name
             );
         }
-        Ok(Self { buses: Arc::new(buses), machines: machines.clone(), journal: journal.clone() })
+        let (machines, journal, faults) = (machines.clone(), journal.clone(), faults.clone());
+        Ok(Self { buses: Arc::new(buses), machines, journal, faults })
     }
 
     /// Takes one entry and hands it to every target whose rule matches; gives the event's id.
@@ -160,11 +167,12 @@ impl Buses {
         }
         let id = Uuid::new_v4().to_string();
         let event = event(&id, put);
-        self.deliver(bus, &event).map_err(|e| not_taken("InternalFailure", e.to_string()))?;
+        self.deliver(bus, &put.detail_type, &event)
+            .map_err(|e| not_taken("InternalFailure", e.to_string()))?;
         Ok(id)
     }
 
-    fn deliver(&self, bus: &Bus, event: &str) -> Result<()> {
+    fn deliver(&self, bus: &Bus, kind: &str, event: &str) -> Result<()> {
         for interest in bus.interests.matches_for_event(event.as_bytes()).map_err(|e| anyhow!("{e:?}"))? {
             match interest {
                 Interest::Archive(archive) => {
@@ -173,7 +181,7 @@ impl Buses {
                 }
                 Interest::Rule(rule) => {
                     for target in bus.targets.get(rule).context("a rule without targets")? {
-                        self.hand_over(target, event)?;
+                        self.hand_over(target, kind, event)?;
                     }
                 }
             }
@@ -181,10 +189,13 @@ impl Buses {
         Ok(())
     }
 
-    fn hand_over(&self, target: &Target, event: &str) -> Result<()> {
+    fn hand_over(&self, target: &Target, kind: &str, event: &str) -> Result<()> {
         match target {
             Target::Queue(queue) => {
-                queue.send(event);
+                let Delivery { copies, later } = self.faults.delivery(&queue.name, kind);
+                for _ in 0..copies {
+                    queue.send_later(event, later);
+                }
             }
             Target::Machine(name, scope) => {
                 let mut event: Value = serde_json::from_str(event)?;

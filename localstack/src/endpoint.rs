@@ -2,6 +2,7 @@
 
 use crate::bus::{Buses, Put};
 use crate::engine::Engine;
+use crate::faults::{Commit, Fault as Wrong, Faults, When};
 use crate::http::{self, Incame, Response};
 use crate::iam::{Caller, Iam};
 use crate::issuer::{self, Issuer};
@@ -14,12 +15,13 @@ use crate::topics::Topics;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use hyper::header::HeaderValue;
-use hyper::{HeaderMap, StatusCode};
+use hyper::{HeaderMap, Method, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The most bytes of a request: what a TransactWriteItems may carry is 4 MiB, in JSON somewhat more.
 const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
@@ -44,6 +46,8 @@ pub struct Endpoint {
     pub machines: Machines,
     /// SNS.
     pub topics: Topics,
+    /// What goes wrong on purpose.
+    pub faults: Faults,
     /// The issuer of tokens, which lives below the endpoint.
     pub issuer: Issuer,
     /// The endpoint's own URL.
@@ -84,6 +88,12 @@ pub async fn answer(endpoint: Arc<Endpoint>, request: Incame) -> Response {
         return endpoint.issuer.answer(path, parts.uri.query().unwrap_or_default());
     }
     let invoked = parts.uri.path().strip_prefix(INVOKE).and_then(|rest| rest.strip_suffix("/invocations"));
+    if parts.uri.path() == FAULTS {
+        return match http::body(body, MAX_BODY_BYTES).await {
+            Ok(body) => endpoint.dial(&parts.method, &body),
+            Err(status) => http::empty(status),
+        };
+    }
     if let Some(topic) = parts.uri.path().strip_prefix(PUBLISHED) {
         return endpoint.published(topic);
     }
@@ -111,6 +121,10 @@ fn access_key(headers: &HeaderMap) -> Option<&str> {
     authorization.split_once("Credential=")?.1.split('/').next()
 }
 
+/// How long it may take until a process that was killed is gone.
+const DYING: Duration = Duration::from_secs(2);
+/// Where the fault dial is.
+const FAULTS: &str = "/faults";
 /// Where a topic's messages can be read.
 const PUBLISHED: &str = "/topics/";
 const SNS: &str = "http://sns.amazonaws.com/doc/2010-03-31/";
@@ -218,6 +232,9 @@ impl Endpoint {
         let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
         let (service, operation) = target.split_once('.').unwrap_or_default();
         match service {
+            "DynamoDB_20120810" if operation == "TransactWriteItems" => {
+                self.transaction(&caller, &body).await
+            }
             "DynamoDB_20120810" => self.dynamodb(&caller, operation, &body),
             "AmazonSQS" => self.sqs(&caller, operation, &body).await,
             "AWSEvents" => self.events(&caller, operation, &body).await,
@@ -229,6 +246,49 @@ impl Endpoint {
 
     pub(crate) fn allow(&self, caller: &Caller, action: &str, resource: &str) -> Result<(), Fault> {
         self.iam.check(caller, action, resource).map_err(Fault::denied)
+    }
+
+    /// A transaction, with what goes wrong with it on purpose.
+    async fn transaction(&self, caller: &Caller, body: &[u8]) -> Outcome {
+        let write = || self.dynamodb(caller, "TransactWriteItems", body);
+        let function = if let Caller::Role(role) = caller { self.functions.of_role(role) } else { None };
+        let Some(function) = function else { return write() };
+        let gone = || Fault { status: 500, ..Fault::new("InternalServerError", "the answer was lost") };
+        match self.faults.commit(&function.name) {
+            None => write(),
+            Some(Commit::Throttle) => Err(Fault::new("ThrottlingException", "Rate exceeded")),
+            Some(Commit::LoseAnswer) => write().and(Err(gone())),
+            Some(Commit::Kill(when)) => {
+                if when == When::After {
+                    write()?;
+                }
+                function.kill();
+                // Whoever asked is dying: it must not live on with an answer.
+                tokio::time::sleep(DYING).await;
+                Err(gone())
+            }
+        }
+    }
+
+    /// Shows, sets and takes back what goes wrong on purpose.
+    fn dial(&self, method: &Method, body: &[u8]) -> Response {
+        let set = match *method {
+            Method::GET => Ok(()),
+            Method::DELETE => {
+                self.faults.clear();
+                Ok(())
+            }
+            Method::POST => serde_json::from_slice::<Wrong>(body)
+                .map_err(anyhow::Error::from)
+                .and_then(|fault| self.faults.set(fault)),
+            _ => return http::empty(StatusCode::METHOD_NOT_ALLOWED),
+        };
+        match set {
+            Ok(()) => http::json(200, "application/json", json!(self.faults.all()).to_string()),
+            Err(error) => {
+                http::json(400, "application/json", json!({"message": error.to_string()}).to_string())
+            }
+        }
     }
 
     fn dynamodb(&self, caller: &Caller, operation: &str, body: &[u8]) -> Outcome {

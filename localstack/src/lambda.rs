@@ -73,6 +73,8 @@ struct Work {
 pub struct Function {
     /// Its name.
     pub name: String,
+    /// Its role's ARN.
+    pub role: String,
     /// How long one invocation may take.
     pub timeout: Duration,
     binary: PathBuf,
@@ -132,6 +134,7 @@ impl Function {
         Ok(Self {
             log: around.logs.join(format!("{name}.log")),
             timeout: Duration::from_secs(declared.timeout.unwrap_or(3).into()),
+            role: declared.role.clone(),
             name,
             binary,
             environment,
@@ -167,6 +170,11 @@ impl Function {
                 Err(InvokeError::Timeout(self.timeout))
             }
         }
+    }
+
+    /// Kills the process; what it worked on has failed, and another is started.
+    pub fn kill(&self) {
+        self.kill.notify_one();
     }
 
     /// The process id, while there is a process.
@@ -307,6 +315,12 @@ impl Functions {
     pub fn get(&self, name_or_arn: &str) -> Result<Arc<Function>> {
         let function = self.0.get(names::last_part(name_or_arn)).cloned();
         function.with_context(|| format!("no template declares the function {name_or_arn}"))
+    }
+
+    /// The function of a role: each has one of its own.
+    #[must_use]
+    pub fn of_role(&self, role: &str) -> Option<Arc<Function>> {
+        self.0.values().find(|function| function.role == role).cloned()
     }
 
     /// All of them.

@@ -6,6 +6,7 @@ pub mod carrier;
 pub mod cors;
 pub mod endpoint;
 pub mod engine;
+pub mod faults;
 pub mod gateway;
 pub mod http;
 pub mod iam;

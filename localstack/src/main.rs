@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use localstack::faults::Fault;
 use localstack::iam::ADMINISTRATOR_KEY;
 use localstack::pipes::PipeData;
 use localstack::stack::{self, Options, Stack};
@@ -64,6 +65,13 @@ struct Arguments {
     /// Set a parameter of the templates, NAME=VALUE (repeatable): RequestRate=50, AllowedOrigins=http://localhost:5173
     #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
     parameters: Vec<(String, String)>,
+    /// Let something go wrong (repeatable): '{"fault": "duplicate", "times": 1}'; the README lists what can
+    #[arg(long = "fault", value_name = "JSON", value_parser = fault)]
+    faults: Vec<Fault>,
+}
+
+fn fault(text: &str) -> Result<Fault, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
 fn parameter(text: &str) -> Result<(String, String), String> {
@@ -116,6 +124,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
         no_auth: arguments.no_auth,
         hurry: arguments.hurry,
         parameters: arguments.parameters.iter().cloned().collect(),
+        faults: arguments.faults.clone(),
     };
     if arguments.bin_dir.is_none() {
         build(&built, &stack::binaries(&options)?)?;

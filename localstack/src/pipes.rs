@@ -5,6 +5,7 @@
 
 use crate::bus::{Buses, Put};
 use crate::engine::{Engine, StreamRecord};
+use crate::faults::Faults;
 use crate::journal::{Entry, Journal};
 use crate::queues::{Queue, Queues};
 use crate::template::names;
@@ -151,6 +152,7 @@ pub struct Pipe {
     journal: Journal,
     wake: Arc<Notify>,
     idle: AtomicBool,
+    faults: Faults,
 }
 
 /// The paths of the bus parameters.
@@ -202,6 +204,8 @@ pub struct Plumbing<'a> {
     pub journal: &'a Journal,
     /// How unquoted texts are placed.
     pub mode: PipeData,
+    /// What goes wrong on purpose.
+    pub faults: &'a Faults,
 }
 
 impl Pipe {
@@ -225,12 +229,14 @@ impl Pipe {
             journal: plumbing.journal.clone(),
             wake,
             idle: AtomicBool::new(false),
+            faults: plumbing.faults.clone(),
         })
     }
 
     /// Carries records from `position` on, woken by commits, for as long as the process lives.
     pub async fn run(&self, mut position: i64) {
         loop {
+            self.faults.let_pass(&self.name).await;
             let woken = self.wake.notified();
             match self.engine.stream(&self.table, position, READ) {
                 Ok(records) if records.is_empty() => {

@@ -264,6 +264,7 @@ enum Behaviour {
     NeverAnswers,
     Fails,
     LosesItsAnswer,
+    DeclinesOnce,
     Unknown,
 }
 
@@ -275,6 +276,7 @@ fn behaviour(method: &str) -> Behaviour {
         "pm_card_visa_chargeDeclinedInsufficientFunds" => Behaviour::Declines("insufficient_funds"),
         "pm_sim_timeout" => Behaviour::NeverAnswers,
         "pm_sim_error" => Behaviour::Fails,
+        "pm_sim_declines_once" => Behaviour::DeclinesOnce,
         "pm_sim_lost_answer" => Behaviour::LosesItsAnswer,
         _ => Behaviour::Unknown,
     }
@@ -322,6 +324,10 @@ impl Provider {
             record.currency = parameters.get("currency").cloned().unwrap_or_default();
             record.answer = decide(record, method);
         }
+        // Worse than any real provider: it forgets what it said under a key, and would now take the money.
+        if record.calls == 2 && matches!(method, Behaviour::DeclinesOnce) {
+            record.answer = decide(record, &Behaviour::Succeeds);
+        }
         (first, record.clone())
     }
 }
@@ -368,6 +374,7 @@ fn decide(record: &mut Record, method: &Behaviour) -> Option<(u16, Value)> {
             record.intent = Some(intent.clone());
             Some((200, intent))
         }
+        Behaviour::DeclinesOnce => decide(record, &Behaviour::Declines("generic_decline")),
         Behaviour::Declines(code) => {
             let mut answer = error(402, "card_error", "card_declined", "Your card was declined.");
             answer.1["error"]["decline_code"] = (*code).into();

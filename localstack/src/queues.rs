@@ -88,10 +88,20 @@ impl Queue {
 
     /// Takes a message in; gives its id.
     pub fn send(&self, body: &str) -> String {
+        self.send_later(body, Duration::ZERO)
+    }
+
+    /// As [`Queue::send`]; nobody receives it before so much time has passed.
+    pub fn send_later(&self, body: &str, later: Duration) -> String {
         let (id, sent_at) = (Uuid::new_v4().to_string(), Utc::now().timestamp_millis());
         let message = Message { id: id.clone(), body: body.into(), sent_at, receives: 0 };
         self.journal.write(vec![self.kept(&message)]);
-        self.push(message);
+        if later.is_zero() {
+            self.push(message);
+        } else {
+            self.state().hide(message, later);
+            self.arrived.notify_one();
+        }
         id
     }
 
@@ -189,7 +199,8 @@ impl Queue {
     /// How many messages are visible, and how many are in flight.
     #[must_use]
     pub fn depth(&self) -> (usize, usize) {
-        let state = self.state();
+        let mut state = self.state();
+        state.reveal(Instant::now());
         (state.ready.len(), state.in_flight.len())
     }
 }

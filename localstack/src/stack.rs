@@ -4,6 +4,7 @@ use crate::bus::Buses;
 use crate::carrier::{self, Carrier};
 use crate::endpoint::{self, Endpoint};
 use crate::engine::Engine;
+use crate::faults::{self, Fault, Faults};
 use crate::gateway::{self, Gateway};
 use crate::http;
 use crate::iam::{self, Iam};
@@ -20,6 +21,7 @@ use crate::template::names::{self, Names};
 use crate::template::{self, resources::Model};
 use crate::topics::Topics;
 use anyhow::{Context, Result};
+use hyper::StatusCode;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -59,6 +61,8 @@ pub struct Options {
     pub hurry: u32,
     /// Values of the templates' parameters, by name.
     pub parameters: BTreeMap<String, String>,
+    /// What goes wrong on purpose, from the start.
+    pub faults: Vec<Fault>,
 }
 
 /// A running platform. Stops when dropped.
@@ -83,6 +87,8 @@ pub struct Stack {
     pub topics: Topics,
     /// The tables.
     pub engine: Engine,
+    /// What goes wrong on purpose.
+    pub faults: Faults,
     /// Makes tokens.
     pub issuer: Issuer,
     /// The state machines.
@@ -105,14 +111,25 @@ async fn listen(port: u16, what: &str, flag: &str) -> Result<(TcpListener, Socke
     Ok((listener, address))
 }
 
-/// The API's, the AWS endpoint's, the payment simulator's and the Runtime API's.
-async fn listeners(options: &Options) -> Result<[(TcpListener, SocketAddr); 4]> {
-    Ok([
-        listen(options.api_port, "the API", "--api-port").await?,
-        listen(options.aws_port, "the AWS endpoint", "--aws-port").await?,
-        listen(options.provider_port, "the payment simulator", "--provider-port").await?,
-        listen(0, "the Lambda Runtime API", "").await?,
-    ])
+/// The API's, the AWS endpoint's, the simulators' and the Runtime API's.
+async fn listeners(options: &Options) -> Result<([TcpListener; 4], [SocketAddr; 4])> {
+    let api = listen(options.api_port, "the API", "--api-port").await?;
+    let aws = listen(options.aws_port, "the AWS endpoint", "--aws-port").await?;
+    let outside = listen(options.provider_port, "the simulators", "--provider-port").await?;
+    let runtime = listen(0, "the Lambda Runtime API", "").await?;
+    Ok(([api.0, aws.0, outside.0, runtime.0], [api.1, aws.1, outside.1, runtime.1]))
+}
+
+/// Answers at every listener.
+fn serve(
+    tasks: &mut JoinSet<()>,
+    [api, aws, outside, runtime]: [TcpListener; 4],
+    (functions, endpoint, simulators, gateway): (Functions, Arc<Endpoint>, Simulators, Arc<Gateway>),
+) {
+    tasks.spawn(http::serve(runtime, move |request| functions.clone().answer(request)));
+    tasks.spawn(http::serve(aws, move |request| endpoint::answer(Arc::clone(&endpoint), request)));
+    tasks.spawn(http::serve(outside, move |request| simulators.clone().answer(request)));
+    tasks.spawn(http::serve(api, move |request| gateway::answer(Arc::clone(&gateway), request)));
 }
 
 impl Stack {
@@ -122,12 +139,7 @@ impl Stack {
     /// When a template is refused, a port is taken, a binary is missing, or the data cannot be opened. The
     /// text says what to do.
     pub async fn start(options: &Options) -> Result<Self> {
-        let [
-            (api_listener, api),
-            (aws_listener, aws),
-            (provider_listener, provider_at),
-            (runtime_listener, runtime),
-        ] = listeners(options).await?;
+        let (listeners, [api, aws, provider_at, runtime]) = listeners(options).await?;
         let names = Names { endpoint: format!("http://{aws}"), api: format!("http://{api}") };
         let provider_url = format!("http://{provider_at}");
         let issuer_url = format!("{}{}", names.endpoint, issuer::PATH);
@@ -144,11 +156,12 @@ impl Stack {
         let pace = (options.infra.as_path(), options.hurry);
         let machines = Machines::new(&model.machines, &functions, pace, (&journal, &book))?;
         check_machines(&model, &iam, &machines)?;
-        let buses = Buses::start(&model, &queues, &machines, &journal)?;
-        let provider = Provider::new(&journal, &book)?;
-        let carrier = Carrier::new(&journal, &book)?;
+        let faults = dial(&model, &options.faults)?;
+        let buses = Buses::start(&model, (&queues, &machines), (&journal, &faults))?;
+        let simulators = Simulators::new((&journal, &book), &faults)?;
         let topics = Topics::start(&model.topics, &book, &journal)?;
-        let pipes = pipes(&model, (&engine, &buses, &queues, &journal), options.pipe_data)?;
+        let wires = (&engine, &buses, &queues, &journal, &faults);
+        let pipes = pipes(&model, wires, options.pipe_data)?;
         let kept = (!options.in_memory).then_some(options.data.as_path());
         let issuer = Issuer::open(kept, issuer_url)?;
         let gateway = Arc::new(Gateway::new(&model, &functions, issuer.clone())?);
@@ -163,22 +176,18 @@ impl Stack {
             functions: functions.clone(),
             machines: machines.clone(),
             topics: topics.clone(),
+            faults: faults.clone(),
             url: names.endpoint.clone(),
         });
         let mut tasks = JoinSet::new();
-        let runtime_api = functions.clone();
-        tasks.spawn(http::serve(runtime_listener, move |request| runtime_api.clone().answer(request)));
-        tasks.spawn(http::serve(aws_listener, move |r| endpoint::answer(Arc::clone(&endpoint), r)));
-        let simulators = (provider.clone(), carrier.clone());
-        tasks.spawn(http::serve(provider_listener, move |request| simulate(simulators.clone(), request)));
         run_pipes(&mut tasks, &pipes, &positions);
         run_functions(&mut tasks, &model, (&functions, &queues), options.hurry)?;
-        tasks.spawn(http::serve(api_listener, move |r| gateway::answer(Arc::clone(&gateway), r)));
-        for schedule in schedules {
-            tasks.spawn(schedule.run());
-        }
+        let outside = simulators.clone();
+        serve(&mut tasks, listeners, (functions.clone(), endpoint, outside, gateway));
+        schedules.into_iter().for_each(|schedule| drop(tasks.spawn(schedule.run())));
         sweep(&mut tasks, engine.clone());
         machines.resume();
+        let Simulators { provider, carrier, faults } = simulators;
         let (api, endpoint) = (names.api, names.endpoint);
         Ok(Self {
             api,
@@ -190,6 +199,7 @@ impl Stack {
             provider,
             carrier,
             topics,
+            faults,
             engine,
             issuer,
             machines,
@@ -230,13 +240,44 @@ impl Stack {
     }
 }
 
-/// Answers for whoever outside is meant.
-async fn simulate((provider, carrier): (Provider, Carrier), request: http::Incame) -> http::Response {
-    let path = request.uri().path().to_owned();
-    match path.strip_prefix(carrier::PATH) {
-        Some(path) => carrier.answer(path, request).await,
-        None => provider.answer(request).await,
+/// Everybody outside, at one address.
+#[derive(Clone)]
+struct Simulators {
+    provider: Provider,
+    carrier: Carrier,
+    faults: Faults,
+}
+
+impl Simulators {
+    fn new((journal, book): (&Journal, &[(String, String)]), faults: &Faults) -> Result<Self> {
+        let (provider, carrier) = (Provider::new(journal, book)?, Carrier::new(journal, book)?);
+        Ok(Self { provider, carrier, faults: faults.clone() })
     }
+
+    /// Answers for whoever is meant.
+    async fn answer(self, request: http::Incame) -> http::Response {
+        let path = request.uri().path().to_owned();
+        match path.strip_prefix(carrier::PATH) {
+            Some("/book") => self.carrier.answer("/book", request).await,
+            Some(_) if self.faults.carrier_fails() => http::empty(StatusCode::SERVICE_UNAVAILABLE),
+            Some(path) => self.carrier.answer(path, request).await,
+            None if path.starts_with("/v1/") && self.faults.provider_fails() => {
+                http::empty(StatusCode::SERVICE_UNAVAILABLE)
+            }
+            None => self.provider.answer(request).await,
+        }
+    }
+}
+
+/// The fault dial, with what is set from the start.
+fn dial(model: &Model, set: &[Fault]) -> Result<Faults> {
+    let dial = Faults::new(faults::Known {
+        queues: model.queues.iter().map(|queue| queue.queue_name.clone()).collect(),
+        functions: model.functions.iter().map(|function| function.function_name.clone()).collect(),
+        pipes: model.pipes.iter().map(|pipe| pipe.name.clone()).collect(),
+    });
+    set.iter().try_for_each(|fault| dial.set(fault.clone()))?;
+    Ok(dial)
 }
 
 /// What surrounds every function; its logs get a folder.
@@ -377,10 +418,10 @@ fn check_machines(model: &Model, iam: &Iam, machines: &Machines) -> Result<()> {
 
 fn pipes(
     model: &Model,
-    (engine, buses, queues, journal): (&Engine, &Buses, &Queues, &Journal),
+    (engine, buses, queues, journal, faults): (&Engine, &Buses, &Queues, &Journal, &Faults),
     mode: PipeData,
 ) -> Result<Vec<Arc<Pipe>>> {
-    let plumbing = Plumbing { engine, buses, queues, journal, mode };
+    let plumbing = Plumbing { engine, buses, queues, journal, mode, faults };
     let pipe = |declared| Pipe::new(declared, &plumbing).map(Arc::new);
     let named = |(declared, pipe): (&template::resources::Pipe, Result<_>)| {
         pipe.with_context(|| format!("pipe {}", declared.name))

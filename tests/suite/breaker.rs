@@ -72,7 +72,8 @@ async fn all<S: Store>(workers: &[Guarded<Gate, S>], gate: &Gate) -> u32 {
 async fn one_probe<S: Store>(store: S) {
     let (gate, hands) = (Gate::default(), Hands::default());
     let ports = Ports { store, clock: Arc::new(hands.clone()), ids: Arc::new(RandomIds) };
-    let workers: Vec<_> = (0..20).map(|_| Guarded::new(gate.clone(), ports.clone())).collect();
+    let workers: Vec<_> =
+        (0..20).map(|_| Guarded::new(gate.clone(), ports.clone(), TimeDelta::minutes(1))).collect();
     let pass = |seconds: i64| hands.0.fetch_add(seconds, Ordering::SeqCst);
     gate.fails.store(true, Ordering::SeqCst);
     for _ in 0..5 {

@@ -46,11 +46,12 @@ fn aws_is_called_in_one_place_only() {
 }
 
 /// The pure cores: decide and evolve, and what they decide on.
-const CORES: [&str; 10] = [
+const CORES: [&str; 11] = [
     "services/fulfillment/src/shipping.rs",
     "services/inventory/src/holding.rs",
     "services/inventory/src/product.rs",
     "services/notifications/src/notices.rs",
+    "services/orders/src/deadlines.rs",
     "services/orders/src/placing.rs",
     "services/orders/src/tracker.rs",
     "services/orders/src/view.rs",

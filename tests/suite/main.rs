@@ -10,6 +10,7 @@ mod contracts;
 mod crashes;
 mod dance;
 mod edge;
+mod faults;
 mod fulfillment;
 mod fuzz;
 mod layering;

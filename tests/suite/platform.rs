@@ -80,6 +80,7 @@ pub fn options(name: &str) -> Options {
         no_auth: false,
         hurry: 100,
         parameters: UNTHROTTLED.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        faults: Vec::new(),
     }
 }
 

@@ -262,3 +262,23 @@ fn a_charge_and_a_cancellation_at_the_same_moment() {
         }
     });
 }
+
+/// Guards: commutative decisions, as a whole. Everything is delivered twice in a row, or the last told first: the same
+/// statuses, stock, money, points and messages as in order.
+#[test]
+fn twice_or_backwards_is_the_same() {
+    for (copies, backwards) in [(1, false), (2, false), (1, true), (2, true)] {
+        run(async move {
+            let mut world = World::new();
+            let expected = market(&mut world).await;
+            while !world.pending.is_empty() {
+                let next = if backwards { world.pending.len() - 1 } else { 0 };
+                let (service, envelope) = world.pending.remove(next);
+                for _ in 0..copies {
+                    world.deliver(service, &envelope).await.unwrap();
+                }
+            }
+            check(&world, &expected, &format!("{copies} times, backwards: {backwards}")).await;
+        });
+    }
+}

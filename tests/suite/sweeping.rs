@@ -3,7 +3,8 @@
 use crate::platform::run;
 use crate::races::{Expected, check, market, order};
 use crate::world::{Dice, FLOW, World};
-use orders::tracker::{NUDGES, Status, Step};
+use orders::deadlines::{NUDGES, Step};
+use orders::tracker::Status;
 use serde_json::json;
 
 /// Longer than any step may take.

@@ -430,7 +430,9 @@ impl World {
             }
             "notifications" => react(&ports, &Notifications { topic: self.board.clone() }, envelope).await,
             _ => {
-                let reactor = Payments { provider: Guarded::new(self.till.clone(), ports.clone()) };
+                let reactor = Payments {
+                    provider: Guarded::new(self.till.clone(), ports.clone(), TimeDelta::minutes(1)),
+                };
                 Answering { ports, reactor, bus }.take(envelope).await
             }
         }

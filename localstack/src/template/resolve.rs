@@ -33,8 +33,17 @@ const MAX_DEPTH: usize = 32;
 
 const SECTIONS: [&str; 6] =
     ["AWSTemplateFormatVersion", "Description", "Parameters", "Conditions", "Resources", "Outputs"];
-const PARAMETER_KEYS: [&str; 7] =
-    ["Type", "Default", "AllowedPattern", "AllowedValues", "Description", "NoEcho", "MinLength"];
+const PARAMETER_KEYS: [&str; 9] = [
+    "Type",
+    "Default",
+    "AllowedPattern",
+    "AllowedValues",
+    "Description",
+    "NoEcho",
+    "MinLength",
+    "MinValue",
+    "MaxValue",
+];
 const RESOURCE_KEYS: [&str; 6] =
     ["Type", "Properties", "DeletionPolicy", "UpdateReplacePolicy", "Condition", "DependsOn"];
 
@@ -114,6 +123,12 @@ impl<'a> Template<'a> {
         }
         let kind = node.get("Type").and_then(Node::text).unwrap_or_default();
         let value = Self::typed(kind, value).map_err(|reason| self.refused(node.line, name, reason))?;
+        let bound = |key: &str| node.get(key).and_then(Node::text).and_then(|text| text.parse::<i64>().ok());
+        let (least, most) = (bound("MinValue"), bound("MaxValue"));
+        let number = value.as_i64().unwrap_or_default();
+        if least.is_some_and(|least| number < least) || most.is_some_and(|most| number > most) {
+            return Err(self.refused(node.line, name, format!("{number} is out of its bounds")));
+        }
         self.parameters.insert(name.to_owned(), value);
         Ok(())
     }
@@ -278,7 +293,11 @@ impl<'a> Template<'a> {
                 Some((logical, attribute)) => self.attribute(logical, attribute, line, at, depth)?,
                 None => self.reference(name, line, at, depth)?,
             };
-            out.push_str(value.as_str().ok_or_else(|| self.refused(line, at, "!Sub of something not text"))?);
+            match value {
+                Value::String(text) => out.push_str(&text),
+                Value::Number(number) => out.push_str(&number.to_string()),
+                _ => return Err(self.refused(line, at, "!Sub of something that is neither text nor number")),
+            }
             rest = after;
         }
         out.push_str(rest);

@@ -155,6 +155,7 @@ pub fn evolve(_telling: Telling, fact: &Fact) -> Telling {
 mod tests {
     use super::*;
     use events::Currency;
+    use std::slice::from_ref;
     use uuid::Uuid;
 
     fn notice() -> Notice {
@@ -174,8 +175,8 @@ mod tests {
     fn a_message_is_told_once() {
         let (happened, started) = (Message::Happened(notice()), Fact::Started(notice()));
         spec(&[], happened.clone(), Ok(vec![started.clone()]));
-        spec(&[started.clone()], happened.clone(), Ok(vec![]));
-        spec(&[started.clone()], Message::Published, Ok(vec![Fact::Published]));
+        spec(from_ref(&started), happened.clone(), Ok(vec![]));
+        spec(from_ref(&started), Message::Published, Ok(vec![Fact::Published]));
         spec(&[started, Fact::Published], happened, Err(Refusal::Stale("already told")));
     }
 

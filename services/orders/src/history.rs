@@ -1,7 +1,8 @@
 //! An order's event rows read back as the facts they were: its state is their fold, now and at any earlier time.
 
+use crate::deadlines::{Nudge, Step};
 use crate::reactor::{ADDRESSED, NUDGED, news};
-use crate::tracker::{self, Fact, Nudge, Order, Step};
+use crate::tracker::{self, Fact, Order};
 use chassis::reaction::Loaded;
 use chassis::telling::envelope_of;
 use chassis::{Failure, Item};

@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod api;
+pub mod deadlines;
 pub mod history;
 pub mod idempotency;
 pub mod openapi;

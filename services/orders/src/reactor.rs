@@ -1,6 +1,7 @@
 //! How the tracker maps to what orders takes and tells, and the one queue that brings it all.
 
-use crate::tracker::{self, Fact, Message, News, Nudge, Order};
+use crate::deadlines::Nudge;
+use crate::tracker::{self, Fact, Message, News, Order};
 use crate::{admission, prices};
 use chassis::batch::Consumer;
 use chassis::telling::{Entry, Kind};

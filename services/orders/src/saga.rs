@@ -1,5 +1,6 @@
 //! What `GET /orders/{id}/saga` shows: the tracker's steps, and every delivery with its verdict.
 
+use crate::deadlines::Step as Waited;
 use crate::tracker::{Mark, Order, Status};
 use chassis::Item;
 use chassis::reaction::Loaded;
@@ -160,7 +161,7 @@ pub fn saga(id: OrderId, loaded: &Loaded<Order>, inbox: &[Item]) -> Value {
         "saga_id": id,
         "order_id": id,
         "status": order.status().as_str(),
-        "current_step": order.awaited().map(crate::tracker::Step::as_str),
+        "current_step": order.waits_for().map(Waited::as_str),
         "nudges": order.nudges.len(),
         "steps": shown,
         "compensation_required": order.cancelled.is_some() && order.status() != Status::Cancelled,

@@ -1,8 +1,9 @@
 //! The sweeper: finds the sagas that wait too long, and reminds the silent step by telling it again what it should
 //! have reacted to. What never arrived arrives now; what was answered is answered again.
 
+use crate::deadlines::{NUDGES, Step};
 use crate::reactor::{OVERDUE, SHARDS, Tracker};
-use crate::tracker::{self, Fact, Message, NUDGES, Order, Step};
+use crate::tracker::{self, Fact, Message, Order};
 use chassis::lambda::{Task, TaskError};
 use chassis::ports::Bus;
 use chassis::reaction::{Loaded, apply, load};

@@ -1,6 +1,6 @@
 //! The circuit breaker: the pure core. It counts the provider's failures, never its declines.
 //!
-//! CLOSED lets everybody ask. After five failures in a row it is OPEN, and nobody asks for a minute. Then one probe has
+//! CLOSED lets everybody ask. After five failures in a row it is OPEN, and nobody asks for a while. Then one probe has
 //! the line to itself, HALF_OPEN, under a lease that ends by itself should the prober die. Two successes close it, one
 //! failure opens it again.
 
@@ -13,8 +13,6 @@ use serde::{Deserialize, Serialize};
 pub const THRESHOLD: u32 = 5;
 /// Successes that close it again.
 const CLOSES_AFTER: u32 = 2;
-/// How long it stays open.
-const OPEN_FOR: TimeDelta = TimeDelta::seconds(60);
 /// How long a probe has the line to itself: longer than any call takes.
 const LEASE: TimeDelta = TimeDelta::seconds(10);
 
@@ -56,8 +54,8 @@ pub enum Message {
     Ask,
     /// The provider answered, whatever it said.
     Succeeded,
-    /// It did not answer, or failed.
-    Failed,
+    /// It did not answer, or failed. Should that open the circuit, it stays open for so long.
+    Failed(TimeDelta),
 }
 
 /// What the breaker decides.
@@ -93,17 +91,19 @@ pub fn decide(breaker: &Breaker, message: Message, now: DateTime<Utc>) -> Result
         }
         (Breaker::HalfOpen { .. }, Message::Ask) => Ok(vec![Fact::Leased(now + LEASE)]),
         (Breaker::Closed { .. }, Message::Succeeded) => Ok(vec![Fact::Counted(0)]),
-        (Breaker::Closed { failures }, Message::Failed) if failures + 1 < THRESHOLD => {
+        (Breaker::Closed { failures }, Message::Failed(_)) if failures + 1 < THRESHOLD => {
             Ok(vec![Fact::Counted(failures + 1)])
         }
         (Breaker::HalfOpen { successes, .. }, Message::Succeeded) if successes + 1 >= CLOSES_AFTER => {
             Ok(vec![Fact::Closed])
         }
         (Breaker::HalfOpen { .. }, Message::Succeeded) => Ok(vec![Fact::Probed]),
-        (Breaker::Closed { .. } | Breaker::HalfOpen { .. }, Message::Failed) => {
-            Ok(vec![Fact::Opened(now + OPEN_FOR)])
+        (Breaker::Closed { .. } | Breaker::HalfOpen { .. }, Message::Failed(open_for)) => {
+            Ok(vec![Fact::Opened(now + open_for)])
         }
-        (Breaker::Open { .. }, Message::Succeeded | Message::Failed) => Err(Refusal::Stale("already open")),
+        (Breaker::Open { .. }, Message::Succeeded | Message::Failed(_)) => {
+            Err(Refusal::Stale("already open"))
+        }
     }
 }
 
@@ -155,7 +155,8 @@ mod tests {
         (breaker, through)
     }
 
-    const FAILED: (Message, i64) = (Message::Failed, 0);
+    const MINUTE: TimeDelta = TimeDelta::minutes(1);
+    const FAILED: (Message, i64) = (Message::Failed(MINUTE), 0);
 
     fn after_opening(more: &[(Message, i64)]) -> (Breaker, bool) {
         run(&[&[FAILED; 5], more].concat())
@@ -184,7 +185,7 @@ mod tests {
     fn two_successes_close_it_and_one_failure_opens_it_again() {
         let first = [(Message::Ask, 60), (Message::Succeeded, 61), (Message::Ask, 62)];
         assert_eq!(after_opening(&[&first[..], &[(Message::Succeeded, 63)]].concat()).0, Breaker::default());
-        let failed = after_opening(&[&first[..], &[(Message::Failed, 63)]].concat()).0;
+        let failed = after_opening(&[&first[..], &[(Message::Failed(MINUTE), 63)]].concat()).0;
         assert_eq!(failed, Breaker::Open { until: at(123) });
     }
 

@@ -6,7 +6,7 @@ use crate::reactor::Gateway;
 use chassis::reaction::{Loaded, apply, load};
 use chassis::telling::{Cause, Entry};
 use chassis::{Failure, Ports, Reactor, Refusal, Store};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use events::payments::{PROVIDER, PaymentCircuitClosed, PaymentCircuitHalfOpened, PaymentCircuitOpened};
 use events::{Envelope, Unreadable};
 use std::convert::Infallible;
@@ -16,6 +16,8 @@ use std::sync::{Mutex, PoisonError};
 pub struct Guarded<P, S> {
     inner: P,
     ports: Ports<S>,
+    /// How long the circuit stays open.
+    open_for: TimeDelta,
     /// Until when this process knows that nobody asks: no row has to be read for that.
     open_until: Mutex<Option<DateTime<Utc>>>,
 }
@@ -58,9 +60,9 @@ impl Reactor for Circuit {
 }
 
 impl<P: Gateway, S: Store> Guarded<P, S> {
-    /// `inner` behind the breaker in the service's own table.
-    pub const fn new(inner: P, ports: Ports<S>) -> Self {
-        Self { inner, ports, open_until: Mutex::new(None) }
+    /// `inner` behind the breaker in the service's own table, which stays open for so long.
+    pub const fn new(inner: P, ports: Ports<S>, open_for: TimeDelta) -> Self {
+        Self { inner, ports, open_for, open_until: Mutex::new(None) }
     }
 
     async fn tell(&self, message: Message) -> Result<Result<Loaded<Breaker>, Refusal>, Failure> {
@@ -121,7 +123,7 @@ impl<P: Gateway, S: Store> Gateway for Guarded<P, S> {
         };
         let outcome = self.inner.charge(bill, first).await;
         match &outcome {
-            Err(Failure::Transient(_)) => self.count(Message::Failed).await,
+            Err(Failure::Transient(_)) => self.count(Message::Failed(self.open_for)).await,
             // Nothing to reset, nothing to write.
             _ if breaker == Breaker::default() => {}
             _ => self.count(Message::Succeeded).await,

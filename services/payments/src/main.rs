@@ -2,6 +2,7 @@
 
 use anyhow::{Result, anyhow};
 use chassis::{Ports, aws, batch::Answering, config, lambda, log};
+use chrono::TimeDelta;
 use payments::{compensating::Compensator, guard::Guarded, provider::Provider, reactor::Payments};
 
 #[global_allocator]
@@ -19,7 +20,8 @@ async fn main() -> Result<()> {
     match config::handler()?.as_str() {
         "reactor" => {
             let bus = aws::eventbridge::EventBus::new(&sdk, config::required("BUS")?);
-            let reactor = Payments { provider: Guarded::new(provider, ports.clone()) };
+            let open_for = TimeDelta::seconds(config::parsed::<u32>("CIRCUIT_OPEN_SECONDS")?.into());
+            let reactor = Payments { provider: Guarded::new(provider, ports.clone(), open_for) };
             lambda::serve_queue(Answering { ports, reactor, bus }).await.map_err(|e| anyhow!(e))
         }
         "compensator" => lambda::serve_tasks(Compensator { ports, provider }).await.map_err(|e| anyhow!(e)),
