@@ -141,6 +141,61 @@ fn while_the_provider_is_down_no_order_is_taken_and_it_is_not_asked() {
     });
 }
 
+/// Guards: the lease on the real binaries. Twenty orders at once when the pause is over send one probe, whose failure opens
+/// the circuit again; then two that go well close it, and everybody is charged again.
+#[test]
+fn the_whole_circle_on_the_platform() {
+    run(async {
+        let mut options = options("circle");
+        options.parameters.insert("CircuitOpenSeconds".into(), "10".into());
+        let platform = Platform::start(&options).await.unwrap();
+        let product = platform.product(1000).await;
+        let calls = || -> u32 { platform.stack.provider.records().values().map(|record| record.calls).sum() };
+        let order = |method: &str| {
+            let mut order = order_of(&product, 1);
+            order["payment_method"] = method.into();
+            order
+        };
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        while platform.api.post(&order("pm_sim_error")).await.unwrap().status != 503 {
+            assert!(std::time::Instant::now() < deadline, "the circuit never opened");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        // What failed before waits in the queue for the end of the pause too: it goes to the dead letters first.
+        platform.stack.settle(Duration::from_secs(30)).await.unwrap();
+        let opened = calls();
+        assert!(opened >= 5);
+        let admitted = async |method: &str| {
+            let placed = loop {
+                match platform.api.post(&order(method)).await.unwrap() {
+                    answer if answer.status == 202 => break answer,
+                    _ => tokio::time::sleep(Duration::from_millis(50)).await,
+                }
+            };
+            placed.body["order_id"].as_str().unwrap().to_owned()
+        };
+        let mut ids = vec![admitted("pm_sim_error").await];
+        let failing = order("pm_sim_error");
+        let more = join_all((0..19).map(|_| platform.api.post(&failing))).await;
+        ids.extend(more.into_iter().filter_map(|a| Some(a.unwrap().body["order_id"].as_str()?.to_owned())));
+        platform.stack.settle(Duration::from_secs(30)).await.unwrap();
+        assert_eq!(calls(), opened + 1, "one probe");
+        for _ in 0..2 {
+            let id = admitted("pm_card_visa").await;
+            assert_eq!(
+                platform.api.ended(&id, Duration::from_secs(20)).await.unwrap()["status"],
+                "FULFILLED"
+            );
+        }
+        let good = order("pm_card_visa");
+        let placed = join_all((0..20).map(|_| platform.api.place(&good))).await;
+        for id in placed {
+            let ended = platform.api.ended(&id.unwrap(), Duration::from_secs(20)).await.unwrap();
+            assert_eq!(ended["status"], "FULFILLED");
+        }
+    });
+}
+
 /// Guards: a decline is an answer. Any number of them opens nothing.
 #[test]
 fn declines_open_nothing() {

@@ -190,6 +190,10 @@ impl Gateway for Till {
 }
 
 impl Undoing for Till {
+    async fn closed_for(&self) -> Result<Option<u32>, Failure> {
+        Ok(None)
+    }
+
     async fn look_up(&self, order_id: OrderId, _charge_id: Option<&str>) -> Result<Known, Failure> {
         let account = self.0.lock().unwrap().get(&order_id).copied().unwrap_or_default();
         Ok(match account {
@@ -440,7 +444,10 @@ impl World {
 
     /// What the state machine does with a request to undo a charge.
     async fn flow(&self, envelope: &Envelope) -> Result<Verdict, Failure> {
-        let compensator = Compensator { ports: self.of("payments").clone(), provider: self.till.clone() };
+        let compensator = Compensator {
+            provider: Guarded::new(self.till.clone(), self.of("payments").clone(), TimeDelta::minutes(1)),
+            ports: self.of("payments").clone(),
+        };
         let mut event = json!(envelope);
         let run = async |task: &str, event: &Value| {
             let input = json!({"task": task, "event": event, "attempt": 0});

@@ -42,6 +42,9 @@ pub enum Known {
 
 /// The payment provider, as far as undoing a charge goes.
 pub trait Undoing: Send + Sync + 'static {
+    /// For how many seconds the provider is not to be asked; `None`: it may be, once.
+    fn closed_for(&self) -> impl Future<Output = Result<Option<u32>, Failure>> + Send;
+
     /// What the provider knows of the charge.
     fn look_up(
         &self,
@@ -146,15 +149,25 @@ impl Flow {
 /// The errors that the flow tells apart.
 const REFUSED: &str = "RefundRefused";
 const STILL_UNKNOWN: &str = "StillUnknown";
+const CIRCUIT_OPEN: &str = "CircuitOpen";
 
 impl<S: Store, P: Gateway + Undoing> Task for Compensator<S, P> {
     type Input = Input;
 
     async fn run(&self, input: Input) -> Result<Value, TaskError> {
         match input {
-            Input::LookUpCharge { event } => Ok(self.look_up(&event).await?),
-            Input::VoidAtProvider { event } => self.void(&event).await,
-            Input::Refund { event, attempt } => self.refund(&event, attempt).await,
+            Input::LookUpCharge { event } => {
+                self.admit().await?;
+                Ok(self.look_up(&event).await?)
+            }
+            Input::VoidAtProvider { event } => {
+                self.admit().await?;
+                self.void(&event).await
+            }
+            Input::Refund { event, attempt } => {
+                self.admit().await?;
+                self.refund(&event, attempt).await
+            }
             Input::RecordVoided { event } => self.record(&event, Message::ChargeVoided).await,
             Input::RecordRefunded { event } => self.record(&event, Message::ChargeRefunded).await,
             Input::RecordRefundFailed { event } => {
@@ -168,6 +181,14 @@ impl<S: Store, P: Gateway + Undoing> Task for Compensator<S, P> {
 }
 
 impl<S: Store, P: Gateway + Undoing> Compensator<S, P> {
+    /// While the circuit is open nobody asks the provider, and the flow comes again later.
+    async fn admit(&self) -> Result<(), TaskError> {
+        match self.provider.closed_for().await? {
+            None => Ok(()),
+            Some(seconds) => Err(TaskError::new(CIRCUIT_OPEN, format!("for {seconds} s more"))),
+        }
+    }
+
     async fn payment(&self, order_id: OrderId) -> Result<Charging, Failure> {
         Ok(load::<Charging, S>(&self.ports.store, &partition(order_id)).await?.state)
     }

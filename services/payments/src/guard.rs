@@ -2,14 +2,16 @@
 
 use crate::breaker::{self, Breaker, Fact, Message};
 use crate::charging::{self, Bill};
+use crate::compensating::{Known, Undoing};
 use crate::reactor::Gateway;
 use chassis::reaction::{Loaded, apply, load};
 use chassis::telling::{Cause, Entry};
 use chassis::{Failure, Ports, Reactor, Refusal, Store};
 use chrono::{DateTime, TimeDelta, Utc};
 use events::payments::{PROVIDER, PaymentCircuitClosed, PaymentCircuitHalfOpened, PaymentCircuitOpened};
-use events::{Envelope, Unreadable};
+use events::{Envelope, OrderId, Unreadable};
 use std::convert::Infallible;
+use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 
 /// A gateway that is asked only while its breaker lets it.
@@ -95,6 +97,28 @@ impl<P: Gateway, S: Store> Guarded<P, S> {
         *self.open_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
     }
 
+    /// A call that was let through, with its answer counted.
+    async fn counted<T>(
+        &self,
+        breaker: Breaker,
+        call: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let outcome = call.await;
+        match &outcome {
+            Err(Failure::Transient(_)) => self.count(Message::Failed(self.open_for)).await,
+            // Nothing to reset, nothing to write.
+            _ if breaker == Breaker::default() => {}
+            _ => self.count(Message::Succeeded).await,
+        }
+        outcome
+    }
+
+    /// A call after [`Undoing::closed_for`] let it through: how the breaker stood then is not known any more.
+    async fn admitted<T>(&self, call: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let breaker = load::<Breaker, S>(&self.ports.store, &partition()).await?.state;
+        self.counted(breaker, call).await
+    }
+
     /// Counts an answer. What the provider said stands, whatever becomes of the counting.
     async fn count(&self, message: Message) {
         match self.tell(message).await {
@@ -121,13 +145,29 @@ impl<P: Gateway, S: Store> Gateway for Guarded<P, S> {
                 return Err(Failure::Transient(format!("the circuit is open for {seconds} s more")));
             }
         };
-        let outcome = self.inner.charge(bill, first).await;
-        match &outcome {
-            Err(Failure::Transient(_)) => self.count(Message::Failed(self.open_for)).await,
-            // Nothing to reset, nothing to write.
-            _ if breaker == Breaker::default() => {}
-            _ => self.count(Message::Succeeded).await,
-        }
-        outcome
+        self.counted(breaker, self.inner.charge(bill, first)).await
+    }
+}
+
+impl<P: Gateway + Undoing, S: Store> Undoing for Guarded<P, S> {
+    async fn closed_for(&self) -> Result<Option<u32>, Failure> {
+        Ok(self.ask().await?.err())
+    }
+
+    async fn look_up(&self, order_id: OrderId, charge_id: Option<&str>) -> Result<Known, Failure> {
+        self.admitted(self.inner.look_up(order_id, charge_id)).await
+    }
+
+    async fn void(&self, bill: &Bill, intent: Option<&str>) -> Result<bool, Failure> {
+        self.admitted(self.inner.void(bill, intent)).await
+    }
+
+    async fn refund(
+        &self,
+        order_id: OrderId,
+        charge_id: &str,
+        attempt: (u32, u64),
+    ) -> Result<Result<(), String>, Failure> {
+        self.admitted(self.inner.refund(order_id, charge_id, attempt)).await
     }
 }

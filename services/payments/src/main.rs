@@ -17,11 +17,12 @@ async fn main() -> Result<()> {
     let ports = Ports::system(aws::dynamodb::DynamoStore::new(&sdk, config::required("TABLE")?));
     let secret = aws::secrets::secret(&sdk, &config::required("PROVIDER_SECRET")?).await?;
     let provider = Provider::new(&config::parsed("PROVIDER_URL")?, &secret)?;
+    let open_for = TimeDelta::seconds(config::parsed::<u32>("CIRCUIT_OPEN_SECONDS")?.into());
+    let provider = Guarded::new(provider, ports.clone(), open_for);
     match config::handler()?.as_str() {
         "reactor" => {
             let bus = aws::eventbridge::EventBus::new(&sdk, config::required("BUS")?);
-            let open_for = TimeDelta::seconds(config::parsed::<u32>("CIRCUIT_OPEN_SECONDS")?.into());
-            let reactor = Payments { provider: Guarded::new(provider, ports.clone(), open_for) };
+            let reactor = Payments { provider };
             lambda::serve_queue(Answering { ports, reactor, bus }).await.map_err(|e| anyhow!(e))
         }
         "compensator" => lambda::serve_tasks(Compensator { ports, provider }).await.map_err(|e| anyhow!(e)),

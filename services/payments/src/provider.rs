@@ -113,6 +113,10 @@ impl Gateway for Provider {
 }
 
 impl Undoing for Provider {
+    async fn closed_for(&self) -> Result<Option<u32>, Failure> {
+        Ok(None)
+    }
+
     /// A charge whose id is known is retrieved: <https://docs.stripe.com/api/charges/retrieve>. Otherwise the intents
     /// are searched by the order in their metadata, which lags behind by up to a minute:
     /// <https://docs.stripe.com/api/payment_intents/search>.
