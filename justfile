@@ -28,10 +28,21 @@ bless:
 release-contracts number:
     cargo run --quiet -p tests --bin contracts -- release {{number}}
 
-# Have a refused refund tried again, `just retry-compensation 018f2b9e-…` (AWS CLI; against the local stack with AWS_ENDPOINT_URL)
+# Have a refused refund tried again, `just retry-compensation 018f2b9e-…`
 retry-compensation order stage="local":
-    aws lambda invoke --function-name {{stage}}-payments-compensator --cli-binary-format raw-in-base64-out \
-        --payload '{"task": "Retry", "order_id": "{{order}}"}' /dev/stdout
+    @cargo build --quiet --workspace --bins && target/debug/operator retry-compensation {{order}} --stage {{stage}}
+
+# List the dead letters of a stage: age, event, order and reason
+dlq stage="local":
+    @cargo build --quiet --workspace --bins && target/debug/operator dlq --stage {{stage}}
+
+# Send dead letters back and show what becomes of each, `just redrive local-payments-inbox-dlq --order 018f2b9e-…`
+redrive queue *flags:
+    @cargo build --quiet --workspace --bins && target/debug/operator redrive {{queue}} {{flags}}
+
+# Remind every silent step that will be overdue within so many seconds, instead of waiting for it
+sweep ahead="0" stage="local":
+    @cargo build --quiet --workspace --bins && target/debug/operator sweep --ahead {{ahead}} --stage {{stage}}
 
 # What CI runs
 ci:
@@ -45,13 +56,15 @@ lint:
 
 # Build for Lambda (needs cargo-lambda)
 build:
-    cargo lambda build --profile lambda --arm64 -p orders -p inventory -p payments -p rewards --features orders/tls,inventory/tls,payments/tls,rewards/tls
+    cargo lambda build --profile lambda --arm64 -p orders -p inventory -p payments -p fulfillment -p rewards -p notifications \
+        --features orders/tls,inventory/tls,payments/tls,fulfillment/tls,rewards/tls,notifications/tls
 
-# Deploy a stage; `bucket` takes the packaged code, PROVIDER_KEY is the payment provider's secret key, TOKEN_ISSUER the OpenID Connect issuer
+# Deploy a stage; `bucket` takes the packaged code, PROVIDER_KEY is the payment provider's secret key, CARRIER_URL and CARRIER_KEY the carrier's, TOKEN_ISSUER the OpenID Connect issuer
 deploy bucket stage="dev": build
-    for stack in bus orders inventory payments rewards api; do \
+    for stack in bus orders inventory payments fulfillment rewards notifications api observability; do \
         aws cloudformation package --template-file infra/$stack.yaml --s3-bucket {{bucket}} --output-template-file target/lambda/$stack.yaml && \
         aws cloudformation deploy --template-file target/lambda/$stack.yaml --stack-name {{stage}}-quadrille-$stack --capabilities CAPABILITY_IAM --no-fail-on-empty-changeset \
             --parameter-overrides Stage={{stage}} $([ $stack = payments ] && echo ProviderKey="${PROVIDER_KEY:?the payment provider secret key}") \
+            $([ $stack = fulfillment ] && echo CarrierUrl="${CARRIER_URL:?where the carrier answers}" CarrierKey="${CARRIER_KEY:?the carrier secret key}") \
             $([ $stack = api ] && echo TokenIssuer="${TOKEN_ISSUER:?the OpenID Connect issuer of the tokens}") || exit 1; \
     done

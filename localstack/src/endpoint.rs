@@ -178,7 +178,15 @@ impl Endpoint {
     /// What was published on a topic: not AWS's, but what people and tests want to read.
     fn published(&self, topic: &str) -> Response {
         match self.topics.published(topic) {
-            Some(messages) => http::json(200, "application/json", json!(messages).to_string()),
+            Some(messages) => {
+                let mut shown = json!(messages);
+                for entry in shown.as_array_mut().into_iter().flatten() {
+                    // A body that is JSON is read as such.
+                    let body = entry["message"].as_str().and_then(|text| serde_json::from_str(text).ok());
+                    entry["message"] = body.unwrap_or_else(|| entry["message"].take());
+                }
+                http::json(200, "application/json", shown.to_string())
+            }
             None => http::empty(StatusCode::NOT_FOUND),
         }
     }

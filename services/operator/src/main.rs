@@ -1,19 +1,22 @@
 //! The operator's command line.
 
 use anyhow::Result;
-use chassis::aws::{self, dynamodb::DynamoStore, eventbridge::EventBus, sqs::Queues};
+use chassis::aws::{
+    self, SdkConfig, dynamodb::DynamoStore, eventbridge::EventBus, invoke::invoke, sqs::Queues,
+};
 use chrono::Utc;
 use clap::{Parser, Subcommand};
 use events::OrderId;
 use operator::letters::Stage;
 use operator::redrive::NotRedriven;
+use serde_json::json;
 use std::io::Write;
 use std::process::ExitCode;
 
 /// What the people who run the platform do by hand.
 ///
-/// Region and credentials are those of the AWS CLI; with AWS_ENDPOINT_URL=http://127.0.0.1:4566 it works on the local
-/// stack.
+/// Region and credentials are those of the AWS CLI. The stage `local` is the local stack at 127.0.0.1:4566, or at
+/// AWS_ENDPOINT_URL.
 #[derive(Parser)]
 #[command(name = "operator", version)]
 struct Arguments {
@@ -36,6 +39,17 @@ enum Command {
         #[arg(long)]
         order: Option<OrderId>,
     },
+    /// Have a refund that was refused for good tried again
+    RetryCompensation {
+        /// The order, which is FAILED
+        order: OrderId,
+    },
+    /// Remind every silent step now that is overdue, instead of waiting for the next minute
+    Sweep {
+        /// Treat as overdue what will be in so many seconds, at most a day
+        #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=86_400))]
+        ahead: u32,
+    },
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -52,15 +66,22 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<()> {
-    let sdk = aws::sdk_config().await;
-    let bus = EventBus::new(&sdk, format!("{}-quadrille", arguments.stage));
-    let queues = Queues::new(&sdk);
-    let stage =
-        Stage { name: arguments.stage, queues, table: Box::new(move |name| DynamoStore::new(&sdk, name)) };
+    let sdk = aws::operators_config(&arguments.stage).await;
+    let function = |name: &str| format!("{}-{name}", arguments.stage);
     let (lines, nothing) = match arguments.command {
-        Command::Dlq => (stage.list(Utc::now()).await?, "no dead letters"),
+        Command::RetryCompensation { order } => {
+            let task = json!({"task": "Retry", "order_id": order});
+            (vec![invoke(&sdk, &function("payments-compensator"), &task).await?.to_string()], "")
+        }
+        Command::Sweep { ahead } => {
+            let input = json!({ "ahead_seconds": ahead });
+            (vec![invoke(&sdk, &function("orders-sweeper"), &input).await?.to_string()], "")
+        }
+        Command::Dlq => (stage(&sdk, &arguments.stage).list(Utc::now()).await?, "no dead letters"),
         Command::Redrive { queue, order } => {
-            (stage.redrive(&queue, order, &bus).await?, "nothing to send back")
+            let bus = EventBus::new(&sdk, function("quadrille"));
+            let lines = stage(&sdk, &arguments.stage).redrive(&queue, order, &bus).await?;
+            (lines, "nothing to send back")
         }
     };
     let mut out = std::io::stdout().lock();
@@ -71,4 +92,9 @@ async fn run(arguments: Arguments) -> Result<()> {
         writeln!(out, "{nothing}")?;
     }
     Ok(())
+}
+
+fn stage(sdk: &SdkConfig, name: &str) -> Stage<DynamoStore> {
+    let (queues, sdk) = (Queues::new(sdk), sdk.clone());
+    Stage { name: name.to_owned(), queues, table: Box::new(move |name| DynamoStore::new(&sdk, name)) }
 }

@@ -2,6 +2,7 @@
 
 pub mod dynamodb;
 pub mod eventbridge;
+pub mod invoke;
 pub mod secrets;
 pub mod sns;
 pub mod sqs;
@@ -9,9 +10,10 @@ pub mod sqs;
 pub use aws_config::SdkConfig;
 
 use aws_config::{
-    BehaviorVersion, retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
+    BehaviorVersion, Region, retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
     timeout::TimeoutConfig,
 };
+use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use std::time::Duration;
 
 /// How long one attempt of one call may take. DynamoDB answers in milliseconds; what takes longer is lost.
@@ -30,6 +32,22 @@ pub async fn sdk_config() -> SdkConfig {
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
         .load()
         .await
+}
+
+/// Where the local stack answers unless it is told otherwise.
+const LOCAL: &str = "http://127.0.0.1:4566";
+
+/// As [`sdk_config`], for an operator: the stage `local` is the local stack at its usual address, whatever else the
+/// environment says, unless that names another endpoint.
+pub async fn operators_config(stage: &str) -> SdkConfig {
+    let config = sdk_config().await;
+    if stage != "local" || config.endpoint_url().is_some() {
+        return config;
+    }
+    let key = Credentials::new("local", "local", None, None, "the local stack");
+    let key = SharedCredentialsProvider::new(key);
+    let local = config.into_builder().endpoint_url(LOCAL).region(Region::new("us-east-1"));
+    local.credentials_provider(key).build()
 }
 
 #[cfg(feature = "tls")]

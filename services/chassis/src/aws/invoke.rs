@@ -1,0 +1,22 @@
+//! Invoking a function by hand, as an operator does.
+
+use crate::Failure;
+use aws_config::SdkConfig;
+use aws_sdk_lambda::{Client, error::DisplayErrorContext, primitives::Blob};
+use serde_json::Value;
+
+/// Invokes a function and waits for its answer.
+///
+/// # Errors
+/// [`Failure::Transient`] when Lambda does not answer, [`Failure::Poison`] with the function's own error.
+pub async fn invoke(config: &SdkConfig, function: &str, payload: &Value) -> Result<Value, Failure> {
+    let payload = Blob::new(payload.to_string());
+    let sent = Client::new(config).invoke().function_name(function).payload(payload).send().await;
+    let answer = sent.map_err(|e| Failure::Transient(format!("{function}: {}", DisplayErrorContext(&e))))?;
+    let text = answer.payload().map(|blob| String::from_utf8_lossy(blob.as_ref()).into_owned());
+    let text = text.unwrap_or_default();
+    if answer.function_error().is_some() {
+        return Err(Failure::Poison(format!("{function}: {text}")));
+    }
+    serde_json::from_str(&text).map_err(|e| Failure::Poison(format!("{function}: {e}: {text}")))
+}
