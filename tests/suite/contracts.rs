@@ -59,7 +59,7 @@ async fn told() -> BTreeSet<String> {
     let unpaid = world.place(&order(1, "accepts")).await;
     cancel(&mut world, &unpaid).await;
     world.play(&mut Dice::new(1)).await;
-    for method in ["accepts", "keeps"] {
+    for method in ["accepts", "keeps_4"] {
         let paid = world.place(&order(1, method)).await;
         while let Some(at) = world.pending.iter().position(|(service, _)| *service != "orders") {
             let (service, envelope) = world.pending.remove(at);

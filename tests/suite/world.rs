@@ -1,32 +1,31 @@
 //! The services on memory stores under a bus that delivers in any order, more than once, and over
 //! stores that fail before or after a commit. Everything follows from a seed.
 
+use crate::outside::{Board, Depot, Till, Wire};
 use chassis::access::Auth;
 use chassis::batch::{Answering, Consumer};
 use chassis::cursor::Cursors;
 use chassis::http::{Api, Request};
 use chassis::lambda::Task;
 use chassis::memory::MemoryStore;
-use chassis::ports::{Bus, Clock, Ids, Topic};
+use chassis::ports::{Clock, Ids};
 use chassis::reaction::read_state;
 use chassis::store::{CommitError, Indexed, Store};
 use chassis::telling::envelope_of;
 use chassis::{Failure, Item, Key, Ports, Reactor, Verdict, Write, react};
 use chrono::{DateTime, TimeDelta, Utc};
 use events::payments::PaymentCompensationRequested;
-use events::{Currency, Envelope, EventId, Metadata, OrderId, catalogue};
-use fulfillment::reactor::{Carrier, Effort, Fulfillment};
-use fulfillment::shipping::{self, Parcel};
+use events::{Currency, Envelope, EventId, Metadata, catalogue};
+use fulfillment::reactor::{Effort, Fulfillment};
 use futures_util::future::join;
 use inventory::api::ProductsApi;
 use notifications::notices::Notice;
 use notifications::reactor::Notifications;
 use orders::api::OrdersApi;
 use orders::sweeping::{Input, Sweeper};
-use payments::charging::{Bill, Message};
-use payments::compensating::{Compensator, Known, Undoing};
+use payments::compensating::Compensator;
 use payments::guard::Guarded;
-use payments::reactor::{Gateway, Payments};
+use payments::reactor::Payments;
 use rewards::granting::Grant;
 use rewards::reactor::Rewards;
 use serde_json::{Value, json};
@@ -160,117 +159,6 @@ impl Store for Faulty {
     }
 }
 
-/// What the provider in memory holds of one order.
-#[derive(Clone, Copy, Default)]
-struct Account {
-    captured: u64,
-    refunded: u64,
-    void: bool,
-    keeps: bool,
-}
-
-/// A provider in memory: idempotent by order.
-#[derive(Clone, Default)]
-pub struct Till(Arc<Mutex<BTreeMap<OrderId, Account>>>);
-
-impl Gateway for Till {
-    async fn charge(&self, bill: &Bill, _first: bool) -> Result<Message, Failure> {
-        let mut accounts = self.0.lock().unwrap();
-        let account = accounts.entry(bill.order_id).or_default();
-        if bill.payment_method.as_deref() == Some("fails") {
-            return Err(Failure::Transient("the provider is down".into()));
-        }
-        if account.void || bill.payment_method.as_deref() == Some("declines") {
-            return Ok(Message::Refused { code: "card_declined".into() });
-        }
-        account.captured = bill.amount.amount;
-        account.keeps = bill.payment_method.as_deref() == Some("keeps");
-        Ok(Message::Captured { charge_id: format!("ch_{}", bill.order_id) })
-    }
-}
-
-impl Undoing for Till {
-    async fn closed_for(&self) -> Result<Option<u32>, Failure> {
-        Ok(None)
-    }
-
-    async fn look_up(&self, order_id: OrderId, _charge_id: Option<&str>) -> Result<Known, Failure> {
-        let account = self.0.lock().unwrap().get(&order_id).copied().unwrap_or_default();
-        Ok(match account {
-            Account { refunded: 1.., .. } => Known::Refunded,
-            Account { captured: 1.., .. } => Known::Captured { charge_id: format!("ch_{order_id}") },
-            Account { void: true, .. } => Known::Cancelled,
-            Account { .. } => Known::Nothing,
-        })
-    }
-
-    async fn void(&self, bill: &Bill, _intent: Option<&str>) -> Result<bool, Failure> {
-        let mut accounts = self.0.lock().unwrap();
-        let account = accounts.entry(bill.order_id).or_default();
-        account.void = account.captured == 0;
-        Ok(account.void)
-    }
-
-    async fn refund(
-        &self,
-        order_id: OrderId,
-        _charge_id: &str,
-        _attempt: (u32, u64),
-    ) -> Result<Result<(), String>, Failure> {
-        let mut accounts = self.0.lock().unwrap();
-        let account = accounts.entry(order_id).or_default();
-        if account.keeps {
-            return Ok(Err("refund_not_allowed".into()));
-        }
-        account.refunded = account.captured;
-        Ok(Ok(()))
-    }
-}
-
-/// A carrier in memory: it knows parcels by their order. What is called `unshippable…` it refuses.
-#[derive(Clone, Default)]
-pub struct Depot(Arc<Mutex<BTreeMap<OrderId, shipping::Message>>>);
-
-impl Carrier for Depot {
-    async fn ship(&self, parcel: &Parcel) -> Result<shipping::Message, Failure> {
-        let unshippable = parcel.lines.iter().any(|l| l.product_id.as_str().starts_with("unshippable"));
-        let answer = if unshippable {
-            shipping::Message::Refused { code: "prohibited_goods".into() }
-        } else {
-            let tracking_number = format!("D{}", parcel.order_id);
-            shipping::Message::Taken { carrier: "Depot".into(), tracking_number }
-        };
-        Ok(self.0.lock().unwrap().entry(parcel.order_id).or_insert(answer).clone())
-    }
-
-    async fn withdraw(&self, order_id: OrderId) -> Result<shipping::Message, Failure> {
-        let gone = shipping::Message::Refused { code: "carrier_unavailable".into() };
-        Ok(self.0.lock().unwrap().entry(order_id).or_insert(gone).clone())
-    }
-}
-
-/// A topic in memory: it takes a message once for its id.
-#[derive(Clone, Default)]
-pub struct Board(Arc<Mutex<BTreeMap<String, String>>>);
-
-impl Topic for Board {
-    async fn publish(&self, _group: &str, id: &str, body: String) -> Result<(), Failure> {
-        self.0.lock().unwrap().entry(id.to_owned()).or_insert(body);
-        Ok(())
-    }
-}
-
-/// The bus, for events that are told again.
-#[derive(Clone, Default)]
-pub struct Wire(Arc<Mutex<Vec<Envelope>>>);
-
-impl Bus for Wire {
-    async fn publish(&self, events: &[Envelope]) -> Result<(), Failure> {
-        self.0.lock().unwrap().extend_from_slice(events);
-        Ok(())
-    }
-}
-
 /// The services, the bus between them, and a log of what happened.
 pub struct World {
     ports: BTreeMap<&'static str, Ports<Faulty>>,
@@ -285,6 +173,10 @@ pub struct World {
     pub log: Vec<String>,
 }
 
+/// How often the flow tries a refused refund again.
+const RETRIES: u32 = 3;
+/// Where fulfillment's letters go that were tried often enough.
+pub const EXHAUSTED: &str = "fulfillment-exhausted";
 /// Where requests to undo a charge go.
 pub const FLOW: &str = "payment-compensation";
 
@@ -420,7 +312,8 @@ impl World {
         if service == FLOW {
             return self.flow(envelope).await;
         }
-        let (ports, bus) = (self.of(service).clone(), self.wire.clone());
+        let owner = if service == EXHAUSTED { "fulfillment" } else { service };
+        let (ports, bus) = (self.of(owner).clone(), self.wire.clone());
         match service {
             "orders" => orders::reactor::Inbox { ports }.take(envelope).await,
             "rewards" => react(&ports, &Rewards, envelope).await,
@@ -428,8 +321,9 @@ impl World {
                 let reactor = inventory::reactor::Inventory;
                 Answering { ports, reactor, bus }.take(envelope).await
             }
-            "fulfillment" => {
-                let reactor = Fulfillment { carrier: self.depot.clone(), effort: Effort::Ship };
+            "fulfillment" | EXHAUSTED => {
+                let effort = if service == EXHAUSTED { Effort::GiveUp } else { Effort::Ship };
+                let reactor = Fulfillment { carrier: self.depot.clone(), effort };
                 Answering { ports, reactor, bus }.take(envelope).await
             }
             "notifications" => react(&ports, &Notifications { topic: self.board.clone() }, envelope).await,
@@ -442,22 +336,40 @@ impl World {
         }
     }
 
+    fn compensator(&self) -> Compensator<Faulty, Guarded<Till, Faulty>> {
+        let ports = self.of("payments").clone();
+        let provider = Guarded::new(self.till.clone(), ports.clone(), TimeDelta::minutes(1));
+        Compensator { ports, provider }
+    }
+
+    /// The operator's verb for a refund that was refused for good.
+    pub async fn retry(&mut self, order: &str) {
+        let input = json!({"task": "Retry", "order_id": order});
+        self.compensator().run(serde_json::from_value(input).unwrap()).await.unwrap();
+        self.publish();
+    }
+
     /// What the state machine does with a request to undo a charge.
     async fn flow(&self, envelope: &Envelope) -> Result<Verdict, Failure> {
-        let compensator = Compensator {
-            provider: Guarded::new(self.till.clone(), self.of("payments").clone(), TimeDelta::minutes(1)),
-            ports: self.of("payments").clone(),
-        };
+        let compensator = self.compensator();
         let mut event = json!(envelope);
         let run = async |task: &str, event: &Value| {
             let input = json!({"task": task, "event": event, "attempt": 0});
             let outcome = compensator.run(serde_json::from_value(input).unwrap()).await;
             outcome.map_err(|error| Failure::Transient(error.message))
         };
+        let refund = async |event: &Value| {
+            for _ in 0..RETRIES {
+                if let Ok(made) = run("Refund", event).await {
+                    return Ok(made);
+                }
+            }
+            run("Refund", event).await
+        };
         loop {
             event["charge"] = run("LookUpCharge", &event).await?;
             let last = match event["charge"]["status"].as_str() {
-                Some("CAPTURED") => match run("Refund", &event).await {
+                Some("CAPTURED") => match refund(&event).await {
                     Ok(_) => "RecordRefunded",
                     Err(refused) => {
                         event["escalation"] = json!({"error": refused.to_string()});
@@ -558,6 +470,11 @@ impl World {
             Some(Grant::Granted { points, .. }) => points,
             _ => 0,
         }
+    }
+
+    /// How often the provider was asked for an order's charge.
+    pub fn charges(&self, order: &str) -> u32 {
+        self.till.0.lock().unwrap().get(&order.parse().unwrap()).map_or(0, |account| account.calls)
     }
 
     /// What was published about an order, by kind.

@@ -218,10 +218,13 @@ fn amount(charging: &Charging) -> Option<Money> {
     charging.bill.as_ref().map(|bill| bill.amount)
 }
 
-/// How the compensation ended: a fact once, and only while it is underway.
+/// How the compensation ended: a fact once, and only while it is underway. Where one execution gave up and another of
+/// the same request went well, the money is back, and that is what counts.
 fn undone(charging: &Charging, of: Try, fact: Fact) -> Result<Vec<Fact>, Refusal> {
+    let is_better = !matches!(fact, Fact::RefundFailed { .. });
     match charging.stage {
         Stage::Compensating if of.generation == charging.generation => Ok(vec![fact]),
+        Stage::RefundFailed if of.generation == charging.generation && is_better => Ok(vec![fact]),
         _ => Err(Refusal::Stale("not being undone")),
     }
 }
@@ -476,6 +479,8 @@ mod tests {
         let second = Fact::CompensationRequested { order_id: order_id(), generation: 2 };
         let failed = [racing, vec![failed]].concat();
         spec(&failed, &Message::Retried(order_id()), Ok(vec![second.clone()]));
+        spec(&failed, &refused, Err(Refusal::Stale("not being undone")));
+        spec(&failed, &Message::ChargeRefunded(of(1)), Ok(vec![Fact::Refunded(bill())]));
         // What the first try still says does not end the second.
         let again = [failed.clone(), vec![second]].concat();
         spec(&again, &refused, Err(Refusal::Stale("not being undone")));

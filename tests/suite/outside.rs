@@ -1,0 +1,144 @@
+//! Whoever is outside the services, in memory: a payment provider, a carrier, a topic and the bus.
+
+use chassis::Failure;
+use chassis::ports::{Bus, Topic};
+use events::{Envelope, OrderId};
+use fulfillment::reactor::Carrier;
+use fulfillment::shipping::{self, Parcel};
+use payments::charging::{Bill, Message};
+use payments::compensating::{Known, Undoing};
+use payments::reactor::Gateway;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+/// What the provider in memory holds of one order.
+#[derive(Clone, Copy, Default)]
+pub struct Account {
+    pub calls: u32,
+    pub captured: u64,
+    pub refunded: u64,
+    void: bool,
+    /// How many refunds it refuses before it makes one.
+    refusals: u32,
+}
+
+/// A provider in memory: idempotent by order. A payment method says how it behaves: `declines`, `declines_once` (and
+/// would take the money afterwards), `fails`, `loses_its_answer` (once), `keeps_3` (refuses so many refunds).
+#[derive(Clone, Default)]
+pub struct Till(pub Arc<Mutex<BTreeMap<OrderId, Account>>>);
+
+impl Gateway for Till {
+    async fn charge(&self, bill: &Bill, _first: bool) -> Result<Message, Failure> {
+        let mut accounts = self.0.lock().unwrap();
+        let account = accounts.entry(bill.order_id).or_default();
+        account.calls += 1;
+        let method = bill.payment_method.as_deref().unwrap_or_default();
+        let declines = method == "declines" || (method == "declines_once" && account.calls == 1);
+        if method == "fails" {
+            return Err(Failure::Transient("the provider is down".into()));
+        }
+        if account.void || declines {
+            return Ok(Message::Refused { code: "card_declined".into() });
+        }
+        account.captured = bill.amount.amount;
+        account.refusals = match method.strip_prefix("keeps_") {
+            Some(times) if account.calls == 1 => times.parse().unwrap(),
+            _ => account.refusals,
+        };
+        if method == "loses_its_answer" && account.calls == 1 {
+            return Err(Failure::Transient("no answer".into()));
+        }
+        Ok(Message::Captured { charge_id: format!("ch_{}", bill.order_id) })
+    }
+}
+
+impl Undoing for Till {
+    async fn closed_for(&self) -> Result<Option<u32>, Failure> {
+        Ok(None)
+    }
+
+    async fn look_up(&self, order_id: OrderId, _charge_id: Option<&str>) -> Result<Known, Failure> {
+        let account = self.0.lock().unwrap().get(&order_id).copied().unwrap_or_default();
+        Ok(match account {
+            Account { refunded: 1.., .. } => Known::Refunded,
+            Account { captured: 1.., .. } => Known::Captured { charge_id: format!("ch_{order_id}") },
+            Account { void: true, .. } => Known::Cancelled,
+            Account { .. } => Known::Nothing,
+        })
+    }
+
+    async fn void(&self, bill: &Bill, _intent: Option<&str>) -> Result<bool, Failure> {
+        let mut accounts = self.0.lock().unwrap();
+        let account = accounts.entry(bill.order_id).or_default();
+        account.void = account.captured == 0;
+        Ok(account.void)
+    }
+
+    async fn refund(
+        &self,
+        order_id: OrderId,
+        _charge_id: &str,
+        _attempt: (u32, u64),
+    ) -> Result<Result<(), String>, Failure> {
+        let mut accounts = self.0.lock().unwrap();
+        let account = accounts.entry(order_id).or_default();
+        if account.refusals > 0 {
+            account.refusals -= 1;
+            return Ok(Err("refund_not_allowed".into()));
+        }
+        account.refunded = account.captured;
+        Ok(Ok(()))
+    }
+}
+
+/// A carrier in memory: it knows parcels by their order. What is called `unshippable…` it refuses, for `carrier-down…` it
+/// is never there, and of `carrier-lost-answer…` it takes the parcel and says nothing.
+#[derive(Clone, Default)]
+pub struct Depot(pub Arc<Mutex<BTreeMap<OrderId, shipping::Message>>>);
+
+impl Carrier for Depot {
+    async fn ship(&self, parcel: &Parcel) -> Result<shipping::Message, Failure> {
+        let is = |kind: &str| parcel.lines.iter().any(|l| l.product_id.as_str().starts_with(kind));
+        if is("carrier-down") {
+            return Err(Failure::Transient("the carrier is away".into()));
+        }
+        let answer = if is("unshippable") {
+            shipping::Message::Refused { code: "prohibited_goods".into() }
+        } else {
+            let tracking_number = format!("D{}", parcel.order_id);
+            shipping::Message::Taken { carrier: "Depot".into(), tracking_number }
+        };
+        let answer = self.0.lock().unwrap().entry(parcel.order_id).or_insert(answer).clone();
+        if is("carrier-lost-answer") {
+            return Err(Failure::Transient("no answer".into()));
+        }
+        Ok(answer)
+    }
+
+    async fn withdraw(&self, order_id: OrderId) -> Result<shipping::Message, Failure> {
+        let gone = shipping::Message::Refused { code: "carrier_unavailable".into() };
+        Ok(self.0.lock().unwrap().entry(order_id).or_insert(gone).clone())
+    }
+}
+
+/// A topic in memory: it takes a message once for its id.
+#[derive(Clone, Default)]
+pub struct Board(pub Arc<Mutex<BTreeMap<String, String>>>);
+
+impl Topic for Board {
+    async fn publish(&self, _group: &str, id: &str, body: String) -> Result<(), Failure> {
+        self.0.lock().unwrap().entry(id.to_owned()).or_insert(body);
+        Ok(())
+    }
+}
+
+/// The bus, for events that are told again.
+#[derive(Clone, Default)]
+pub struct Wire(pub Arc<Mutex<Vec<Envelope>>>);
+
+impl Bus for Wire {
+    async fn publish(&self, events: &[Envelope]) -> Result<(), Failure> {
+        self.0.lock().unwrap().extend_from_slice(events);
+        Ok(())
+    }
+}

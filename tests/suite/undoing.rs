@@ -1,0 +1,155 @@
+//! What goes wrong with money and parcels, on memory stores: the same stories as in `faults.rs`, `compensation.rs` and
+//! `fulfillment.rs`, in milliseconds.
+
+use crate::platform::run;
+use crate::races::order;
+use crate::world::{Dice, EXHAUSTED, World};
+use chassis::Verdict;
+use chassis::http::{Api, Request};
+use events::Envelope;
+use orders::tracker::Status;
+
+/// A world that sells ten of `product`, and an order of two on its way.
+async fn ordered(product: &str, method: &str) -> (World, String) {
+    let mut world = World::new();
+    world.list(product, 10).await;
+    let id = world.place(&order(&[(product, 2)], method)).await;
+    (world, id)
+}
+
+async fn cancel(world: &mut World, id: &str) {
+    let (route, path) = ("POST /orders/{id}/cancel".to_owned(), [("id".to_owned(), id.to_owned())].into());
+    world.api().answer(Request { route, path, ..Request::default() }).await.unwrap();
+    world.publish();
+}
+
+/// Takes what is on its way to a service out of the world.
+fn withhold(world: &mut World, service: &str) -> Vec<Envelope> {
+    let (kept, rest): (Vec<_>, Vec<_>) = world.pending.drain(..).partition(|(to, _)| *to == service);
+    world.pending = rest;
+    kept.into_iter().map(|(_, envelope)| envelope).collect()
+}
+
+/// Delivers everything but what goes to `service`; gives that.
+async fn play_without(world: &mut World, service: &'static str) -> Vec<Envelope> {
+    let mut kept = withhold(world, service);
+    while let Some((to, envelope)) = world.pending.pop() {
+        world.deliver(to, &envelope).await.unwrap();
+        kept.extend(withhold(world, service));
+    }
+    kept
+}
+
+/// Guards: a decline is remembered, with the inbox expired too. The provider would now take the money; it is not asked.
+#[test]
+fn a_decline_stays_one() {
+    run(async {
+        let (mut world, id) = ordered("beans", "declines_once").await;
+        let mut seen = Vec::new();
+        while let Some((service, envelope)) = world.pending.pop() {
+            world.deliver(service, &envelope).await.unwrap();
+            seen.push((service, envelope));
+        }
+        world.expire_inboxes();
+        for (_, envelope) in seen.iter().filter(|(service, _)| *service == "payments") {
+            world.deliver("payments", envelope).await.unwrap();
+        }
+        assert_eq!((world.captured(&id), world.charges(&id)), (0, 1));
+        assert_eq!(world.status(&id).await, Status::Compensated);
+    });
+}
+
+/// Guards: the committed intent and the idempotency key. A charge whose answer was lost is asked for again: one capture,
+/// and the order goes on.
+#[test]
+fn a_lost_answer_is_one_capture() {
+    run(async {
+        let (mut world, id) = ordered("beans", "loses_its_answer").await;
+        world.play(&mut Dice::new(1)).await;
+        assert_eq!((world.captured(&id), world.status(&id).await), (200, Status::Fulfilled));
+        assert!(world.charges(&id) >= 2);
+    });
+}
+
+/// Guards: the tombstones of inventory and payments.
+#[test]
+fn a_cancellation_that_overtakes_its_order() {
+    run(async {
+        let (mut world, id) = ordered("beans", "accepts").await;
+        let created: Vec<_> = world.pending.drain(..).collect();
+        cancel(&mut world, &id).await;
+        world.play(&mut Dice::new(1)).await;
+        for (service, envelope) in created {
+            assert_eq!(world.deliver(service, &envelope).await, Ok(Verdict::Stale), "{service}");
+        }
+        assert_eq!((world.status(&id).await, world.charges(&id)), (Status::Cancelled, 0));
+        assert_eq!(world.stock("beans").await, (10, 0, 0));
+    });
+}
+
+/// Guards: I7, and the verdict. Stock and money that come after the cancellation are given back.
+#[test]
+fn what_comes_after_the_cancellation_is_undone() {
+    run(async {
+        let (mut world, id) = ordered("beans", "accepts").await;
+        let late = play_without(&mut world, "orders").await;
+        assert_eq!(world.captured(&id), 200);
+        cancel(&mut world, &id).await;
+        for envelope in late {
+            assert_eq!(world.deliver("orders", &envelope).await, Ok(Verdict::LateCompensated));
+        }
+        world.play(&mut Dice::new(1)).await;
+        assert_eq!((world.status(&id).await, world.captured(&id)), (Status::Compensated, 0));
+        assert_eq!(world.stock("beans").await, (10, 0, 0));
+    });
+}
+
+/// An order that was charged and is cancelled, with a provider that refuses so many refunds.
+async fn cancelled_and_refused(refusals: u32) -> (World, String) {
+    let (mut world, id) = ordered("beans", &format!("keeps_{refusals}")).await;
+    let late = play_without(&mut world, "orders").await;
+    cancel(&mut world, &id).await;
+    world.pending.extend(late.into_iter().map(|envelope| ("orders", envelope)));
+    world.run_down().await;
+    (world, id)
+}
+
+/// Guards: refused refunds are tried again, and then wait for an operator, whose verb finishes the order.
+#[test]
+fn a_refund_is_refused_three_times_or_for_good() {
+    run(async {
+        let (world, id) = cancelled_and_refused(3).await;
+        assert_eq!((world.status(&id).await, world.captured(&id)), (Status::Compensated, 0));
+        let (mut world, id) = cancelled_and_refused(4).await;
+        assert_eq!((world.status(&id).await, world.captured(&id)), (Status::Failed, 200));
+        world.retry(&id).await;
+        world.play(&mut Dice::new(1)).await;
+        assert_eq!((world.status(&id).await, world.captured(&id)), (Status::Compensated, 0));
+        assert_eq!(world.notices(&id), ["ORDER_CANCELLED", "ORDER_FAILED", "PAYMENT_REFUNDED"]);
+    });
+}
+
+/// Guards: giving up. What the carrier cannot be asked about is withdrawn, and a call that is still on its way ships
+/// nothing any more; what it took without saying so is shipped, not given up.
+#[test]
+fn giving_up_asks_the_carrier_first() {
+    for (product, status, stock) in [
+        ("carrier-down", Status::Compensated, (10, 0, 0)),
+        ("carrier-lost-answer", Status::Fulfilled, (8, 0, 2)),
+    ] {
+        run(async move {
+            let (mut world, id) = ordered(product, "accepts").await;
+            let confirmed = play_without(&mut world, "fulfillment").await.remove(0);
+            for _ in 0..3 {
+                assert!(world.deliver("fulfillment", &confirmed).await.is_err());
+            }
+            world.deliver(EXHAUSTED, &confirmed).await.unwrap();
+            world.play(&mut Dice::new(1)).await;
+            assert_eq!((world.status(&id).await, world.stock(product).await), (status, stock));
+            assert_eq!(world.deliver("fulfillment", &confirmed).await, Ok(Verdict::Duplicate));
+            world.expire_inboxes();
+            assert_eq!(world.deliver("fulfillment", &confirmed).await, Ok(Verdict::Stale));
+            world.check_history(&id).await;
+        });
+    }
+}
