@@ -1,5 +1,9 @@
 # Each recipe is a line or two over one tool; `just` alone lists them.
 
+# On AWS the operator speaks TLS, which the local build leaves out.
+operator_here := "cargo build --quiet --workspace --bins && target/debug/operator"
+operator_on_aws := "cargo run --quiet -p operator --features tls --"
+
 _list:
     @just --list --unsorted
 
@@ -30,19 +34,23 @@ release-contracts number:
 
 # Have a refused refund tried again, `just retry-compensation 018f2b9e-…`
 retry-compensation order stage="local":
-    @cargo build --quiet --workspace --bins && target/debug/operator retry-compensation {{order}} --stage {{stage}}
+    @{{ if stage == "local" { operator_here } else { operator_on_aws } }} retry-compensation {{order}} --stage {{stage}}
 
 # List the dead letters of a stage: age, event, order and reason
 dlq stage="local":
-    @cargo build --quiet --workspace --bins && target/debug/operator dlq --stage {{stage}}
+    @{{ if stage == "local" { operator_here } else { operator_on_aws } }} dlq --stage {{stage}}
+
+# List the orders that wait for somebody: FAILED, or with a step that is overdue
+waiting stage="local":
+    @{{ if stage == "local" { operator_here } else { operator_on_aws } }} waiting --stage {{stage}}
 
 # Send dead letters back and show what becomes of each, `just redrive local-payments-inbox-dlq --order 018f2b9e-…`
 redrive queue *flags:
-    @cargo build --quiet --workspace --bins && target/debug/operator redrive {{queue}} {{flags}}
+    @{{ if queue =~ "^local-" { operator_here } else { operator_on_aws } }} redrive {{queue}} {{flags}}
 
 # Remind every silent step that will be overdue within so many seconds, instead of waiting for it
 sweep ahead="0" stage="local":
-    @cargo build --quiet --workspace --bins && target/debug/operator sweep --ahead {{ahead}} --stage {{stage}}
+    @{{ if stage == "local" { operator_here } else { operator_on_aws } }} sweep --ahead {{ahead}} --stage {{stage}}
 
 # What CI runs
 ci:
@@ -59,12 +67,13 @@ build:
     cargo lambda build --profile lambda --arm64 -p orders -p inventory -p payments -p fulfillment -p rewards -p notifications \
         --features orders/tls,inventory/tls,payments/tls,fulfillment/tls,rewards/tls,notifications/tls
 
-# Deploy a stage; `bucket` takes the packaged code, PROVIDER_KEY is the payment provider's secret key, CARRIER_URL and CARRIER_KEY the carrier's, TOKEN_ISSUER the OpenID Connect issuer
+# Deploy a stage; `bucket` takes the packaged code, PROVIDER_KEY is the payment provider's secret key, CARRIER_URL and CARRIER_KEY the carrier's, ALARM_TOPIC the ARN of a topic that wakes somebody (optional), TOKEN_ISSUER the OpenID Connect issuer
 deploy bucket stage="dev": build
     for stack in bus orders inventory payments fulfillment rewards notifications api observability; do \
         aws cloudformation package --template-file infra/$stack.yaml --s3-bucket {{bucket}} --output-template-file target/lambda/$stack.yaml && \
         aws cloudformation deploy --template-file target/lambda/$stack.yaml --stack-name {{stage}}-quadrille-$stack --capabilities CAPABILITY_IAM --no-fail-on-empty-changeset \
             --parameter-overrides Stage={{stage}} $([ $stack = payments ] && echo ProviderKey="${PROVIDER_KEY:?the payment provider secret key}") \
             $([ $stack = fulfillment ] && echo CarrierUrl="${CARRIER_URL:?where the carrier answers}" CarrierKey="${CARRIER_KEY:?the carrier secret key}") \
+            $([ $stack = observability ] && echo AlarmTopic="${ALARM_TOPIC:-}") \
             $([ $stack = api ] && echo TokenIssuer="${TOKEN_ISSUER:?the OpenID Connect issuer of the tokens}") || exit 1; \
     done

@@ -8,7 +8,7 @@ use crate::iam::{Caller, Iam};
 use crate::issuer::{self, Issuer};
 use crate::journal::Journal;
 use crate::lambda::{Functions, InvokeError};
-use crate::machine::{Execution, Machines};
+use crate::machine::Machines;
 use crate::queues::Queues;
 use crate::template::names;
 use crate::topics::Topics;
@@ -328,30 +328,6 @@ impl Endpoint {
         ok(&json!({"FailedEntryCount": failed, "Entries": results}))
     }
 
-    /// Executions, newest first, and what happened in one.
-    fn states(&self, caller: &Caller, operation: &str, body: &[u8]) -> Outcome {
-        self.allow(caller, &format!("states:{operation}"), "*")?;
-        let request: States = parse(body)?;
-        let mut all = self.machines.all();
-        let arn = |e: &Execution| names::arn("states", &format!("execution:{}:{}", e.machine, e.id));
-        match (operation, request) {
-            ("ListExecutions", States { state_machine_arn: Some(machine), .. }) => {
-                all.retain(|execution| execution.machine == names::last_part(&machine));
-                all.sort_by_key(|execution| std::cmp::Reverse(execution.history.first().map(|h| h.at)));
-                let shown = |e: &Execution| json!({"executionArn": arn(e), "name": e.id, "status": e.status});
-                ok(&json!({"executions": all.iter().map(shown).collect::<Vec<_>>()}))
-            }
-            ("DescribeExecution" | "GetExecutionHistory", States { execution_arn: Some(wanted), .. }) => {
-                let found = all.into_iter().find(|execution| arn(execution) == wanted);
-                let found = found.ok_or_else(|| Fault::new("ExecutionDoesNotExist", "no such execution"))?;
-                let (input, output) = (found.input.to_string(), found.data.to_string());
-                ok(&json!({"executionArn": wanted, "name": found.id, "status": found.status, "input": input,
-                    "output": output, "events": found.history}))
-            }
-            _ => Err(unknown(operation)),
-        }
-    }
-
     fn secrets(&self, caller: &Caller, operation: &str, body: &[u8]) -> Outcome {
         if operation != "GetSecretValue" {
             return Err(unknown(operation));
@@ -417,13 +393,6 @@ struct Transact {
 #[serde(rename_all = "PascalCase")]
 struct Batch {
     request_items: HashMap<String, Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct States {
-    state_machine_arn: Option<String>,
-    execution_arn: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -127,6 +127,8 @@ pub struct Known {
     pub functions: BTreeSet<String>,
     /// Pipes by name.
     pub pipes: BTreeSet<String>,
+    /// Types of the events that some rule lets in.
+    pub events: BTreeSet<String>,
 }
 
 #[derive(Default)]
@@ -198,6 +200,11 @@ impl Faults {
         };
         if let Some(name) = name.filter(|name| !known.contains(*name)) {
             bail!("there is no {what} {name}");
+        }
+        if let Fault::Drop { event: Some(event), .. } = &fault
+            && !self.known.events.contains(event)
+        {
+            bail!("no rule lets in an event {event}");
         }
         self.state().faults.push(fault);
         self.changed.notify_waiters();
@@ -320,7 +327,12 @@ mod tests {
 
     fn faults(set: &[Fault]) -> Faults {
         let names = || ["a".to_owned(), "b".to_owned()].into();
-        let dial = Faults::new(Known { queues: names(), functions: names(), pipes: names() });
+        let dial = Faults::new(Known {
+            queues: names(),
+            functions: names(),
+            pipes: names(),
+            events: ["x".into()].into(),
+        });
         set.iter().for_each(|fault| dial.set(fault.clone()).unwrap());
         dial
     }

@@ -22,6 +22,7 @@ pub mod secrets;
 pub mod seed;
 pub mod sqs;
 pub mod stack;
+pub mod states;
 pub mod template;
 pub mod throttle;
 pub mod topics;

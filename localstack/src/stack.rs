@@ -271,10 +271,12 @@ impl Simulators {
 
 /// The fault dial, with what is set from the start.
 fn dial(model: &Model, set: &[Fault]) -> Result<Faults> {
+    let events = model.rules.iter().filter_map(|rule| rule.event_pattern["detail-type"].as_array()).flatten();
     let dial = Faults::new(faults::Known {
         queues: model.queues.iter().map(|queue| queue.queue_name.clone()).collect(),
         functions: model.functions.iter().map(|function| function.function_name.clone()).collect(),
         pipes: model.pipes.iter().map(|pipe| pipe.name.clone()).collect(),
+        events: events.filter_map(|kind| kind.as_str().map(str::to_owned)).collect(),
     });
     set.iter().try_for_each(|fault| dial.set(fault.clone()))?;
     Ok(dial)

@@ -2,6 +2,7 @@
 
 use crate::platform::{Platform, on_platform, options, run};
 use crate::world::envelope;
+use chassis::lambda::Task;
 use chassis::memory::MemoryStore;
 use chassis::ports::{Clock, RandomIds};
 use chassis::{Failure, Ports, Store, Verdict, react};
@@ -10,6 +11,7 @@ use events::{Currency, EventId, Money, OrderId};
 use futures_util::future::join_all;
 use hyper::Method;
 use payments::charging::{Bill, Message};
+use payments::compensating::{Compensator, Known, Undoing};
 use payments::guard::Guarded;
 use payments::reactor::{Gateway, Payments};
 use serde_json::json;
@@ -35,6 +37,65 @@ impl Gateway for Gate {
             false => Ok(Message::Captured { charge_id: "ch".into() }),
         }
     }
+}
+
+impl Undoing for Gate {
+    async fn closed_for(&self) -> Result<Option<u32>, Failure> {
+        Ok(None)
+    }
+
+    async fn look_up(&self, _order_id: OrderId, _charge_id: Option<&str>) -> Result<Known, Failure> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        Ok(Known::Nothing)
+    }
+
+    async fn void(&self, _bill: &Bill, _intent: Option<&str>) -> Result<bool, Failure> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        Ok(true)
+    }
+
+    async fn refund(
+        &self,
+        _order_id: OrderId,
+        _charge_id: &str,
+        _attempt: (u32, u64),
+    ) -> Result<Result<(), String>, Failure> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        Ok(Ok(()))
+    }
+}
+
+/// Guards: the flow asks the breaker too. While the circuit is open each of its calls is put off by name, and the
+/// provider is left alone; when the pause is over, the flow may be the probe.
+#[test]
+fn undoing_waits_for_the_circuit() {
+    run(async {
+        let (gate, hands) = (Gate::default(), Hands::default());
+        let ports =
+            Ports { store: MemoryStore::default(), clock: Arc::new(hands.clone()), ids: Arc::new(RandomIds) };
+        let provider = Guarded::new(gate.clone(), ports.clone(), TimeDelta::minutes(1));
+        gate.fails.store(true, Ordering::SeqCst);
+        for _ in 0..5 {
+            assert!(provider.charge(&bill(), true).await.is_err());
+        }
+        let compensator = Compensator { ports, provider };
+        let order_id = bill().order_id;
+        let data = json!({"order_id": order_id, "payment_id": order_id, "generation": 1});
+        let mut event = json!(envelope("payment.compensation.requested", 1, "payments", data));
+        event["metadata"]["subject"] = json!(order_id);
+        event["charge"] = json!({"charge_id": "ch"});
+        let task = async |task: &str| {
+            let input = json!({"task": task, "event": event, "attempt": 0});
+            compensator.run(serde_json::from_value(input).unwrap()).await
+        };
+        for name in ["LookUpCharge", "VoidAtProvider", "Refund"] {
+            assert_eq!(task(name).await.unwrap_err().name, "CircuitOpen", "{name}");
+        }
+        assert_eq!(gate.calls.load(Ordering::SeqCst), 5);
+        hands.0.fetch_add(61, Ordering::SeqCst);
+        assert_eq!(task("LookUpCharge").await.unwrap(), json!({"status": "NOTHING"}));
+        assert_eq!(gate.calls.load(Ordering::SeqCst), 6);
+    });
 }
 
 #[derive(Clone, Default)]

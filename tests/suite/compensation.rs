@@ -100,6 +100,9 @@ fn a_refund_refused_for_good_waits_for_an_operator() {
         let order = until(platform, &id, "FAILED").await;
         assert!(order["events"].to_string().contains("PAYMENT_REFUND_FAILED"), "{order}");
         assert_eq!(refunded(platform, &id), 0);
+        let (operated, _) = platform.operated().await;
+        let waiting = operated.waiting(chrono::Utc::now()).await.unwrap();
+        assert!(waiting.iter().any(|line| line.starts_with(&format!("FAILED  {id}  since "))), "{waiting:?}");
         let saga = platform.api.get(&format!("/orders/{id}/saga")).await.unwrap().body;
         let step = &saga["steps"]["payment_compensation"];
         assert_eq!((&step["status"], &step["error"]), (&json!("FAILED"), &json!("refund_not_allowed")));

@@ -8,7 +8,7 @@ use orders::tracker::Status;
 use serde_json::json;
 
 /// Longer than any step may take.
-const LONG: i64 = 901;
+const LONG: i64 = 1801;
 
 /// Delivers everything, but for the `n`-th delivery that somebody waits for: that one is lost. False when there was none.
 async fn play_losing(world: &mut World, n: usize, dice: &mut Dice) -> bool {
@@ -85,6 +85,8 @@ fn an_order_that_nobody_answers_times_out() {
 /// Guards: the pivot. What may have been shipped is never cancelled by a clock, however often it was reminded.
 #[test]
 fn a_confirmed_order_is_reminded_for_ever_and_never_given_up() {
+    /// Longer than fulfillment may take.
+    const PATIENCE: i64 = 901;
     run(async {
         let mut world = World::new();
         world.list("beans", 10).await;
@@ -96,13 +98,13 @@ fn a_confirmed_order_is_reminded_for_ever_and_never_given_up() {
                     world.deliver(service, &envelope).await.unwrap();
                 }
             }
-            world.advance(LONG);
+            world.advance(PATIENCE);
             reminders += world.sweep().await["nudged"].as_u64().unwrap();
         }
         assert_eq!(world.status(&id).await, Status::Confirmed);
         // Three at once, then ever more rarely.
         assert!((6..=9).contains(&reminders), "{reminders}");
-        world.advance(LONG * 32);
+        world.advance(PATIENCE * 32);
         world.sweep().await;
         world.play(&mut Dice::new(1)).await;
         assert_eq!(world.status(&id).await, Status::Fulfilled);
@@ -150,4 +152,30 @@ fn a_reminder_is_kept_in_the_history() {
         );
         world.check_history(&id).await;
     });
+}
+
+/// Guards: an operator who looks ahead reminds, and ends nothing: an order that was placed a moment ago is not given up
+/// however often he does.
+#[test]
+fn looking_ahead_only_reminds() {
+    run(async {
+        let mut world = World::new();
+        world.list("beans", 10).await;
+        let id = world.place(&order(&[("beans", 2)], "accepts")).await;
+        let kept = std::mem::take(&mut world.pending);
+        for _ in 0..10 {
+            assert_eq!(world.sweep_ahead(3600).await["nudged"], 1);
+        }
+        assert_eq!(world.told("orders", &id).await, ["order.created"]);
+        assert_eq!(world.pending.len(), 20, "inventory and payments, ten times");
+        world.pending.extend(kept);
+        world.play(&mut Dice::new(1)).await;
+        assert_eq!(world.status(&id).await, Status::Fulfilled);
+    });
+}
+
+/// The operator finds what the tracker files.
+#[test]
+fn the_operator_knows_the_shards() {
+    assert_eq!(operator::letters::SHARDS, orders::reactor::SHARDS);
 }

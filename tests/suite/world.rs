@@ -262,8 +262,13 @@ impl World {
 
     /// Reminds every step that has been silent for too long.
     pub async fn sweep(&mut self) -> Value {
+        self.sweep_ahead(0).await
+    }
+
+    /// Reminds every step that will have been silent for too long in so many seconds.
+    pub async fn sweep_ahead(&mut self, ahead_seconds: u32) -> Value {
         let sweeper = Sweeper { ports: self.of("orders").clone(), bus: self.wire.clone() };
-        let swept = sweeper.run(Input::default()).await.unwrap();
+        let swept = sweeper.run(Input { ahead_seconds }).await.unwrap();
         self.publish();
         swept
     }

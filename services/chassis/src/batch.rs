@@ -100,17 +100,17 @@ impl<R: Reactor, S: Store, B: Bus> Consumer for Answering<R, S, B> {
         let verdict = react(&self.ports, &self.reactor, envelope).await?;
         let is_known = matches!(verdict, Verdict::Duplicate | Verdict::Stale | Verdict::Refused);
         if envelope.metadata.nudge.is_some() && is_known {
-            let told = told(&self.ports.store, &R::partition(&envelope.metadata)).await?;
-            self.bus.publish(&told).await?;
+            let last = last_told(&self.ports.store, &R::partition(&envelope.metadata)).await?;
+            self.bus.publish(last.as_slice()).await?;
         }
         Ok(verdict)
     }
 }
 
-/// Everything that a service has told about one aggregate, oldest first, as it was told.
-async fn told<S: Store>(store: &S, pk: &str) -> Result<Vec<Envelope>, Failure> {
+/// The last that a service has told about one aggregate, as it was told: its word as it stands.
+async fn last_told<S: Store>(store: &S, pk: &str) -> Result<Option<Envelope>, Failure> {
     let rows = store.page(pk, "event#", None, MAX_PAGE).await?;
-    rows.iter().filter(|row| row.text("kind") == Some(Kind::Told.as_str())).map(envelope_of).collect()
+    rows.iter().rfind(|row| row.text("kind") == Some(Kind::Told.as_str())).map(envelope_of).transpose()
 }
 
 /// Hands every record of a batch to `consumer`, counts the verdicts and reports the failures.

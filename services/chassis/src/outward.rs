@@ -114,9 +114,12 @@ impl Answer {
         self.body.pointer(pointer).and_then(Value::as_str)
     }
 
-    /// The failure that an answer is which says neither yes nor no.
+    /// The failure that an answer is which says neither yes nor no. 409: another call is at the same thing.
     #[must_use]
     pub fn failure(&self) -> Failure {
+        if self.status == StatusCode::CONFLICT {
+            return Failure::Conflict { attempts: 1 };
+        }
         let code = self.text("/error/code").or_else(|| self.text("/error/type")).unwrap_or("no code");
         Failure::Transient(format!("{}: {} ({code})", self.who, self.status))
     }

@@ -2,10 +2,17 @@
 
 use chassis::aws::sqs::{Letter, Queues};
 use chassis::reaction::failure_key;
-use chassis::{Failure, Store, batch};
+use chassis::store::MAX_PAGE;
+use chassis::{Failure, Key, Store, batch};
 use chrono::{DateTime, TimeDelta, Utc};
 use events::Envelope;
+use events::envelope::millis;
+use std::collections::BTreeMap;
 
+/// The most letters of one queue that are looked at together.
+pub const MOST: usize = 1000;
+/// Over how many partitions orders spreads the index of those that wait; by test the same number.
+pub const SHARDS: u128 = 8;
 /// How the names of dead-letter queues end.
 pub const SUFFIX: &str = "-dlq";
 
@@ -37,7 +44,7 @@ pub fn service<'a>(stage: &str, queue: &'a str) -> Option<&'a str> {
 }
 
 impl<S: Store> Stage<S> {
-    /// Takes every letter out of a dead-letter queue, oldest first.
+    /// Takes letters out of a dead-letter queue, some at a time; none when there are no more.
     ///
     /// # Errors
     /// A [`Failure`] when a queue or table does not answer.
@@ -46,7 +53,6 @@ impl<S: Store> Stage<S> {
         for letter in self.queues.take(url).await? {
             known.push(self.know(queue, letter).await?);
         }
-        known.sort_by_key(|one| one.letter.sent_at);
         Ok(known)
     }
 
@@ -69,6 +75,41 @@ impl<S: Store> Stage<S> {
         Ok(row.and_then(|row| row.text("reason").map(str::to_owned)).unwrap_or_else(unknown))
     }
 
+    /// Every queue of the stage, by name.
+    ///
+    /// # Errors
+    /// [`Failure::Poison`] when there is none: there is no such stage.
+    pub async fn all(&self) -> Result<BTreeMap<String, String>, Failure> {
+        let queues = self.queues.list(&format!("{}-", self.name)).await?;
+        if queues.is_empty() {
+            return Err(Failure::Poison(format!("there is no stage {}: no queue has its name", self.name)));
+        }
+        Ok(queues)
+    }
+
+    /// The orders that wait for somebody: those that FAILED, then those with a step that is overdue, a line each.
+    ///
+    /// # Errors
+    /// A [`Failure`] when the table of orders does not answer.
+    pub async fn waiting(&self, now: DateTime<Utc>) -> Result<Vec<String>, Failure> {
+        let table = self.table_of("orders");
+        let mut lines = Vec::new();
+        let before = millis::text(&now);
+        for partition in
+            std::iter::once("failed".to_owned()).chain((0..SHARDS).map(|shard| shard.to_string()))
+        {
+            let found = table.newest("overdue", &partition, Some(&before), MAX_PAGE).await?;
+            let keys: Vec<Key> = found.iter().map(|row| row.key.clone()).collect();
+            for (key, since) in keys.iter().zip(found.iter().map(|row| &row.at)) {
+                let row = table.load(key).await?;
+                let status = row.as_ref().and_then(|row| row.text("status")).unwrap_or("?");
+                let word = if partition == "failed" { "since" } else { "overdue since" };
+                lines.push(format!("{status}  {}  {word} {since}", key.pk.trim_start_matches("order#")));
+            }
+        }
+        Ok(lines)
+    }
+
     /// A service's table.
     pub fn table_of(&self, service: &str) -> S {
         (self.table)(format!("{}-{service}", self.name))
@@ -80,13 +121,29 @@ impl<S: Store> Stage<S> {
     /// As [`Stage::open`].
     pub async fn list(&self, now: DateTime<Utc>) -> Result<Vec<String>, Failure> {
         let mut lines = Vec::new();
-        for (queue, url) in self.queues.list(&format!("{}-", self.name)).await? {
+        for (queue, url) in self.all().await? {
             if !queue.ends_with(SUFFIX) {
                 continue;
             }
-            let letters = self.open(&queue, &url).await?;
-            if !letters.is_empty() {
-                lines.push(format!("{queue}: {}", letters.len()));
+            let mut letters: Vec<Known> = Vec::new();
+            while letters.len() < MOST {
+                let more = self.open(&queue, &url).await?;
+                if more.is_empty() {
+                    break;
+                }
+                letters.extend(more);
+            }
+            letters.sort_by_key(|known| known.letter.sent_at);
+            // Besides those that this look has taken.
+            let hidden = self.queues.hidden(&url).await?.saturating_sub(letters.len());
+            let more = if letters.len() < MOST { "" } else { " and perhaps more" };
+            let elsewhere = if hidden == 0 {
+                String::new()
+            } else {
+                format!(", {hidden} being looked at by somebody else")
+            };
+            if !letters.is_empty() || hidden > 0 {
+                lines.push(format!("{queue}: {}{more}{elsewhere}", letters.len()));
             }
             for known in letters {
                 lines.push(format!("  {}", line(&known, now)));

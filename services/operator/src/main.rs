@@ -1,6 +1,6 @@
 //! The operator's command line.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use chassis::aws::{
     self, SdkConfig, dynamodb::DynamoStore, eventbridge::EventBus, invoke::invoke, sqs::Queues,
 };
@@ -31,9 +31,11 @@ struct Arguments {
 enum Command {
     /// List the dead letters: age, event, order, and why they are there
     Dlq,
-    /// Send dead letters back to where they failed, and show what becomes of each
+    /// List the orders that wait for somebody: FAILED, or with a step that is overdue
+    Waiting,
+    /// Send dead letters back to where they failed, and show what becomes of each; fails unless all are dealt with
     Redrive {
-        /// The dead-letter queue, `local-payments-inbox-dlq`
+        /// The dead-letter queue, `local-payments-inbox-dlq`; its stage is the first part of its name
         queue: String,
         /// Only the letters about this order
         #[arg(long)]
@@ -66,26 +68,44 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<()> {
-    let sdk = aws::operators_config(&arguments.stage).await;
-    let function = |name: &str| format!("{}-{name}", arguments.stage);
-    let (lines, nothing) = match arguments.command {
+    // A queue's name says which stage it belongs to.
+    let name = match &arguments.command {
+        Command::Redrive { queue, .. } => queue.split('-').next().unwrap_or_default().to_owned(),
+        _ => arguments.stage,
+    };
+    let sdk = aws::operators_config(&name).await;
+    let function = |function: &str| format!("{name}-{function}");
+    match arguments.command {
         Command::RetryCompensation { order } => {
             let task = json!({"task": "Retry", "order_id": order});
-            (vec![invoke(&sdk, &function("payments-compensator"), &task).await?.to_string()], "")
+            let answer = invoke(&sdk, &function("payments-compensator"), &task).await?;
+            ensure!(answer["recorded"] == true, "no refund of order {order} waits for another try");
+            say(&[format!("asked for again; GET /orders/{order}/saga shows what becomes of it")], "")
         }
         Command::Sweep { ahead } => {
             let input = json!({ "ahead_seconds": ahead });
-            (vec![invoke(&sdk, &function("orders-sweeper"), &input).await?.to_string()], "")
+            let swept = invoke(&sdk, &function("orders-sweeper"), &input).await?;
+            let line = format!(
+                "{} overdue: {} reminded, {} given up",
+                swept["overdue"], swept["nudged"], swept["timed_out"]
+            );
+            say(&[line], "")
         }
-        Command::Dlq => (stage(&sdk, &arguments.stage).list(Utc::now()).await?, "no dead letters"),
+        Command::Dlq => say(&stage(&sdk, &name).list(Utc::now()).await?, "no dead letters"),
+        Command::Waiting => say(&stage(&sdk, &name).waiting(Utc::now()).await?, "nothing waits"),
         Command::Redrive { queue, order } => {
             let bus = EventBus::new(&sdk, function("quadrille"));
-            let lines = stage(&sdk, &arguments.stage).redrive(&queue, order, &bus).await?;
-            (lines, "nothing to send back")
+            let (lines, well) = stage(&sdk, &name).redrive(&queue, order, &bus).await?;
+            say(&lines, "nothing to send back")?;
+            ensure!(well, "not every letter is dealt with");
+            Ok(())
         }
-    };
+    }
+}
+
+fn say(lines: &[String], nothing: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    for line in &lines {
+    for line in lines {
         writeln!(out, "{line}")?;
     }
     if lines.is_empty() {

@@ -1,6 +1,6 @@
 //! Sending dead letters back to where they failed, and seeing what becomes of each.
 
-use crate::letters::{Known, SUFFIX, Stage, service};
+use crate::letters::{Known, MOST, SUFFIX, Stage, service};
 use chassis::ports::Bus;
 use chassis::reaction::failure_key;
 use chassis::{Failure, Key, Store};
@@ -20,7 +20,9 @@ pub enum NotRedriven {
     #[error("there is no dead-letter queue {0}; `operator dlq` lists those that hold something")]
     NoSuchQueue(String),
     /// What lies in it is no event.
-    #[error("{0} holds no events: what they stood for is told again by the sweeper, or by the next sweep")]
+    #[error(
+        "{0} holds no events, only where something went missing: what a saga waits for is told again by the sweeper"
+    )]
     NoEvents(String),
     /// A queue or table did not answer.
     #[error(transparent)]
@@ -49,7 +51,7 @@ pub enum Became {
 }
 
 impl<S: Store> Stage<S> {
-    /// Sends the letters of a dead-letter queue back, or those of one order; a line for each.
+    /// Sends the letters of a dead-letter queue back, or those of one order; a line for each, and whether all went well.
     ///
     /// # Errors
     /// [`NotRedriven`]. What was not sent is in the queue still.
@@ -58,8 +60,8 @@ impl<S: Store> Stage<S> {
         queue: &str,
         order: Option<OrderId>,
         bus: &B,
-    ) -> Result<Vec<String>, NotRedriven> {
-        let queues = self.queues.list(&format!("{}-", self.name)).await?;
+    ) -> Result<(Vec<String>, bool), NotRedriven> {
+        let queues = self.all().await?;
         let url = queues.get(queue).filter(|_| queue.ends_with(SUFFIX));
         let url = url.ok_or_else(|| NotRedriven::NoSuchQueue(queue.to_owned()))?;
         let way = match queue.strip_suffix(SUFFIX).and_then(|name| queues.get(name)) {
@@ -67,15 +69,25 @@ impl<S: Store> Stage<S> {
             None if queue.ends_with("-compensation-dlq") => Way::Bus,
             None => return Err(NotRedriven::NoEvents(queue.to_owned())),
         };
-        let mut sent = Vec::new();
-        for known in self.open(queue, url).await? {
-            let subject = known.event.as_ref().map(|event| event.metadata.subject.clone());
-            if order.is_some_and(|order| subject.as_deref() != Some(&order.to_string())) {
-                self.queues.put_back(url, &known.letter).await?;
-                continue;
+        let (mut sent, mut kept) = (Vec::new(), Vec::new());
+        while sent.len() + kept.len() < MOST {
+            let letters = self.open(queue, url).await?;
+            if letters.is_empty() {
+                break;
             }
-            let at = Utc::now();
-            sent.push((self.send_back(&way, url, &known, bus).await?, known, at));
+            for known in letters {
+                let subject = known.event.as_ref().map(|event| event.metadata.subject.clone());
+                if order.is_some_and(|order| subject.as_deref() != Some(&order.to_string())) {
+                    kept.push(known);
+                    continue;
+                }
+                let at = Utc::now();
+                sent.push((self.send_back(&way, url, &known, bus).await?, known, at));
+            }
+        }
+        let stay = sent.iter().filter(|(became, ..)| became.is_some()).map(|(_, known, _)| known);
+        for known in kept.iter().chain(stay) {
+            self.queues.put_back(url, &known.letter).await?;
         }
         self.follow(queue, sent).await
     }
@@ -89,7 +101,6 @@ impl<S: Store> Stage<S> {
         bus: &B,
     ) -> Result<Option<Became>, Failure> {
         let Some(event) = &known.event else {
-            self.queues.put_back(url, &known.letter).await?;
             return Ok(Some(Became::Stays(known.reason.clone())));
         };
         match way {
@@ -104,9 +115,9 @@ impl<S: Store> Stage<S> {
         &self,
         queue: &str,
         sent: Vec<(Option<Became>, Known, DateTime<Utc>)>,
-    ) -> Result<Vec<String>, NotRedriven> {
+    ) -> Result<(Vec<String>, bool), NotRedriven> {
         let deadline = tokio::time::Instant::now() + PATIENCE;
-        let mut lines = Vec::new();
+        let (mut lines, mut well) = (Vec::new(), true);
         for (mut became, known, at) in sent {
             while let (None, Some(event), Some(service)) = (&became, &known.event, service(&self.name, queue))
             {
@@ -118,9 +129,11 @@ impl<S: Store> Stage<S> {
                     tokio::time::sleep(PAUSE).await;
                 }
             }
-            lines.push(line(&known, &became.unwrap_or(Became::Unknown)));
+            let became = became.unwrap_or(Became::Unknown);
+            well &= matches!(became, Became::Dealt(_));
+            lines.push(line(&known, &became));
         }
-        Ok(lines)
+        Ok((lines, well))
     }
 
     /// What a service says of an event that was sent back at `since`.
@@ -149,7 +162,7 @@ fn line(known: &Known, became: &Became) -> String {
     };
     match became {
         Became::Dealt(verdict) => format!("{what}: {verdict}"),
-        Became::Failed(reason) => format!("{what}: failed again, {reason}"),
+        Became::Failed(reason) => format!("{what}: failed again and is being retried, {reason}"),
         Became::Stays(reason) => format!("{what}: stays, {reason}"),
         Became::Unknown => format!("{what}: sent, nothing heard yet"),
     }

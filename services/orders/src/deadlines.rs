@@ -44,13 +44,15 @@ impl Step {
         }
     }
 
-    /// How long a step may take before it is reminded: longer than its service tries by itself, eight receives of half
-    /// a minute at payments, twenty at fulfillment, the compensation flow's own pauses.
+    /// How long a step may take before it is reminded: longer than its service usually tries by itself. Payments receives a
+    /// message eight times, a minute apart, fulfillment twenty times, half a minute apart; a compensation flow that waits
+    /// for the circuit to close may take longer still, and a second one beside it changes nothing.
     const fn patience(self) -> TimeDelta {
         TimeDelta::seconds(match self {
             Self::InventoryReservation | Self::InventoryCompensation => 60,
-            Self::PaymentProcessing => 240,
-            Self::Fulfillment | Self::PaymentCompensation => 900,
+            Self::PaymentProcessing => 540,
+            Self::Fulfillment => 900,
+            Self::PaymentCompensation => 1800,
         })
     }
 
@@ -85,7 +87,10 @@ impl Order {
             Status::Pending if self.reserved.is_none() => Some(Step::InventoryReservation),
             Status::Pending => Some(Step::PaymentProcessing),
             Status::Confirmed => Some(Step::Fulfillment),
-            Status::Cancelling if self.released.is_none() && self.reservation_failed.is_none() => {
+            // A refund that waits for an operator is no reason to keep the stock.
+            Status::Cancelling | Status::Failed
+                if self.released.is_none() && self.reservation_failed.is_none() =>
+            {
                 Some(Step::InventoryCompensation)
             }
             Status::Cancelling => Some(Step::PaymentCompensation),
@@ -109,9 +114,9 @@ impl Order {
         Some((step, since + step.patience() * (1 << doublings)))
     }
 
-    /// What follows when somebody looks: a reminder, or the end of a pending order that was reminded often enough.
-    pub(crate) fn sweep(&self, as_of: DateTime<Utc>, at: DateTime<Utc>) -> Result<Fact, Refusal> {
-        let overdue = self.deadline().filter(|(_, deadline)| *deadline <= as_of);
+    /// What follows when a step is overdue: a reminder, or the end of a pending order that was reminded often enough.
+    pub(crate) fn sweep(&self, at: DateTime<Utc>) -> Result<Fact, Refusal> {
+        let overdue = self.deadline().filter(|(_, deadline)| *deadline <= at);
         let (step, _) = overdue.ok_or(Refusal::Stale("not overdue"))?;
         match &self.created {
             Some(placed) if self.status() == Status::Pending && self.nudges_of(step) >= NUDGES => {

@@ -1,7 +1,7 @@
 //! How the tracker maps to what orders takes and tells, and the one queue that brings it all.
 
 use crate::deadlines::Nudge;
-use crate::tracker::{self, Fact, Message, News, Order};
+use crate::tracker::{self, Fact, Message, News, Order, Status};
 use crate::{admission, prices};
 use chassis::batch::Consumer;
 use chassis::telling::{Entry, Kind};
@@ -31,6 +31,9 @@ pub const OVERDUE: &str = "overdue";
 
 /// Over how many partitions that index is spread.
 pub const SHARDS: u128 = 8;
+
+/// The partition of the orders that wait for an operator.
+pub const FAILED: &str = "failed";
 
 /// The index of orders by customer and time.
 pub const BY_CUSTOMER: &str = "customer";
@@ -124,10 +127,14 @@ impl Reactor for Tracker {
             let at = format!("{}#{}", millis::text(&created.mark.at), created.what.order_id);
             index.push((BY_CUSTOMER, created.what.customer_id.as_str().into()));
             index.push(("customer_at", at.into()));
-            if let Some((_, deadline)) = state.deadline() {
-                let shard = created.what.order_id.0.as_u128() % SHARDS;
-                index.push((OVERDUE, shard.to_string().into()));
-                index.push(("overdue_at", millis::text(&deadline).into()));
+            let shard = created.what.order_id.0.as_u128() % SHARDS;
+            let waits = state.deadline().map(|(_, deadline)| (shard.to_string(), deadline));
+            // What only an operator can end lies in a partition of its own, which nobody sweeps.
+            let failed = state.failed.filter(|_| state.status() == Status::Failed);
+            let waits = waits.or(failed.map(|mark| (FAILED.to_owned(), mark.at)));
+            if let Some((partition, at)) = waits {
+                index.push((OVERDUE, partition.into()));
+                index.push(("overdue_at", millis::text(&at).into()));
             }
         }
         index

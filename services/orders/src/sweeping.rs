@@ -36,7 +36,7 @@ pub struct Sweeper<S, B> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
-    /// Treat as overdue what will be in so many seconds, at most a day: an operator's way not to wait.
+    /// Remind already what will be overdue in so many seconds, at most a day: an operator's way not to wait.
     #[serde(default)]
     pub ahead_seconds: u32,
 }
@@ -44,7 +44,7 @@ pub struct Input {
 /// What became of one saga.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Swept {
-    /// So many times by now.
+    /// So many times by now; 0 for a reminder ahead of time.
     Nudged(usize),
     TimedOut,
     /// Something was heard meanwhile.
@@ -87,11 +87,16 @@ impl<S: Store, B: Bus> Sweeper<S, B> {
 
     async fn one(&self, key: Key, as_of: DateTime<Utc>) -> Result<Swept, Failure> {
         let saga: Loaded<Order> = load(&self.ports.store, &key.pk).await?;
-        let message = Message::Sweep { as_of };
-        let Ok(facts) = tracker::decide(&saga.state, &message, self.ports.clock.now()) else {
-            return Ok(Swept::InTime);
+        let now = self.ports.clock.now();
+        let step = match (saga.state.deadline(), tracker::decide(&saga.state, &Message::Sweep, now)) {
+            // Looking ahead only reminds: a clock that was put forward ends nothing, and does not count.
+            (Some((step, deadline)), Err(_)) if deadline <= as_of => {
+                self.remind(&key.pk, step, saga.state.nudges_of(step) + 1).await?;
+                return Ok(Swept::Nudged(0));
+            }
+            (_, Err(_)) => return Ok(Swept::InTime),
+            (_, Ok(facts)) => facts.iter().find_map(nudged),
         };
-        let step = facts.iter().find_map(|fact| if let Fact::Nudged(n) = fact { Some(n.step) } else { None });
         let nudge = step.map_or(0, |step| saga.state.nudges_of(step) + 1);
         // The reminder goes out before it is counted: one that was counted and never sent would end orders whose
         // services were never asked. One that is sent twice changes nothing.
@@ -100,7 +105,8 @@ impl<S: Store, B: Bus> Sweeper<S, B> {
         }
         let subject = key.pk.trim_start_matches("order#");
         let cause = Cause::request(self.ports.ids.fresh(), self.ports.ids.fresh(), None);
-        Ok(match (apply::<Tracker, S>(&self.ports, (&key.pk, subject), &message, &cause).await?, step) {
+        let swept = apply::<Tracker, S>(&self.ports, (&key.pk, subject), &Message::Sweep, &cause).await?;
+        Ok(match (swept, step) {
             (Err(_), _) => Swept::InTime,
             (Ok(_), Some(_)) => Swept::Nudged(nudge),
             (Ok(_), None) => Swept::TimedOut,
@@ -109,14 +115,25 @@ impl<S: Store, B: Bus> Sweeper<S, B> {
 
     /// Tells again what leads to `step`.
     async fn remind(&self, pk: &str, step: Step, nudge: usize) -> Result<(), Failure> {
-        let rows = self.ports.store.page(pk, "event#", None, MAX_PAGE).await?;
-        let mut causes = rows.iter().map(envelope_of).collect::<Result<Vec<Envelope>, _>>()?;
-        causes.retain(|event| step.causes().contains(&event.metadata.kind.as_str()));
+        let mut causes: Vec<Envelope> = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let rows = self.ports.store.page(pk, "event#", after.as_deref(), MAX_PAGE).await?;
+            let Some(last) = rows.last() else { break };
+            after = Some(last.key.sk.clone());
+            for event in rows.iter().map(envelope_of) {
+                causes.extend(Some(event?).filter(|e| step.causes().contains(&e.metadata.kind.as_str())));
+            }
+        }
         for event in &mut causes {
             event.metadata.nudge = Some(u32::try_from(nudge).unwrap_or(u32::MAX));
         }
         self.bus.publish(&causes).await
     }
+}
+
+fn nudged(fact: &Fact) -> Option<Step> {
+    if let Fact::Nudged(nudge) = fact { Some(nudge.step) } else { None }
 }
 
 /// Counts what a sweep did; it failed if a part of it did, and is then made again.

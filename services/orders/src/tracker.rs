@@ -60,10 +60,7 @@ pub enum Message {
     /// The customer does not want it any more.
     Cancel,
     /// Somebody looks whether a step is overdue.
-    Sweep {
-        /// As if it were this time: whoever cannot wait looks ahead.
-        as_of: DateTime<Utc>,
-    },
+    Sweep,
     /// Another service said something.
     Heard {
         /// The event.
@@ -456,7 +453,7 @@ pub fn decide(order: &Order, message: &Message, now: DateTime<Utc>) -> Result<Ve
             [Some(created), address.clone().map(Fact::Addressed)].into_iter().flatten().collect()
         }
         Message::Cancel => vec![Fact::Cancelled { told: order.cancellable()?, at: now }],
-        Message::Sweep { as_of } => vec![order.sweep(*as_of, now)?],
+        Message::Sweep => vec![order.sweep(now)?],
         Message::Heard { news, .. } if order.knows(news) => return Err(Refusal::Stale("already known")),
         Message::Heard { event_id, news } => {
             vec![Fact::Learned { event_id: *event_id, news: news.clone(), at: now }]

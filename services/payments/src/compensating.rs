@@ -172,8 +172,11 @@ impl<S: Store, P: Gateway + Undoing> Task for Compensator<S, P> {
             Input::RecordRefunded { event } => self.record(&event, Message::ChargeRefunded).await,
             Input::RecordRefundFailed { event } => {
                 let code = event.code();
-                log::count("refunds", ("outcome", "failed"), 1);
-                self.record(&event, |of| Message::RefundRefused { of, code }).await
+                let recorded = self.record(&event, |of| Message::RefundRefused { of, code }).await?;
+                if recorded["recorded"] == true {
+                    log::count("refunds", ("outcome", "failed"), 1);
+                }
+                Ok(recorded)
             }
             Input::Retry { order_id } => self.retry(order_id).await,
         }

@@ -251,7 +251,8 @@ mod tests {
         );
         let taken = json!({"error": {"type": "idempotency_error", "code": "idempotency_key_in_use"}});
         assert_eq!(outcome(400, taken), Err(Failure::Conflict { attempts: 1 }));
-        for outage in [401, 403, 409, 429, 500, 503] {
+        assert_eq!(outcome(409, Value::Null), Err(Failure::Conflict { attempts: 1 }));
+        for outage in [401, 403, 429, 500, 503] {
             assert!(matches!(outcome(outage, Value::Null), Err(Failure::Transient(_))), "{outage}");
         }
     }

@@ -1,9 +1,13 @@
 //! Invoking a function by hand, as an operator does.
 
 use crate::Failure;
-use aws_config::SdkConfig;
+use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_lambda::{Client, error::DisplayErrorContext, primitives::Blob};
 use serde_json::Value;
+use std::time::Duration;
+
+/// Longer than any function takes.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Invokes a function and waits for its answer.
 ///
@@ -11,7 +15,11 @@ use serde_json::Value;
 /// [`Failure::Transient`] when Lambda does not answer, [`Failure::Poison`] with the function's own error.
 pub async fn invoke(config: &SdkConfig, function: &str, payload: &Value) -> Result<Value, Failure> {
     let payload = Blob::new(payload.to_string());
-    let sent = Client::new(config).invoke().function_name(function).payload(payload).send().await;
+    // Once: what runs longer than expected must not be started again beside itself.
+    let once = aws_sdk_lambda::config::Builder::from(config)
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(PATIENCE).build());
+    let sent = Client::from_conf(once.build()).invoke().function_name(function).payload(payload).send().await;
     let answer = sent.map_err(|e| Failure::Transient(format!("{function}: {}", DisplayErrorContext(&e))))?;
     let text = answer.payload().map(|blob| String::from_utf8_lossy(blob.as_ref()).into_owned());
     let text = text.unwrap_or_default();

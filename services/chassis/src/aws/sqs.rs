@@ -4,15 +4,16 @@ use crate::Failure;
 use aws_config::SdkConfig;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::DisplayErrorContext;
-use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
+use aws_sdk_sqs::operation::change_message_visibility::ChangeMessageVisibilityError;
+use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use std::error::Error;
 
-/// The most messages that one look at a queue shows.
-pub const MOST: usize = 1000;
 /// For how long, in seconds, a message that is being looked at is nobody else's.
-const LOOK: i32 = 60;
+const LOOK: i32 = 300;
+/// After how many answers without a message a queue counts as empty.
+const EMPTY: u32 = 2;
 
 /// The queues of an account.
 pub struct Queues(Client);
@@ -79,32 +80,55 @@ impl Queues {
         Ok(queues)
     }
 
-    /// Takes everything that is visible out of a queue, for a minute; whoever took it puts it back or deletes it.
+    /// Takes some messages out of a queue, for [`LOOK`] seconds; whoever took them puts them back or deletes them. None:
+    /// there are no more that are visible.
     ///
     /// # Errors
     /// As [`Queues::list`].
     pub async fn take(&self, url: &str) -> Result<Vec<Letter>, Failure> {
-        let mut letters: BTreeMap<String, Letter> = BTreeMap::new();
-        while letters.len() < MOST {
+        // A queue with few messages may well answer that it has none, once.
+        for _ in 0..EMPTY {
             let receive = self.0.receive_message().queue_url(url).max_number_of_messages(10);
-            let receive = receive.visibility_timeout(LOOK).message_attribute_names("All");
+            let receive =
+                receive.visibility_timeout(LOOK).wait_time_seconds(1).message_attribute_names("All");
             let receive = receive.message_system_attribute_names(MessageSystemAttributeName::All);
             let messages = receive.send().await.map_err(lost)?.messages.unwrap_or_default();
-            if messages.is_empty() {
-                break;
+            if !messages.is_empty() {
+                return Ok(messages.into_iter().map(Letter::from).collect());
             }
-            letters.extend(messages.into_iter().map(Letter::from).map(|letter| (letter.id.clone(), letter)));
         }
-        Ok(letters.into_values().collect())
+        Ok(Vec::new())
     }
 
-    /// Puts a message back.
+    /// Puts a message back. One that is back by itself, because its time was up, is what was wanted.
     ///
     /// # Errors
     /// As [`Queues::list`].
     pub async fn put_back(&self, url: &str, letter: &Letter) -> Result<(), Failure> {
         let change = self.0.change_message_visibility().queue_url(url).receipt_handle(&letter.receipt);
-        change.visibility_timeout(0).send().await.map(drop).map_err(lost)
+        match change.visibility_timeout(0).send().await {
+            Ok(_) => Ok(()),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(ChangeMessageVisibilityError::is_message_not_inflight) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(lost(error)),
+        }
+    }
+
+    /// How many messages somebody has taken and neither deleted nor put back, about.
+    ///
+    /// # Errors
+    /// As [`Queues::list`].
+    pub async fn hidden(&self, url: &str) -> Result<usize, Failure> {
+        let name = QueueAttributeName::ApproximateNumberOfMessagesNotVisible;
+        let asked = self.0.get_queue_attributes().queue_url(url).attribute_names(name.clone());
+        let answer = asked.send().await.map_err(lost)?;
+        let text = answer.attributes().and_then(|all| all.get(&name));
+        Ok(text.and_then(|text| text.parse().ok()).unwrap_or(0))
     }
 
     /// Sends a body.
