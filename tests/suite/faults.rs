@@ -52,7 +52,7 @@ async fn every_order_ends_as_ever(platform: &Platform) {
     assert_eq!(report.violations, Vec::<String>::new());
 }
 
-/// Guards: the inbox, everywhere. Every event of a run arrives twice.
+/// Guards: the inbox and monotonic decisions together (each alone: `races.rs`). Every event of a run arrives twice.
 #[test]
 fn every_event_twice() {
     run(async {

@@ -295,3 +295,50 @@ fn the_order_of_arrival_does_not_matter() {
         assert_eq!(told.len(), 1, "{told:?}");
     }
 }
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(seconds)
+}
+
+/// Runs news that are heard at once, then sweeps at these seconds; what the last one came to.
+fn swept(news: Vec<News>, sweeps: &[i64]) -> Result<Vec<&'static str>, Refusal> {
+    let messages: Vec<Message> = std::iter::once(place()).chain(news.into_iter().map(heard)).collect();
+    let (mut order, _) = run(&messages);
+    let mut last = Ok(Vec::new());
+    for seconds in sweeps {
+        last = decide(&order, &Message::Sweep, at(*seconds));
+        order = last.iter().flatten().fold(order, evolve);
+    }
+    last.map(|facts| own(&facts))
+}
+
+/// Guards: deadlines. A step is reminded when its time is over and not before, three times in the same rhythm, and then a
+/// pending order is given up, with the step as the reason.
+#[test]
+fn a_silent_step_is_reminded_and_then_given_up() {
+    let early = Err(Refusal::Stale("not overdue"));
+    assert_eq!(swept(vec![], &[59]), early);
+    assert_eq!(swept(vec![], &[60]), Ok(vec![]));
+    assert_eq!(swept(vec![], &[60, 119]), early);
+    assert_eq!(swept(vec![], &[60, 120, 180]), Ok(vec![]));
+    assert_eq!(swept(vec![], &[60, 120, 180, 240]), Ok(vec!["cancelled"]));
+    assert_eq!(swept(vec![reserved()], &[539]), early);
+    assert_eq!(swept(vec![reserved()], &[540, 1080, 1620, 2160]), Ok(vec!["cancelled"]));
+    let (order, _) = run(&[place()]);
+    let reason = CancelReason::TimedOut { step: "inventory_reservation".into() };
+    let timed_out = [60, 120, 180, 240].iter().fold(order, |order, seconds| {
+        decide(&order, &Message::Sweep, at(*seconds)).unwrap().iter().fold(order, evolve)
+    });
+    assert_eq!(timed_out.cancelled.unwrap().what, reason);
+}
+
+/// Guards: what has ended, or waits for an operator, is left alone, but for stock that nobody gave back.
+#[test]
+fn whoever_waits_for_nobody_is_not_reminded() {
+    let over = Err(Refusal::Stale("not overdue"));
+    assert_eq!(swept(vec![reserved(), charged(), shipped()], &[1_000_000]), over);
+    assert_eq!(swept(vec![short()], &[1_000_000]), over);
+    let failed = vec![reserved(), charged(), unshippable(), refund_failed()];
+    assert_eq!(swept(failed.clone(), &[60]), Ok(vec![]));
+    assert_eq!(swept([failed, vec![released(lines())]].concat(), &[1_000_000]), over);
+}
