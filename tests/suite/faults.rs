@@ -69,7 +69,7 @@ fn every_event_after_its_successors() {
         let platform = platform("reverse", Vec::new()).await;
         for service in ["inventory", "payments", "orders", "fulfillment", "rewards", "notifications"] {
             let queue = Some(format!("test-{service}-inbox"));
-            platform.stack.faults.set(Fault::Reverse { queue, millis: 400 }).unwrap();
+            platform.stack.faults.set(Fault::Reverse { queue, millis: 600 }).unwrap();
             every_order_ends_as_ever(&platform).await;
             platform.stack.faults.clear();
         }
@@ -79,7 +79,7 @@ fn every_event_after_its_successors() {
         let (status, answer) = platform.stack.engine.call("Scan", early.to_string().as_bytes());
         assert_eq!(status, 200);
         let count = serde_json::from_slice::<Value>(&answer).unwrap()["Count"].as_u64();
-        assert!(count >= Some(3), "{count:?}");
+        assert!(count >= Some(1), "{count:?}");
     });
 }
 

@@ -12,7 +12,7 @@ use chassis::ports::{Clock, Ids};
 use chassis::reaction::read_state;
 use chassis::store::{CommitError, Indexed, Store};
 use chassis::telling::envelope_of;
-use chassis::{Failure, Item, Key, Ports, Reactor, Verdict, Write, react};
+use chassis::{Failure, Item, Key, Ports, Verdict, Write, react};
 use chrono::{DateTime, TimeDelta, Utc};
 use events::payments::PaymentCompensationRequested;
 use events::{Currency, Envelope, EventId, Metadata, catalogue};
@@ -505,8 +505,7 @@ impl World {
         let seqs: Vec<u64> = rows.iter().map(|row| row.count("seq").unwrap()).collect();
         assert_eq!(seqs, (1..=u64::try_from(rows.len()).unwrap()).collect::<Vec<_>>(), "gaps in {order}");
         let facts = rows.iter().map(|row| orders::history::fact(&envelope_of(row).unwrap()).unwrap());
-        let folded =
-            facts.fold(orders::tracker::Order::default(), |o, f| orders::reactor::Tracker::evolve(o, &f));
+        let folded = facts.fold(orders::tracker::Order::default(), |o, f| orders::tracker::evolve(o, &f));
         assert_eq!(folded, self.order(order).await, "{order} is not the fold of its history");
     }
 }

@@ -21,6 +21,6 @@ pub mod telling;
 
 pub use failure::Failure;
 pub use ports::{Clock, Ids, Ports};
-pub use reaction::{Reactor, Refusal, Verdict, react};
+pub use reaction::{Core, Reactor, Refusal, Verdict, react};
 pub use rows::{Attr, Condition, Item, Key, Write};
 pub use store::{CommitError, Store};

@@ -89,6 +89,17 @@ pub struct SideWrite<M> {
 /// Turns a write that its condition refused into the message to decide on instead.
 pub type Refused<M> = Box<dyn Fn(Rejected) -> M + Send + Sync>;
 
+/// The pure core of a service: no I/O, no clock, no randomness.
+pub struct Core<State, Message, Fact> {
+    /// Facts, or the [`Refusal`] of what is stale or illegal.
+    pub decide: Decide<State, Message, Fact>,
+    /// The state after a fact.
+    pub evolve: fn(State, &Fact) -> State,
+}
+
+/// What a state makes of a message, at a time.
+pub type Decide<State, Message, Fact> = fn(&State, &Message, DateTime<Utc>) -> Result<Vec<Fact>, Refusal>;
+
 /// A service's reaction to what it takes from the bus: the pure domain, and how it maps to rows and events.
 pub trait Reactor: Send + Sync + 'static {
     /// The service's name: the consumer of its inbox rows, the teller of its events.
@@ -102,6 +113,9 @@ pub trait Reactor: Send + Sync + 'static {
     /// An outward call that a state asks for. `std::convert::Infallible` where there is none.
     type Call: Send;
 
+    /// Its pure core.
+    const CORE: Core<Self::State, Self::Message, Self::Fact>;
+
     /// What an envelope means to this service.
     ///
     /// # Errors
@@ -112,19 +126,6 @@ pub trait Reactor: Send + Sync + 'static {
     fn partition(metadata: &Metadata) -> String {
         format!("order#{}", metadata.subject)
     }
-
-    /// Facts, or why there are none. Pure.
-    ///
-    /// # Errors
-    /// A [`Refusal`] for what is stale or illegal.
-    fn decide(
-        state: &Self::State,
-        message: &Self::Message,
-        now: DateTime<Utc>,
-    ) -> Result<Vec<Self::Fact>, Refusal>;
-
-    /// The state after a fact. Pure.
-    fn evolve(state: Self::State, fact: &Self::Fact) -> Self::State;
 
     /// Whether a message usually is the first that touches its aggregate. The reaction then starts from nothing
     /// without loading; where it was wrong, the commit's own condition says so and the state is loaded.
@@ -220,7 +221,7 @@ pub fn writes<R: Reactor>(
     (pk, subject): (&str, &str),
     (cause, now): (&Cause, DateTime<Utc>),
 ) -> Result<(Loaded<R::State>, Vec<Write>), Failure> {
-    let state = facts.iter().fold(before.state.clone(), R::evolve);
+    let state = facts.iter().fold(before.state.clone(), R::CORE.evolve);
     let entries: Vec<Entry> = facts.iter().filter_map(R::tell).collect();
     let told = u64::try_from(entries.len()).unwrap_or(u64::MAX);
     let after = Loaded { state, version: before.version + 1, seq: before.seq + told };
@@ -371,7 +372,7 @@ where
     for attempt in 0..MAX_ATTEMPTS {
         let before = load(&ports.store, pk).await?;
         let now = ports.clock.now();
-        let facts = match R::decide(&before.state, message, now) {
+        let facts = match (R::CORE.decide)(&before.state, message, now) {
             Ok(facts) => facts,
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -413,7 +414,7 @@ impl<R: Reactor, S: Store> Run<'_, R, S> {
             None => load(&self.ports.store, &self.pk).await?,
         };
         let now = self.ports.clock.now();
-        match R::decide(&loaded.state, message, now) {
+        match (R::CORE.decide)(&loaded.state, message, now) {
             Err(refusal) => self.settle(refusal.verdict(), now).await,
             Ok(facts) => self.carry_out(loaded, facts, now).await,
         }

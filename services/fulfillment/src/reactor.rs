@@ -3,8 +3,7 @@
 use crate::reads::{Cancelled, Confirmed};
 use crate::shipping::{self, Fact, Message, Parcel, Shipment};
 use chassis::telling::Entry;
-use chassis::{Failure, Reactor, Refusal, Verdict};
-use chrono::{DateTime, Utc};
+use chassis::{Core, Failure, Reactor, Verdict};
 use events::fulfillment::{FulfillmentFailed, FulfillmentShipped};
 use events::orders::{OrderCancelled, OrderConfirmed};
 use events::{Envelope, OrderId, Unreadable};
@@ -43,6 +42,8 @@ impl<C: Carrier> Reactor for Fulfillment<C> {
     type Message = Message;
     type Fact = Fact;
     type Call = Parcel;
+    const CORE: Core<Self::State, Message, Fact> =
+        Core { decide: shipping::decide, evolve: shipping::evolve };
 
     fn read(envelope: &Envelope) -> Result<Message, Unreadable> {
         if envelope.is::<OrderConfirmed>() {
@@ -53,14 +54,6 @@ impl<C: Carrier> Reactor for Fulfillment<C> {
             return envelope.view::<Cancelled>().map(|_| Message::Cancelled);
         }
         Err(envelope.not_taken_by(Self::SERVICE))
-    }
-
-    fn decide(state: &Shipment, message: &Message, now: DateTime<Utc>) -> Result<Vec<Fact>, Refusal> {
-        shipping::decide(state, message, now)
-    }
-
-    fn evolve(state: Shipment, fact: &Fact) -> Shipment {
-        shipping::evolve(state, fact)
     }
 
     fn opens(message: &Message) -> bool {

@@ -6,8 +6,7 @@ use crate::reads::{Cancelled, Created, Shipped};
 use chassis::reaction::SideWrite;
 use chassis::store::Rejected;
 use chassis::telling::Entry;
-use chassis::{Failure, Reactor, Refusal, Verdict, Write};
-use chrono::{DateTime, Utc};
+use chassis::{Core, Failure, Reactor, Verdict, Write};
 use events::fulfillment::FulfillmentShipped;
 use events::inventory::{
     InventoryReleased, InventoryReservationFailed, InventoryReserved, ReservationFailure, StockLine,
@@ -25,6 +24,7 @@ impl Reactor for Inventory {
     type Message = Message;
     type Fact = Fact;
     type Call = Infallible;
+    const CORE: Core<Self::State, Message, Fact> = Core { decide: holding::decide, evolve: holding::evolve };
 
     fn read(envelope: &Envelope) -> Result<Message, Unreadable> {
         if envelope.is::<OrderCreated>() {
@@ -38,14 +38,6 @@ impl Reactor for Inventory {
             return envelope.view::<Shipped>().map(|_| Message::Shipped);
         }
         Err(envelope.not_taken_by(Self::SERVICE))
-    }
-
-    fn decide(state: &Holding, message: &Message, now: DateTime<Utc>) -> Result<Vec<Fact>, Refusal> {
-        holding::decide(state, message, now)
-    }
-
-    fn evolve(state: Holding, fact: &Fact) -> Holding {
-        holding::evolve(state, fact)
     }
 
     fn opens(message: &Message) -> bool {

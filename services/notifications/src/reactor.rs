@@ -4,8 +4,7 @@ use crate::notices::{self, Fact, Message, Notice, Outcome, Telling};
 use crate::reads::{Cancelled, Confirmed, Failed, Fulfilled, Refunded};
 use chassis::ports::Topic;
 use chassis::telling::Entry;
-use chassis::{Failure, Reactor, Refusal};
-use chrono::{DateTime, Utc};
+use chassis::{Core, Failure, Reactor};
 use events::orders::{OrderCancelled, OrderConfirmed, OrderFailed, OrderFulfilled};
 use events::payments::PaymentRefunded;
 use events::{Envelope, Metadata, Unreadable};
@@ -50,6 +49,7 @@ impl<T: Topic> Reactor for Notifications<T> {
     type Message = Message;
     type Fact = Fact;
     type Call = Notice;
+    const CORE: Core<Self::State, Message, Fact> = Core { decide: notices::decide, evolve: notices::evolve };
 
     fn read(envelope: &Envelope) -> Result<Message, Unreadable> {
         notice(envelope).map(Message::Happened)
@@ -57,14 +57,6 @@ impl<T: Topic> Reactor for Notifications<T> {
 
     fn partition(metadata: &Metadata) -> String {
         format!("notice#{}", metadata.id)
-    }
-
-    fn decide(state: &Telling, message: &Message, now: DateTime<Utc>) -> Result<Vec<Fact>, Refusal> {
-        notices::decide(state, message, now)
-    }
-
-    fn evolve(state: Telling, fact: &Fact) -> Telling {
-        notices::evolve(state, fact)
     }
 
     fn opens(message: &Message) -> bool {

@@ -5,8 +5,7 @@ use crate::tracker::{self, Fact, Message, News, Order, Status};
 use crate::{admission, prices};
 use chassis::batch::Consumer;
 use chassis::telling::{Entry, Kind};
-use chassis::{Attr, Failure, Ports, Reactor, Refusal, Store, Verdict, react};
-use chrono::{DateTime, Utc};
+use chassis::{Attr, Core, Failure, Ports, Reactor, Store, Verdict, react};
 use events::envelope::millis;
 use events::fulfillment::{FulfillmentFailed, FulfillmentShipped};
 use events::inventory::{InventoryReleased, InventoryReservationFailed, InventoryReserved, ProductListed};
@@ -93,17 +92,10 @@ impl Reactor for Tracker {
     type Message = Message;
     type Fact = Fact;
     type Call = Infallible;
+    const CORE: Core<Self::State, Message, Fact> = Core { decide: tracker::decide, evolve: tracker::evolve };
 
     fn read(envelope: &Envelope) -> Result<Message, Unreadable> {
         Ok(Message::Heard { event_id: envelope.metadata.id, news: news(envelope)? })
-    }
-
-    fn decide(state: &Order, message: &Message, now: DateTime<Utc>) -> Result<Vec<Fact>, Refusal> {
-        tracker::decide(state, message, now)
-    }
-
-    fn evolve(state: Order, fact: &Fact) -> Order {
-        tracker::evolve(state, fact)
     }
 
     fn tell(fact: &Fact) -> Option<Entry> {

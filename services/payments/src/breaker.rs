@@ -17,7 +17,7 @@ const CLOSES_AFTER: u32 = 2;
 const LEASE: TimeDelta = TimeDelta::seconds(10);
 
 /// How the breaker stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "stage", rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Breaker {
     /// Everybody may ask.
@@ -79,8 +79,8 @@ pub enum Fact {
 ///
 /// # Errors
 /// [`Refusal::Illegal`] for who may not ask, [`Refusal::Stale`] for an answer to a question of long ago.
-pub fn decide(breaker: &Breaker, message: Message, now: DateTime<Utc>) -> Result<Vec<Fact>, Refusal> {
-    match (breaker, message) {
+pub fn decide(breaker: &Breaker, message: &Message, now: DateTime<Utc>) -> Result<Vec<Fact>, Refusal> {
+    match (breaker, *message) {
         (Breaker::Closed { .. }, Message::Ask) | (Breaker::Closed { failures: 0 }, Message::Succeeded) => {
             Ok(Vec::new())
         }
@@ -109,8 +109,8 @@ pub fn decide(breaker: &Breaker, message: Message, now: DateTime<Utc>) -> Result
 
 /// The breaker after a fact.
 #[must_use]
-pub fn evolve(breaker: &Breaker, fact: &Fact) -> Breaker {
-    let probes = if let Breaker::HalfOpen { successes, .. } = breaker { *successes } else { 0 };
+pub fn evolve(breaker: Breaker, fact: &Fact) -> Breaker {
+    let probes = if let Breaker::HalfOpen { successes, .. } = breaker { successes } else { 0 };
     match *fact {
         Fact::Counted(failures) => Breaker::Closed { failures },
         Fact::Opened(until) => Breaker::Open { until },
@@ -147,10 +147,9 @@ mod tests {
         let mut breaker = Breaker::default();
         let mut through = true;
         for (message, seconds) in messages {
-            let decided = decide(&breaker, *message, at(*seconds));
+            let decided = decide(&breaker, message, at(*seconds));
             through = decided.is_ok();
-            breaker =
-                decided.unwrap_or_default().iter().fold(breaker, |breaker, fact| evolve(&breaker, fact));
+            breaker = decided.unwrap_or_default().iter().fold(breaker, evolve);
         }
         (breaker, through)
     }

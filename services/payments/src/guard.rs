@@ -6,7 +6,7 @@ use crate::compensating::{Known, Undoing};
 use crate::reactor::Gateway;
 use chassis::reaction::{Loaded, apply, load};
 use chassis::telling::{Cause, Entry};
-use chassis::{Failure, Ports, Reactor, Refusal, Store};
+use chassis::{Core, Failure, Ports, Reactor, Refusal, Store};
 use chrono::{DateTime, TimeDelta, Utc};
 use events::payments::{PROVIDER, PaymentCircuitClosed, PaymentCircuitHalfOpened, PaymentCircuitOpened};
 use events::{Envelope, OrderId, Unreadable};
@@ -33,17 +33,10 @@ impl Reactor for Circuit {
     type Message = Message;
     type Fact = Fact;
     type Call = Infallible;
+    const CORE: Core<Self::State, Message, Fact> = Core { decide: breaker::decide, evolve: breaker::evolve };
 
     fn read(envelope: &Envelope) -> Result<Message, Unreadable> {
         Err(envelope.not_taken_by(Self::SERVICE))
-    }
-
-    fn decide(state: &Breaker, message: &Message, now: DateTime<Utc>) -> Result<Vec<Fact>, Refusal> {
-        breaker::decide(state, *message, now)
-    }
-
-    fn evolve(state: Breaker, fact: &Fact) -> Breaker {
-        breaker::evolve(&state, fact)
     }
 
     fn tell(fact: &Fact) -> Option<Entry> {

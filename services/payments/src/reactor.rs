@@ -4,8 +4,7 @@ use crate::charging::{self, Bill, Charging, Fact, Message, Stage};
 use crate::provider::Provider;
 use crate::reads::{Cancelled, Created, Reserved};
 use chassis::telling::Entry;
-use chassis::{Failure, Reactor, Refusal, Verdict};
-use chrono::{DateTime, Utc};
+use chassis::{Core, Failure, Reactor, Verdict};
 use events::inventory::InventoryReserved;
 use events::orders::{OrderCancelled, OrderCreated};
 use events::payments::{
@@ -36,6 +35,8 @@ impl<P: Gateway> Reactor for Payments<P> {
     type Message = Message;
     type Fact = Fact;
     type Call = Bill;
+    const CORE: Core<Self::State, Message, Fact> =
+        Core { decide: charging::decide, evolve: charging::evolve };
 
     fn read(envelope: &Envelope) -> Result<Message, Unreadable> {
         if envelope.is::<OrderCreated>() {
@@ -49,14 +50,6 @@ impl<P: Gateway> Reactor for Payments<P> {
             return Ok(Message::Cancelled(envelope.view::<Cancelled>()?.order_id));
         }
         Err(envelope.not_taken_by(Self::SERVICE))
-    }
-
-    fn decide(state: &Charging, message: &Message, now: DateTime<Utc>) -> Result<Vec<Fact>, Refusal> {
-        charging::decide(state, message, now)
-    }
-
-    fn evolve(state: Charging, fact: &Fact) -> Charging {
-        charging::evolve(state, fact)
     }
 
     fn opens(message: &Message) -> bool {

@@ -3,8 +3,7 @@
 use crate::granting::{self, Fact, Grant, Message};
 use crate::reads::{Cancelled, Confirmed};
 use chassis::telling::Entry;
-use chassis::{Failure, Reactor, Refusal, Verdict};
-use chrono::{DateTime, Utc};
+use chassis::{Core, Failure, Reactor, Verdict};
 use events::orders::{OrderCancelled, OrderConfirmed};
 use events::rewards::{RewardsGranted, RewardsRevoked};
 use events::{Envelope, Unreadable};
@@ -19,6 +18,8 @@ impl Reactor for Rewards {
     type Message = Message;
     type Fact = Fact;
     type Call = Infallible;
+    const CORE: Core<Self::State, Message, Fact> =
+        Core { decide: granting::decide, evolve: granting::evolve };
 
     fn read(envelope: &Envelope) -> Result<Message, Unreadable> {
         if envelope.is::<OrderConfirmed>() {
@@ -29,14 +30,6 @@ impl Reactor for Rewards {
             return Ok(Message::Cancelled(envelope.view::<Cancelled>()?.order_id));
         }
         Err(envelope.not_taken_by(Self::SERVICE))
-    }
-
-    fn decide(state: &Grant, message: &Message, now: DateTime<Utc>) -> Result<Vec<Fact>, Refusal> {
-        granting::decide(state, message, now)
-    }
-
-    fn evolve(state: Grant, fact: &Fact) -> Grant {
-        granting::evolve(state, fact)
     }
 
     fn opens(message: &Message) -> bool {
