@@ -7,10 +7,13 @@ use chassis::{Failure, Key, Store, batch};
 use chrono::{DateTime, TimeDelta, Utc};
 use events::Envelope;
 use events::envelope::millis;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use std::collections::BTreeMap;
 
 /// The most letters of one queue that are looked at together.
 pub const MOST: usize = 1000;
+/// How many queues are looked into at a time: an empty one is only known as such after a while.
+const AT_A_TIME: usize = 16;
 /// Over how many partitions orders spreads the index of those that wait; by test the same number.
 pub const SHARDS: u128 = 8;
 /// How the names of dead-letter queues end.
@@ -120,35 +123,37 @@ impl<S: Store> Stage<S> {
     /// # Errors
     /// As [`Stage::open`].
     pub async fn list(&self, now: DateTime<Utc>) -> Result<Vec<String>, Failure> {
+        let mut queues = self.all().await?;
+        queues.retain(|queue, _| queue.ends_with(SUFFIX));
+        let looks = queues.iter().map(|(queue, url)| self.look_into(queue, url, now));
+        let lines: Vec<Vec<String>> = stream::iter(looks).buffered(AT_A_TIME).try_collect().await?;
+        Ok(lines.concat())
+    }
+
+    async fn look_into(&self, queue: &str, url: &str, now: DateTime<Utc>) -> Result<Vec<String>, Failure> {
+        let mut letters: Vec<Known> = Vec::new();
+        while letters.len() < MOST {
+            let more = self.open(queue, url).await?;
+            if more.is_empty() {
+                break;
+            }
+            letters.extend(more);
+        }
+        letters.sort_by_key(|known| known.letter.sent_at);
+        // Besides those that this look has taken.
+        let hidden = self.queues.hidden(url).await?.saturating_sub(letters.len());
+        let more = if letters.len() < MOST { "" } else { " and perhaps more" };
+        let elsewhere = match hidden {
+            0 => String::new(),
+            hidden => format!(", {hidden} being looked at by somebody else"),
+        };
         let mut lines = Vec::new();
-        for (queue, url) in self.all().await? {
-            if !queue.ends_with(SUFFIX) {
-                continue;
-            }
-            let mut letters: Vec<Known> = Vec::new();
-            while letters.len() < MOST {
-                let more = self.open(&queue, &url).await?;
-                if more.is_empty() {
-                    break;
-                }
-                letters.extend(more);
-            }
-            letters.sort_by_key(|known| known.letter.sent_at);
-            // Besides those that this look has taken.
-            let hidden = self.queues.hidden(&url).await?.saturating_sub(letters.len());
-            let more = if letters.len() < MOST { "" } else { " and perhaps more" };
-            let elsewhere = if hidden == 0 {
-                String::new()
-            } else {
-                format!(", {hidden} being looked at by somebody else")
-            };
-            if !letters.is_empty() || hidden > 0 {
-                lines.push(format!("{queue}: {}{more}{elsewhere}", letters.len()));
-            }
-            for known in letters {
-                lines.push(format!("  {}", line(&known, now)));
-                self.queues.put_back(&url, &known.letter).await?;
-            }
+        if !letters.is_empty() || hidden > 0 {
+            lines.push(format!("{queue}: {}{more}{elsewhere}", letters.len()));
+        }
+        for known in letters {
+            lines.push(format!("  {}", line(&known, now)));
+            self.queues.put_back(url, &known.letter).await?;
         }
         Ok(lines)
     }
