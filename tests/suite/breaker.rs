@@ -1,5 +1,6 @@
 //! The circuit breaker, on both stores with workers that overlap, and on the real platform.
 
+use crate::outside::Wire;
 use crate::platform::{Platform, on_platform, options, run};
 use crate::world::envelope;
 use chassis::lambda::Task;
@@ -78,7 +79,7 @@ fn undoing_waits_for_the_circuit() {
         for _ in 0..5 {
             assert!(provider.charge(&bill(), true).await.is_err());
         }
-        let compensator = Compensator { ports, provider };
+        let compensator = Compensator { ports, bus: Wire::default(), provider };
         let order_id = bill().order_id;
         let data = json!({"order_id": order_id, "payment_id": order_id, "generation": 1});
         let mut event = json!(envelope("payment.compensation.requested", 1, "payments", data));

@@ -3,7 +3,7 @@
 
 use crate::platform::run;
 use crate::races::order;
-use crate::world::{Dice, EXHAUSTED, World};
+use crate::world::{Dice, EXHAUSTED, FLOW, World};
 use chassis::Verdict;
 use chassis::http::{Api, Request};
 use events::Envelope;
@@ -152,4 +152,45 @@ fn giving_up_asks_the_carrier_first() {
             world.check_history(&id).await;
         });
     }
+}
+
+/// Guards: the word as the state stands. A charge that was answered after it was asked back does not hide that it is being
+/// undone: when the flow was lost, a reminder starts it again.
+#[test]
+fn a_lost_flow_is_started_again() {
+    run(async {
+        let (mut world, id) = ordered("beans", "accepts").await;
+        let mut to_payments = play_without(&mut world, "payments").await;
+        let created = to_payments.iter().position(|e| e.metadata.kind == "order.created").unwrap();
+        world.deliver("payments", &to_payments.remove(created)).await.unwrap();
+        cancel(&mut world, &id).await;
+        to_payments.extend(play_without(&mut world, "payments").await);
+        // The charge is on its way when the cancellation comes, and is answered afterwards.
+        world.deliver_at_once("payments", [&to_payments[0], &to_payments[1]]).await;
+        let told = world.told("payments", &id).await;
+        assert_eq!(told, ["payment.compensation.requested", "payment.charged"]);
+        play_without(&mut world, FLOW).await;
+        assert_eq!((world.status(&id).await, world.captured(&id)), (Status::Cancelling, 200));
+        world.advance(1801);
+        world.sweep().await;
+        world.run_down().await;
+        assert_eq!((world.status(&id).await, world.captured(&id)), (Status::Compensated, 0));
+    });
+}
+
+/// Guards: I3. A refund that was made in the end, and whose event was lost, is said again when the operator asks; and one
+/// that was made by a task that died is not called failed.
+#[test]
+fn a_lost_refund_is_said_again() {
+    run(async {
+        let (mut world, id) = cancelled_and_refused(4).await;
+        world.retry(&id).await;
+        let lost = play_without(&mut world, "orders").await;
+        assert!(lost.iter().any(|envelope| envelope.metadata.kind == "payment.refunded"));
+        assert_eq!((world.status(&id).await, world.captured(&id)), (Status::Failed, 0));
+        world.retry(&id).await;
+        world.run_down().await;
+        assert_eq!(world.status(&id).await, Status::Compensated);
+        assert_eq!(world.notices(&id), ["ORDER_CANCELLED", "ORDER_FAILED", "PAYMENT_REFUNDED"]);
+    });
 }

@@ -341,10 +341,10 @@ impl World {
         }
     }
 
-    fn compensator(&self) -> Compensator<Faulty, Guarded<Till, Faulty>> {
+    fn compensator(&self) -> Compensator<Faulty, Guarded<Till, Faulty>, Wire> {
         let ports = self.of("payments").clone();
         let provider = Guarded::new(self.till.clone(), ports.clone(), TimeDelta::minutes(1));
-        Compensator { ports, provider }
+        Compensator { ports, bus: self.wire.clone(), provider }
     }
 
     /// The operator's verb for a refund that was refused for good.

@@ -2,8 +2,7 @@
 //! different subjects side by side, and only the failed ones reported back.
 
 use crate::ports::Bus;
-use crate::store::MAX_PAGE;
-use crate::telling::{Kind, envelope_of};
+use crate::reaction::word;
 use crate::{Failure, Ports, Reactor, Store, Verdict, log, react};
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use events::Envelope;
@@ -100,17 +99,11 @@ impl<R: Reactor, S: Store, B: Bus> Consumer for Answering<R, S, B> {
         let verdict = react(&self.ports, &self.reactor, envelope).await?;
         let is_known = matches!(verdict, Verdict::Duplicate | Verdict::Stale | Verdict::Refused);
         if envelope.metadata.nudge.is_some() && is_known {
-            let last = last_told(&self.ports.store, &R::partition(&envelope.metadata)).await?;
-            self.bus.publish(last.as_slice()).await?;
+            let word = word::<R, S>(&self.ports.store, &R::partition(&envelope.metadata)).await?;
+            self.bus.publish(word.as_slice()).await?;
         }
         Ok(verdict)
     }
-}
-
-/// The last that a service has told about one aggregate, as it was told: its word as it stands.
-async fn last_told<S: Store>(store: &S, pk: &str) -> Result<Option<Envelope>, Failure> {
-    let rows = store.page(pk, "event#", None, MAX_PAGE).await?;
-    rows.iter().rfind(|row| row.text("kind") == Some(Kind::Told.as_str())).map(envelope_of).transpose()
 }
 
 /// Hands every record of a batch to `consumer`, counts the verdicts and reports the failures.

@@ -5,8 +5,8 @@
 //! committed first and without the inbox row, because that row belongs to the transaction of the outcome; a
 //! crash in between must look like work to finish, not like a duplicate.
 
-use crate::store::{CommitError, Rejected, Store};
-use crate::telling::{Cause, Entry, event_rows};
+use crate::store::{CommitError, MAX_PAGE, Rejected, Store};
+use crate::telling::{Cause, Entry, Kind, envelope_of, event_rows};
 use crate::{Attr, Condition, Failure, Item, Key, Ports, Write};
 use chrono::{DateTime, Duration, Utc};
 use events::{Envelope, EventId, Metadata, Unreadable, envelope::millis};
@@ -135,6 +135,12 @@ pub trait Reactor: Send + Sync + 'static {
 
     /// The event row of a fact, if it has one.
     fn tell(fact: &Self::Fact) -> Option<Entry>;
+
+    /// The type of the event that is the service's word as the state stands; none: the last that it told. Whoever waits
+    /// for an answer is told this one again.
+    fn word(_state: &Self::State) -> Option<&'static str> {
+        None
+    }
 
     /// Attributes of the state row that indexes need.
     fn index(_state: &Self::State) -> Vec<(&'static str, Attr)> {
@@ -276,6 +282,18 @@ pub async fn count_duplicate<S: Store>(store: &S, pk: &str, metadata: &Metadata)
     }
 }
 
+/// A service's word on an aggregate as it stands: the event that [`Reactor::word`] names, as it was told last.
+///
+/// # Errors
+/// A [`Failure`] when the store does not answer.
+pub async fn word<R: Reactor, S: Store>(store: &S, pk: &str) -> Result<Option<Envelope>, Failure> {
+    let kind = R::word(&load::<R::State, S>(store, pk).await?.state);
+    let rows = store.page(pk, "event#", None, MAX_PAGE).await?;
+    let is_told = |row: &&Item| row.text("kind") == Some(Kind::Told.as_str());
+    let told = rows.iter().filter(is_told).rfind(|row| kind.is_none() || row.text("type") == kind);
+    told.map(envelope_of).transpose()
+}
+
 /// How long it is kept why a delivery failed: as long as a dead-letter queue keeps the message.
 const FAILURE_DAYS: i64 = 14;
 
@@ -298,9 +316,11 @@ async fn note<S: Store>(ports: &Ports<S>, metadata: &Metadata, failure: &Failure
     let noted = ports
         .store
         .commit(vec![Write::Put { item, when: Condition::Newer("failed_at", now.timestamp_millis()) }]);
-    if let Err(error) = noted.await {
+    match noted.await {
+        // Rejected: another delivery of the event failed later than this one.
+        Ok(()) | Err(CommitError::Rejected(_)) => {}
         // The table itself may be what failed. The log has the reason in any case.
-        tracing::warn!(reason = error.to_string(), "a failure could not be noted");
+        Err(error) => tracing::warn!(reason = error.to_string(), "a failure could not be noted"),
     }
 }
 

@@ -79,8 +79,14 @@ async fn run(arguments: Arguments) -> Result<()> {
         Command::RetryCompensation { order } => {
             let task = json!({"task": "Retry", "order_id": order});
             let answer = invoke(&sdk, &function("payments-compensator"), &task).await?;
-            ensure!(answer["recorded"] == true, "no refund of order {order} waits for another try");
-            say(&[format!("asked for again; GET /orders/{order}/saga shows what becomes of it")], "")
+            let told = answer["told_again"].as_str();
+            let line = match told {
+                Some(word) => format!("nothing is left to undo: {word} is told again"),
+                None => format!("asked for again; GET /orders/{order}/saga shows what becomes of it"),
+            };
+            let recorded = answer["recorded"] == true || told.is_some();
+            ensure!(recorded, "no refund of order {order} waits for another try");
+            say(&[line], "")
         }
         Command::Sweep { ahead } => {
             let input = json!({ "ahead_seconds": ahead });

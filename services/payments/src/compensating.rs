@@ -4,10 +4,11 @@
 //! The flow itself is `infra/statemachines/payment-compensation.asl.json`; it is started by
 //! `payment.compensation.requested`, whose metadata and data are in every task's input.
 
-use crate::charging::{Bill, Charging, Message, Try};
+use crate::charging::{Bill, Charging, Message, Stage, Try};
 use crate::reactor::{Gateway, Payments};
 use chassis::lambda::{Task, TaskError};
-use chassis::reaction::{apply, load};
+use chassis::ports::Bus;
+use chassis::reaction::{apply, load, word};
 use chassis::telling::Cause;
 use chassis::{Failure, Ports, Store, log};
 use events::payments::PaymentCompensationRequested;
@@ -67,9 +68,11 @@ pub trait Undoing: Send + Sync + 'static {
 }
 
 /// Runs the tasks.
-pub struct Compensator<S, P> {
+pub struct Compensator<S, P, B> {
     /// The ports.
     pub ports: Ports<S>,
+    /// Where a word that got lost is told again.
+    pub bus: B,
     /// Where charges are undone.
     pub provider: P,
 }
@@ -151,7 +154,7 @@ const REFUSED: &str = "RefundRefused";
 const STILL_UNKNOWN: &str = "StillUnknown";
 const CIRCUIT_OPEN: &str = "CircuitOpen";
 
-impl<S: Store, P: Gateway + Undoing> Task for Compensator<S, P> {
+impl<S: Store, P: Gateway + Undoing, B: Bus> Task for Compensator<S, P, B> {
     type Input = Input;
 
     async fn run(&self, input: Input) -> Result<Value, TaskError> {
@@ -170,20 +173,13 @@ impl<S: Store, P: Gateway + Undoing> Task for Compensator<S, P> {
             }
             Input::RecordVoided { event } => self.record(&event, Message::ChargeVoided).await,
             Input::RecordRefunded { event } => self.record(&event, Message::ChargeRefunded).await,
-            Input::RecordRefundFailed { event } => {
-                let code = event.code();
-                let recorded = self.record(&event, |of| Message::RefundRefused { of, code }).await?;
-                if recorded["recorded"] == true {
-                    log::count("refunds", ("outcome", "failed"), 1);
-                }
-                Ok(recorded)
-            }
+            Input::RecordRefundFailed { event } => self.give_up(&event).await,
             Input::Retry { order_id } => self.retry(order_id).await,
         }
     }
 }
 
-impl<S: Store, P: Gateway + Undoing> Compensator<S, P> {
+impl<S: Store, P: Gateway + Undoing, B: Bus> Compensator<S, P, B> {
     /// While the circuit is open nobody asks the provider, and the flow comes again later.
     async fn admit(&self) -> Result<(), TaskError> {
         match self.provider.closed_for().await? {
@@ -234,6 +230,20 @@ impl<S: Store, P: Gateway + Undoing> Compensator<S, P> {
         }
     }
 
+    /// Says that it could not be given back, unless a last look finds that it has been: the task that gave it back may
+    /// have died before it could say so.
+    async fn give_up(&self, flow: &Flow) -> Result<Value, TaskError> {
+        if matches!(self.look_up(flow).await, Ok(found) if found["status"] == "REFUNDED") {
+            return self.record(flow, Message::ChargeRefunded).await;
+        }
+        let code = flow.code();
+        let recorded = self.record(flow, |of| Message::RefundRefused { of, code }).await?;
+        if recorded["recorded"] == true {
+            log::count("refunds", ("outcome", "failed"), 1);
+        }
+        Ok(recorded)
+    }
+
     /// Tells how it ended. A repetition finds the payment past it, and is content.
     async fn record(&self, flow: &Flow, message: impl FnOnce(Try) -> Message) -> Result<Value, TaskError> {
         let (cause, PaymentCompensationRequested { order_id, generation, .. }) = flow.read()?;
@@ -249,9 +259,17 @@ impl<S: Store, P: Gateway + Undoing> Compensator<S, P> {
         })
     }
 
+    /// Asks for it again. Where it ended already and orders does not know, it is said again how.
     async fn retry(&self, order_id: OrderId) -> Result<Value, TaskError> {
         let cause = Cause::request(self.ports.ids.fresh(), self.ports.ids.fresh(), None);
-        self.tell(order_id, &Message::Retried(order_id), &cause).await
+        let mut answer = self.tell(order_id, &Message::Retried(order_id), &cause).await?;
+        let stage = self.payment(order_id).await?.stage;
+        if matches!(stage, Stage::Refunded | Stage::Voided) {
+            let word = word::<Payments<P>, S>(&self.ports.store, &partition(order_id)).await?;
+            self.bus.publish(word.as_slice()).await?;
+            answer["told_again"] = json!(word.map(|word| word.metadata.kind));
+        }
+        Ok(answer)
     }
 }
 

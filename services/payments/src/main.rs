@@ -19,13 +19,15 @@ async fn main() -> Result<()> {
     let provider = Provider::new(&config::parsed("PROVIDER_URL")?, &secret)?;
     let open_for = TimeDelta::seconds(config::parsed::<u32>("CIRCUIT_OPEN_SECONDS")?.into());
     let provider = Guarded::new(provider, ports.clone(), open_for);
+    let bus = aws::eventbridge::EventBus::new(&sdk, config::required("BUS")?);
     match config::handler()?.as_str() {
         "reactor" => {
-            let bus = aws::eventbridge::EventBus::new(&sdk, config::required("BUS")?);
             let reactor = Payments { provider };
             lambda::serve_queue(Answering { ports, reactor, bus }).await.map_err(|e| anyhow!(e))
         }
-        "compensator" => lambda::serve_tasks(Compensator { ports, provider }).await.map_err(|e| anyhow!(e)),
+        "compensator" => {
+            lambda::serve_tasks(Compensator { ports, bus, provider }).await.map_err(|e| anyhow!(e))
+        }
         other => Err(config::unknown_handler(other, "reactor, compensator").into()),
     }
 }

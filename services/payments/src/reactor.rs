@@ -11,7 +11,7 @@ use events::payments::{
     PaymentCharged, PaymentCompensationRequested, PaymentDeclined, PaymentRefundFailed, PaymentRefunded,
     PaymentUnavailable, PaymentVoided,
 };
-use events::{Envelope, PaymentId, Unreadable};
+use events::{Envelope, Event, PaymentId, Unreadable};
 use std::future::Future;
 
 /// Payments' reaction.
@@ -88,6 +88,11 @@ impl<P: Gateway> Reactor for Payments<P> {
                 Some(Entry::told(&PaymentRefundFailed { order_id, payment_id, amount, code }))
             }
         }
+    }
+
+    fn word(state: &Charging) -> Option<&'static str> {
+        // A charge may be answered after it was asked back; what counts is that it is being undone.
+        (state.stage == Stage::Compensating).then_some(PaymentCompensationRequested::TYPE)
     }
 
     fn verdict(before: &Charging, facts: &[Fact]) -> Verdict {
