@@ -10,6 +10,7 @@ use payments::compensating::{Known, Undoing};
 use payments::reactor::Gateway;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// What the provider in memory holds of one order.
 #[derive(Clone, Copy, Default)]
@@ -20,18 +21,21 @@ pub struct Account {
     void: bool,
     /// How many refunds it refuses before it makes one.
     refusals: u32,
+    /// Whether it makes refunds and does not say so.
+    silent: bool,
 }
 
 /// A provider in memory: idempotent by order. A payment method says how it behaves: `declines`, `declines_once` (and
-/// would take the money afterwards), `fails`, `loses_its_answer` (once), `keeps_3` (refuses so many refunds).
+/// would take the money afterwards), `fails`, `loses_its_answer` (once), `keeps_3` (refuses so many refunds), `refunds_silently`,
+/// `slow`.
 #[derive(Clone, Default)]
 pub struct Till(pub Arc<Mutex<BTreeMap<OrderId, Account>>>);
 
 impl Gateway for Till {
     async fn charge(&self, bill: &Bill, _first: bool) -> Result<Message, Failure> {
-        // Slow enough for another worker to do something meanwhile.
-        for _ in 0..8 {
-            tokio::task::yield_now().await;
+        if bill.payment_method.as_deref() == Some("slow") {
+            // Another worker does something meanwhile.
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
         let mut accounts = self.0.lock().unwrap();
         let account = accounts.entry(bill.order_id).or_default();
@@ -49,6 +53,7 @@ impl Gateway for Till {
             Some(times) if account.calls == 1 => times.parse().unwrap(),
             _ => account.refusals,
         };
+        account.silent = method == "refunds_silently";
         if method == "loses_its_answer" && account.calls == 1 {
             return Err(Failure::Transient("no answer".into()));
         }
@@ -91,6 +96,9 @@ impl Undoing for Till {
             return Ok(Err("refund_not_allowed".into()));
         }
         account.refunded = account.captured;
+        if account.silent {
+            return Err(Failure::Transient("no answer".into()));
+        }
         Ok(Ok(()))
     }
 }

@@ -104,9 +104,9 @@ fn what_comes_after_the_cancellation_is_undone() {
     });
 }
 
-/// An order that was charged and is cancelled, with a provider that refuses so many refunds.
-async fn cancelled_and_refused(refusals: u32) -> (World, String) {
-    let (mut world, id) = ordered("beans", &format!("keeps_{refusals}")).await;
+/// An order that was charged and is cancelled, and how its provider treats refunds.
+async fn cancelled_and_refused(method: &str) -> (World, String) {
+    let (mut world, id) = ordered("beans", method).await;
     let late = play_without(&mut world, "orders").await;
     cancel(&mut world, &id).await;
     world.pending.extend(late.into_iter().map(|envelope| ("orders", envelope)));
@@ -118,9 +118,9 @@ async fn cancelled_and_refused(refusals: u32) -> (World, String) {
 #[test]
 fn a_refund_is_refused_three_times_or_for_good() {
     run(async {
-        let (world, id) = cancelled_and_refused(3).await;
+        let (world, id) = cancelled_and_refused("keeps_3").await;
         assert_eq!((world.status(&id).await, world.captured(&id)), (Status::Compensated, 0));
-        let (mut world, id) = cancelled_and_refused(4).await;
+        let (mut world, id) = cancelled_and_refused("keeps_4").await;
         assert_eq!((world.status(&id).await, world.captured(&id)), (Status::Failed, 200));
         world.retry(&id).await;
         world.play(&mut Dice::new(1)).await;
@@ -159,7 +159,7 @@ fn giving_up_asks_the_carrier_first() {
 #[test]
 fn a_lost_flow_is_started_again() {
     run(async {
-        let (mut world, id) = ordered("beans", "accepts").await;
+        let (mut world, id) = ordered("beans", "slow").await;
         let mut to_payments = play_without(&mut world, "payments").await;
         let created = to_payments.iter().position(|e| e.metadata.kind == "order.created").unwrap();
         world.deliver("payments", &to_payments.remove(created)).await.unwrap();
@@ -183,7 +183,7 @@ fn a_lost_flow_is_started_again() {
 #[test]
 fn a_lost_refund_is_said_again() {
     run(async {
-        let (mut world, id) = cancelled_and_refused(4).await;
+        let (mut world, id) = cancelled_and_refused("keeps_4").await;
         world.retry(&id).await;
         let lost = play_without(&mut world, "orders").await;
         assert!(lost.iter().any(|envelope| envelope.metadata.kind == "payment.refunded"));
@@ -192,5 +192,14 @@ fn a_lost_refund_is_said_again() {
         world.run_down().await;
         assert_eq!(world.status(&id).await, Status::Compensated);
         assert_eq!(world.notices(&id), ["ORDER_CANCELLED", "ORDER_FAILED", "PAYMENT_REFUNDED"]);
+    });
+}
+
+/// Guards: a last look before giving up. The money went back, and every task that could have said so died.
+#[test]
+fn a_refund_that_was_made_silently_is_found() {
+    run(async {
+        let (world, id) = cancelled_and_refused("refunds_silently").await;
+        assert_eq!((world.status(&id).await, world.captured(&id)), (Status::Compensated, 0));
     });
 }
