@@ -27,7 +27,7 @@ pub struct Account {
 
 /// A provider in memory: idempotent by order. A payment method says how it behaves: `declines`, `declines_once` (and
 /// would take the money afterwards), `fails`, `loses_its_answer` (once), `keeps_3` (refuses so many refunds), `refunds_silently`,
-/// `slow`.
+/// `voids_silently`, `slow`.
 #[derive(Clone, Default)]
 pub struct Till(pub Arc<Mutex<BTreeMap<OrderId, Account>>>);
 
@@ -42,7 +42,7 @@ impl Gateway for Till {
         account.calls += 1;
         let method = bill.payment_method.as_deref().unwrap_or_default();
         let declines = method == "declines" || (method == "declines_once" && account.calls == 1);
-        if method == "fails" {
+        if matches!(method, "fails" | "voids_silently") {
             return Err(Failure::Transient("the provider is down".into()));
         }
         if account.void || declines {
@@ -80,6 +80,9 @@ impl Undoing for Till {
         let mut accounts = self.0.lock().unwrap();
         let account = accounts.entry(bill.order_id).or_default();
         account.void = account.captured == 0;
+        if bill.payment_method.as_deref() == Some("voids_silently") {
+            return Err(Failure::Transient("no answer".into()));
+        }
         Ok(account.void)
     }
 

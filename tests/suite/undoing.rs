@@ -8,6 +8,7 @@ use chassis::Verdict;
 use chassis::http::{Api, Request};
 use events::Envelope;
 use orders::tracker::Status;
+use serde_json::json;
 
 /// A world that sells ten of `product`, and an order of two on its way.
 async fn ordered(product: &str, method: &str) -> (World, String) {
@@ -201,5 +202,29 @@ fn a_refund_that_was_made_silently_is_found() {
     run(async {
         let (world, id) = cancelled_and_refused("refunds_silently").await;
         assert_eq!((world.status(&id).await, world.captured(&id)), (Status::Compensated, 0));
+    });
+}
+
+/// Guards: the same for a void. Nothing was captured and nothing can be any more: that is no failed refund.
+#[test]
+fn a_void_that_was_made_silently_is_found() {
+    run(async {
+        let (mut world, id) = ordered("beans", "voids_silently").await;
+        let to_payments = play_without(&mut world, "payments").await;
+        for envelope in to_payments.iter().rev() {
+            // The provider is down: the charge is on its way, as far as anybody knows.
+            let _ = world.deliver("payments", envelope).await;
+        }
+        cancel(&mut world, &id).await;
+        let requested = play_without(&mut world, FLOW).await.remove(0);
+        let mut event = json!(requested);
+        event["charge"] = json!({"status": "NOTHING"});
+        assert!(world.task("VoidAtProvider", &event).await.is_err());
+        event["escalation"] = json!({"error": "Transient"});
+        world.task("RecordRefundFailed", &event).await.unwrap();
+        world.publish();
+        world.run_down().await;
+        assert_eq!((world.status(&id).await, world.captured(&id)), (Status::Compensated, 0));
+        assert!(world.told("payments", &id).await.contains(&"payment.voided".to_owned()));
     });
 }

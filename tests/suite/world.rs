@@ -6,7 +6,7 @@ use chassis::access::Auth;
 use chassis::batch::{Answering, Consumer};
 use chassis::cursor::Cursors;
 use chassis::http::{Api, Request};
-use chassis::lambda::Task;
+use chassis::lambda::{Task, TaskError};
 use chassis::memory::MemoryStore;
 use chassis::ports::{Clock, Ids};
 use chassis::reaction::read_state;
@@ -354,14 +354,17 @@ impl World {
         self.publish();
     }
 
+    /// One task of the flow.
+    pub async fn task(&self, task: &str, event: &Value) -> Result<Value, TaskError> {
+        let input = json!({"task": task, "event": event, "attempt": 0});
+        self.compensator().run(serde_json::from_value(input).unwrap()).await
+    }
+
     /// What the state machine does with a request to undo a charge.
     async fn flow(&self, envelope: &Envelope) -> Result<Verdict, Failure> {
-        let compensator = self.compensator();
         let mut event = json!(envelope);
         let run = async |task: &str, event: &Value| {
-            let input = json!({"task": task, "event": event, "attempt": 0});
-            let outcome = compensator.run(serde_json::from_value(input).unwrap()).await;
-            outcome.map_err(|error| Failure::Transient(error.message))
+            self.task(task, event).await.map_err(|error| Failure::Transient(error.message))
         };
         let refund = async |event: &Value| {
             for _ in 0..RETRIES {

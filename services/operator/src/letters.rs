@@ -2,12 +2,12 @@
 
 use chassis::aws::sqs::{Letter, Queues};
 use chassis::reaction::failure_key;
-use chassis::store::MAX_PAGE;
-use chassis::{Failure, Key, Store, batch};
+use chassis::store::{Indexed, MAX_PAGE};
+use chassis::{Failure, Store, batch};
 use chrono::{DateTime, TimeDelta, Utc};
 use events::Envelope;
 use events::envelope::millis;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 use std::collections::BTreeMap;
 
 /// The most letters of one queue that are looked at together.
@@ -97,17 +97,20 @@ impl<S: Store> Stage<S> {
     pub async fn waiting(&self, now: DateTime<Utc>) -> Result<Vec<String>, Failure> {
         let table = self.table_of("orders");
         let mut lines = Vec::new();
-        let before = millis::text(&now);
         for partition in
             std::iter::once("failed".to_owned()).chain((0..SHARDS).map(|shard| shard.to_string()))
         {
-            let found = table.newest("overdue", &partition, Some(&before), MAX_PAGE).await?;
-            let keys: Vec<Key> = found.iter().map(|row| row.key.clone()).collect();
-            for (key, since) in keys.iter().zip(found.iter().map(|row| &row.at)) {
-                let row = table.load(key).await?;
-                let status = row.as_ref().and_then(|row| row.text("status")).unwrap_or("?");
-                let word = if partition == "failed" { "since" } else { "overdue since" };
-                lines.push(format!("{status}  {}  {word} {since}", key.pk.trim_start_matches("order#")));
+            let word = if partition == "failed" { "since" } else { "overdue since" };
+            let mut before = millis::text(&now);
+            loop {
+                let found = table.newest("overdue", &partition, Some(&before), MAX_PAGE).await?;
+                let Some(last) = found.last() else { break };
+                before.clone_from(&last.at);
+                for Indexed { key, at } in &found {
+                    let row = table.load(key).await?;
+                    let status = row.as_ref().and_then(|row| row.text("status")).unwrap_or("?");
+                    lines.push(format!("{status}  {}  {word} {at}", key.pk.trim_start_matches("order#")));
+                }
             }
         }
         Ok(lines)
@@ -126,8 +129,10 @@ impl<S: Store> Stage<S> {
         let mut queues = self.all().await?;
         queues.retain(|queue, _| queue.ends_with(SUFFIX));
         let looks = queues.iter().map(|(queue, url)| self.look_into(queue, url, now));
-        let lines: Vec<Vec<String>> = stream::iter(looks).buffered(AT_A_TIME).try_collect().await?;
-        Ok(lines.concat())
+        // Every look comes to its end, and puts back what it took, whatever becomes of another.
+        let lines: Vec<Result<Vec<String>, Failure>> =
+            stream::iter(looks).buffered(AT_A_TIME).collect().await;
+        Ok(lines.into_iter().collect::<Result<Vec<_>, _>>()?.concat())
     }
 
     async fn look_into(&self, queue: &str, url: &str, now: DateTime<Utc>) -> Result<Vec<String>, Failure> {

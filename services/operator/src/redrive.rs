@@ -6,6 +6,7 @@ use chassis::reaction::failure_key;
 use chassis::{Failure, Key, Store};
 use chrono::{DateTime, Utc};
 use events::{Envelope, OrderId};
+use std::fmt;
 use std::time::Duration;
 
 /// How long to wait for what becomes of a letter.
@@ -50,6 +51,14 @@ pub enum Became {
     Unknown,
 }
 
+/// A letter that was dealt with here.
+struct Sent {
+    line: String,
+    event: Option<Envelope>,
+    at: DateTime<Utc>,
+    became: Option<Became>,
+}
+
 impl<S: Store> Stage<S> {
     /// Sends the letters of a dead-letter queue back, or those of one order; a line for each, and whether all went well.
     ///
@@ -70,26 +79,48 @@ impl<S: Store> Stage<S> {
             None => return Err(NotRedriven::NoEvents(queue.to_owned())),
         };
         let (mut sent, mut kept) = (Vec::new(), Vec::new());
+        let gone = self.send_all((queue, url), (&way, bus), order, (&mut sent, &mut kept)).await;
+        for known in &kept {
+            self.queues.put_back(url, &known.letter).await?;
+        }
+        gone?;
+        let hidden = self.queues.hidden(url).await?;
+        let (mut lines, mut well) = self.follow(queue, sent).await?;
+        if hidden > 0 {
+            lines.push(format!(
+                "{hidden} more are being looked at by somebody else: try again in some minutes"
+            ));
+            well = false;
+        }
+        Ok((lines, well))
+    }
+
+    /// Sends the letters that are meant; those that stay are kept, to be put back.
+    async fn send_all<B: Bus>(
+        &self,
+        (queue, url): (&str, &str),
+        (way, bus): (&Way, &B),
+        order: Option<OrderId>,
+        (sent, kept): (&mut Vec<Sent>, &mut Vec<Known>),
+    ) -> Result<(), Failure> {
         while sent.len() + kept.len() < MOST {
             let letters = self.open(queue, url).await?;
             if letters.is_empty() {
                 break;
             }
             for known in letters {
-                let subject = known.event.as_ref().map(|event| event.metadata.subject.clone());
-                if order.is_some_and(|order| subject.as_deref() != Some(&order.to_string())) {
+                let about = known.event.as_ref().map(|event| event.metadata.subject.as_str());
+                if order.is_some_and(|order| about != Some(&order.to_string())) {
                     kept.push(known);
                     continue;
                 }
-                let at = Utc::now();
-                sent.push((self.send_back(&way, url, &known, bus).await?, known, at));
+                let (at, line) = (Utc::now(), what(&known));
+                let became = self.send_back(way, url, &known, bus).await?;
+                sent.push(Sent { line, event: known.event.clone(), at, became: became.clone() });
+                kept.extend(matches!(became, Some(Became::Stays(_))).then_some(known));
             }
         }
-        let stay = sent.iter().filter(|(became, ..)| became.is_some()).map(|(_, known, _)| known);
-        for known in kept.iter().chain(stay) {
-            self.queues.put_back(url, &known.letter).await?;
-        }
-        self.follow(queue, sent).await
+        Ok(())
     }
 
     /// Sends one letter; the copy in the dead-letter queue is deleted only afterwards. Twice is once: the inbox knows.
@@ -103,24 +134,25 @@ impl<S: Store> Stage<S> {
         let Some(event) = &known.event else {
             return Ok(Some(Became::Stays(known.reason.clone())));
         };
-        match way {
-            Way::Queue(target) => self.queues.send(target, &known.letter.body).await?,
-            Way::Bus => bus.publish(std::slice::from_ref(event)).await?,
-        }
+        let became = match way {
+            Way::Queue(target) => {
+                self.queues.send(target, &known.letter.body).await?;
+                None
+            }
+            Way::Bus => {
+                bus.publish(std::slice::from_ref(event)).await?;
+                Some(Became::Dealt("told again on the bus".into()))
+            }
+        };
         self.queues.delete(url, &known.letter).await?;
-        Ok(None)
+        Ok(became)
     }
 
-    async fn follow(
-        &self,
-        queue: &str,
-        sent: Vec<(Option<Became>, Known, DateTime<Utc>)>,
-    ) -> Result<(Vec<String>, bool), NotRedriven> {
+    async fn follow(&self, queue: &str, sent: Vec<Sent>) -> Result<(Vec<String>, bool), Failure> {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         let (mut lines, mut well) = (Vec::new(), true);
-        for (mut became, known, at) in sent {
-            while let (None, Some(event), Some(service)) = (&became, &known.event, service(&self.name, queue))
-            {
+        for Sent { line, event, at, mut became } in sent {
+            while let (None, Some(event), Some(service)) = (&became, &event, service(&self.name, queue)) {
                 became = self.look(service, event, at).await?;
                 if tokio::time::Instant::now() >= deadline {
                     break;
@@ -131,7 +163,7 @@ impl<S: Store> Stage<S> {
             }
             let became = became.unwrap_or(Became::Unknown);
             well &= matches!(became, Became::Dealt(_));
-            lines.push(line(&known, &became));
+            lines.push(format!("{line}: {became}"));
         }
         Ok((lines, well))
     }
@@ -144,7 +176,8 @@ impl<S: Store> Stage<S> {
         since: DateTime<Utc>,
     ) -> Result<Option<Became>, Failure> {
         let (table, id, subject) = (self.table_of(service), event.metadata.id, &event.metadata.subject);
-        for pk in [format!("order#{subject}"), format!("product#{subject}"), format!("notice#{id}")] {
+        let places = ["order", "product", "breaker"].map(|kind| format!("{kind}#{subject}"));
+        for pk in places.into_iter().chain([format!("notice#{id}")]) {
             if let Some(row) = table.load(&Key::inbox(&pk, id)).await? {
                 return Ok(Some(Became::Dealt(row.text("verdict").unwrap_or("dealt with").to_owned())));
             }
@@ -155,15 +188,21 @@ impl<S: Store> Stage<S> {
     }
 }
 
-fn line(known: &Known, became: &Became) -> String {
-    let what = match &known.event {
+/// A letter in a few words.
+fn what(known: &Known) -> String {
+    match &known.event {
         Some(event) => format!("{} {}", event.metadata.kind, event.metadata.subject),
         None => format!("message {}", known.letter.id),
-    };
-    match became {
-        Became::Dealt(verdict) => format!("{what}: {verdict}"),
-        Became::Failed(reason) => format!("{what}: failed again and is being retried, {reason}"),
-        Became::Stays(reason) => format!("{what}: stays, {reason}"),
-        Became::Unknown => format!("{what}: sent, nothing heard yet"),
+    }
+}
+
+impl fmt::Display for Became {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dealt(verdict) => f.write_str(verdict),
+            Self::Failed(reason) => write!(f, "failed again and is being retried, {reason}"),
+            Self::Stays(reason) => write!(f, "stays, {reason}"),
+            Self::Unknown => f.write_str("sent, nothing heard yet"),
+        }
     }
 }

@@ -41,8 +41,18 @@ pub async fn commit<S: Store>(ports: &Ports<S>, envelope: &Envelope, view: Item)
                 count_duplicate(&ports.store, &pk, &envelope.metadata).await?;
                 Ok(Verdict::Duplicate)
             }
-            _ => Ok(Verdict::Stale),
+            _ => stale(ports, envelope, &pk).await,
         },
+        Err(CommitError::Busy(reason)) => Err(Failure::Transient(reason)),
+        Err(CommitError::Failed(failure)) => Err(failure),
+    }
+}
+
+/// Remembers an event that the view was past already.
+async fn stale<S: Store>(ports: &Ports<S>, envelope: &Envelope, pk: &str) -> Result<Verdict, Failure> {
+    let inbox = inbox_row(&envelope.metadata, pk, Verdict::Stale, ports.clock.now());
+    match ports.store.commit(vec![inbox]).await {
+        Ok(()) | Err(CommitError::Rejected(_)) => Ok(Verdict::Stale),
         Err(CommitError::Busy(reason)) => Err(Failure::Transient(reason)),
         Err(CommitError::Failed(failure)) => Err(failure),
     }

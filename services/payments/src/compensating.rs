@@ -230,15 +230,22 @@ impl<S: Store, P: Gateway + Undoing, B: Bus> Compensator<S, P, B> {
         }
     }
 
-    /// Says that it could not be given back, unless a last look finds that it has been: the task that gave it back may
-    /// have died before it could say so.
+    /// Says that it could not be given back, unless a last look finds that there is nothing left to give back: the task
+    /// that saw to it may have died before it could say so.
     async fn give_up(&self, flow: &Flow) -> Result<Value, TaskError> {
-        if matches!(self.look_up(flow).await, Ok(found) if found["status"] == "REFUNDED") {
-            return self.record(flow, Message::ChargeRefunded).await;
+        // While the circuit is open nobody asks, not even now.
+        if matches!(self.provider.closed_for().await, Ok(None)) {
+            let found = self.look_up(flow).await.unwrap_or_default();
+            match found["status"].as_str() {
+                Some("REFUNDED") => return self.record(flow, Message::ChargeRefunded).await,
+                Some("VOIDED") => return self.record(flow, Message::ChargeVoided).await,
+                _ => {}
+            }
         }
         let code = flow.code();
         let recorded = self.record(flow, |of| Message::RefundRefused { of, code }).await?;
-        if recorded["recorded"] == true {
+        // Counted by how it stands: this task may have recorded it before, and died.
+        if self.payment(flow.read()?.1.order_id).await?.stage == Stage::RefundFailed {
             log::count("refunds", ("outcome", "failed"), 1);
         }
         Ok(recorded)
