@@ -131,8 +131,10 @@ const SNS: &str = "http://sns.amazonaws.com/doc/2010-03-31/";
 const METADATA: &str = "<ResponseMetadata><RequestId>local</RequestId></ResponseMetadata>";
 
 fn is_query(headers: &HeaderMap) -> bool {
+    // Whoever names a target speaks JSON, whatever its client says of the content.
     let kind = headers.get("content-type").and_then(|kind| kind.to_str().ok());
-    kind.is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"))
+    !headers.contains_key("x-amz-target")
+        && kind.is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"))
 }
 
 /// <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>

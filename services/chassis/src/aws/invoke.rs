@@ -1,8 +1,9 @@
 //! Invoking a function by hand, as an operator does.
 
+use super::in_a_line;
 use crate::Failure;
 use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
-use aws_sdk_lambda::{Client, error::DisplayErrorContext, primitives::Blob};
+use aws_sdk_lambda::{Client, primitives::Blob};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ pub async fn invoke(config: &SdkConfig, function: &str, payload: &Value) -> Resu
         .retry_config(RetryConfig::disabled())
         .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(PATIENCE).build());
     let sent = Client::from_conf(once.build()).invoke().function_name(function).payload(payload).send().await;
-    let answer = sent.map_err(|e| Failure::Transient(format!("{function}: {}", DisplayErrorContext(&e))))?;
+    let answer = sent.map_err(|e| Failure::Transient(format!("{function}: {}", in_a_line(&e))))?;
     let text = answer.payload().map(|blob| String::from_utf8_lossy(blob.as_ref()).into_owned());
     let text = text.unwrap_or_default();
     if answer.function_error().is_some() {

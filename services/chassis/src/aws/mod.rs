@@ -14,6 +14,7 @@ use aws_config::{
     timeout::TimeoutConfig,
 };
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
+use std::error::Error;
 use std::time::Duration;
 
 /// How long one attempt of one call may take. DynamoDB answers in milliseconds; what takes longer is lost.
@@ -32,6 +33,17 @@ pub async fn sdk_config() -> SdkConfig {
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
         .load()
         .await
+}
+
+/// An error and what led to it, in a line that people can read.
+fn in_a_line(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(deeper) = cause {
+        line = format!("{line}: {deeper}");
+        cause = deeper.source();
+    }
+    line
 }
 
 /// Where the local stack answers unless it is told otherwise.

@@ -1,9 +1,9 @@
 //! Queues, as an operator sees them: what lies in them, and where it goes.
 
+use super::in_a_line;
 use crate::Failure;
 use aws_config::SdkConfig;
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::operation::change_message_visibility::ChangeMessageVisibilityError;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
 use chrono::{DateTime, Utc};
@@ -34,7 +34,7 @@ pub struct Letter {
 }
 
 fn lost(error: impl Error) -> Failure {
-    Failure::Transient(format!("queues: {}", DisplayErrorContext(error)))
+    Failure::Transient(format!("queues: {}", in_a_line(&error)))
 }
 
 impl From<Message> for Letter {
