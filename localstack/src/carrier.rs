@@ -4,7 +4,7 @@
 //! well, `carrier-lost-answer…` is taken and the first answer lost.
 
 use crate::http::{self, Incame, Response};
-use crate::journal::{Entry, Journal};
+use crate::journal::{self, Journal};
 use anyhow::Result;
 use hyper::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -63,12 +63,7 @@ impl Carrier {
     /// # Errors
     /// When a kept shipment cannot be read.
     pub fn new(journal: &Journal, kept: &[(String, String)]) -> Result<Self> {
-        let mut book = BTreeMap::new();
-        for (key, value) in kept {
-            if let Some(reference) = key.strip_prefix(PREFIX) {
-                book.insert(reference.to_owned(), serde_json::from_str(value)?);
-            }
-        }
+        let book = journal::book(kept, PREFIX)?;
         Ok(Self { book: Arc::new(Mutex::new(book)), journal: journal.clone() })
     }
 
@@ -105,9 +100,7 @@ impl Carrier {
     /// Remembers a shipment before anybody hears of it.
     async fn keep(&self, reference: &str) {
         let shipment = self.book().get(reference).cloned();
-        let value = serde_json::to_string(&shipment).unwrap_or_default();
-        self.journal.write(vec![Entry::Book { key: format!("{PREFIX}{reference}"), value }]);
-        self.journal.flush().await;
+        self.journal.keep(format!("{PREFIX}{reference}"), &shipment).await;
     }
 
     fn ship(&self, reference: &str, body: &Value) -> Response {

@@ -7,6 +7,8 @@
 
 use anyhow::{Context, Result};
 use rusqlite::{Connection, params};
+use serde::{Serialize, de::DeserializeOwned};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::mpsc;
 use tokio::sync::oneshot;
@@ -127,6 +129,13 @@ impl Journal {
         }
     }
 
+    /// Remembers a record of a book before anybody hears of it.
+    pub async fn keep(&self, key: String, record: &impl Serialize) {
+        let value = serde_json::to_string(record).unwrap_or_default();
+        self.write(vec![Entry::Book { key, value }]);
+        self.flush().await;
+    }
+
     /// Returns once everything written so far is committed.
     pub async fn flush(&self) {
         let Some(orders) = &self.0 else { return };
@@ -134,6 +143,15 @@ impl Journal {
         let _ = orders.send(Order::Flush(done));
         let _ = waiting.await;
     }
+}
+
+/// The records of one book among all that was kept: those whose key begins with `prefix`, by the rest of it.
+///
+/// # Errors
+/// When one of them cannot be read.
+pub fn book<T: DeserializeOwned>(kept: &[(String, String)], prefix: &str) -> Result<BTreeMap<String, T>> {
+    let of_book = kept.iter().filter_map(|(key, value)| Some((key.strip_prefix(prefix)?, value)));
+    of_book.map(|(key, value)| Ok((key.to_owned(), serde_json::from_str(value)?))).collect()
 }
 
 fn read(connection: &Connection) -> rusqlite::Result<Past> {

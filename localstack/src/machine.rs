@@ -4,7 +4,7 @@
 //! <https://docs.aws.amazon.com/step-functions/latest/dg/concepts-amazon-states-language.html>
 //! <https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html>
 
-use crate::journal::{Entry, Journal};
+use crate::journal::{self, Entry, Journal};
 use crate::lambda::{Function, Functions, InvokeError};
 use crate::template::names;
 use crate::template::resources::StateMachine;
@@ -269,9 +269,7 @@ impl Machines {
             let functions = definition.tasks().map(of).collect::<Result<_>>()?;
             machines.insert(machine.state_machine_name.clone(), Machine { definition, functions });
         }
-        let kept = kept.iter().filter_map(|(key, value)| Some((key.strip_prefix(PREFIX)?.to_owned(), value)));
-        let executions = kept.map(|(id, value)| Ok((id, serde_json::from_str(value)?)));
-        let executions = Mutex::new(executions.collect::<Result<_>>()?);
+        let executions = Mutex::new(journal::book(kept, PREFIX)?);
         let shared = Shared { machines, executions, journal: journal.clone(), hurry: hurry.max(1) };
         Ok(Self(Arc::new(shared)))
     }

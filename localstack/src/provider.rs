@@ -6,7 +6,7 @@
 //! needs to know about money stands here and not in the services' own tables.
 
 use crate::http::{self, Incame, Response};
-use crate::journal::{Entry, Journal};
+use crate::journal::{self, Journal};
 use hyper::{HeaderMap, Method};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -65,12 +65,7 @@ impl Provider {
     /// # Errors
     /// When a kept record cannot be read.
     pub fn new(journal: &Journal, kept: &[(String, String)]) -> anyhow::Result<Self> {
-        let mut records = BTreeMap::new();
-        for (key, value) in kept {
-            if let Some(key) = key.strip_prefix(PREFIX) {
-                records.insert(key.to_owned(), serde_json::from_str(value)?);
-            }
-        }
+        let records = journal::book(kept, PREFIX)?;
         Ok(Self { book: Arc::new(Mutex::new(Book { records })), journal: journal.clone() })
     }
 
@@ -115,9 +110,7 @@ impl Provider {
 
     /// Remembers a record before anybody hears of it.
     async fn keep(&self, key: &str, record: &Record) {
-        let value = serde_json::to_string(record).unwrap_or_default();
-        self.journal.write(vec![Entry::Book { key: format!("{PREFIX}{key}"), value }]);
-        self.journal.flush().await;
+        self.journal.keep(format!("{PREFIX}{key}"), record).await;
     }
 }
 

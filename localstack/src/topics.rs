@@ -3,7 +3,7 @@
 //! <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>
 //! <https://docs.aws.amazon.com/sns/latest/dg/fifo-message-dedup.html>
 
-use crate::journal::{Entry, Journal};
+use crate::journal::{self, Journal};
 use crate::template::resources::Topic as Declared;
 use anyhow::{Result, ensure};
 use chrono::{DateTime, Utc};
@@ -53,10 +53,10 @@ impl Topics {
             ensure!(is_fifo, "topic {topic_name}: only FIFO topics are implemented by the local stack");
             topics.insert(topic_name.clone(), Vec::new());
         }
-        for (key, value) in kept {
-            let place = key.strip_prefix(PREFIX).and_then(|rest| rest.split_once('/'));
-            if let Some(topic) = place.and_then(|(name, _)| topics.get_mut(name)) {
-                topic.push(serde_json::from_str(value)?);
+        for (place, message) in journal::book(kept, PREFIX)? {
+            let topic = place.split_once('/').and_then(|(name, _)| topics.get_mut(name));
+            if let Some(topic) = topic {
+                topic.push(message);
             }
         }
         Ok(Self { topics: Arc::new(Mutex::new(topics)), journal: journal.clone() })
@@ -84,9 +84,7 @@ impl Topics {
         let (published, number) = self.take(topic, group, id, message)?;
         // The number has twenty digits on AWS too: texts sort as numbers do.
         let key = format!("{PREFIX}{topic}/{number:020}");
-        let value = serde_json::to_string(&published).unwrap_or_default();
-        self.journal.write(vec![Entry::Book { key, value }]);
-        self.journal.flush().await;
+        self.journal.keep(key, &published).await;
         Some((published.message_id, number))
     }
 

@@ -2,7 +2,6 @@
 
 use crate::platform::{copy, on_platform, root, run, scratch};
 use crate::world::{Dice, World};
-use chassis::http::{Api, Request};
 use events::catalogue::{Entry, Reading, metadata_schema};
 use hyper::Method;
 use schemars::JsonSchema;
@@ -12,13 +11,6 @@ use std::fs;
 use std::path::PathBuf;
 use tests::contracts::openapi::{self, Description};
 use tests::contracts::{Contracts, gate, pretty, promise, release};
-
-async fn cancel(world: &mut World, id: &str) {
-    let path = [("id".to_owned(), id.to_owned())].into();
-    let route = "POST /orders/{id}/cancel".to_owned();
-    world.api().answer(Request { route, path, ..Request::default() }).await.unwrap();
-    world.publish();
-}
 
 /// Stories that no customer sees: goods that nobody carries, and a provider that is down for a while.
 async fn late_and_broken(world: &mut World) {
@@ -57,7 +49,7 @@ async fn told() -> BTreeSet<String> {
         world.play(&mut Dice::new(1)).await;
     }
     let unpaid = world.place(&order(1, "accepts")).await;
-    cancel(&mut world, &unpaid).await;
+    assert!(world.cancel(&unpaid).await);
     world.play(&mut Dice::new(1)).await;
     for method in ["accepts", "keeps_4"] {
         let paid = world.place(&order(1, method)).await;
@@ -65,7 +57,7 @@ async fn told() -> BTreeSet<String> {
             let (service, envelope) = world.pending.remove(at);
             world.deliver(service, &envelope).await.unwrap();
         }
-        cancel(&mut world, &paid).await;
+        assert!(world.cancel(&paid).await);
         world.play(&mut Dice::new(1)).await;
     }
     late_and_broken(&mut world).await;

@@ -7,7 +7,6 @@ use localstack::faults::{Fault, When};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tests::client::{CENTS, order_of};
-use tests::invariants;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -48,8 +47,7 @@ async fn every_order_ends_as_ever(platform: &Platform) {
         told.sort();
         assert_eq!(told, *notices, "each notification once");
     }
-    let report = invariants::check(&platform.api, &platform.provider, &stock, &ids).await.unwrap();
-    assert_eq!(report.violations, Vec::<String>::new());
+    platform.check(&stock, &ids).await;
 }
 
 /// Guards: the inbox and monotonic decisions together (each alone: `races.rs`). Every event of a run arrives twice.
@@ -118,8 +116,7 @@ fn payments_dies_at_each_of_its_commits() {
             }
         }
         let stock = [(product, 100)];
-        let report = invariants::check(&platform.api, &platform.provider, &stock, &ids).await.unwrap();
-        assert_eq!(report.violations, Vec::<String>::new());
+        platform.check(&stock, &ids).await;
     });
 }
 
@@ -135,8 +132,7 @@ fn a_lost_answer_is_one_capture() {
         assert_eq!(platform.api.ended(&id, PATIENCE).await.unwrap()["status"], "FULFILLED");
         let record = platform.stack.provider.records()[&format!("{id}:charge")].clone();
         assert!(record.calls >= 2 && record.captured == CENTS, "{record:?}");
-        let report = invariants::check(&platform.api, &platform.provider, &[], &[id]).await.unwrap();
-        assert_eq!(report.violations, Vec::<String>::new());
+        platform.check(&[], &[id]).await;
     });
 }
 
@@ -211,8 +207,7 @@ fn what_comes_after_the_cancellation_is_undone() {
         assert_eq!(verdict("inventory.reserved"), ["late_compensated"]);
         assert_eq!(verdict("payment.charged"), ["late_compensated"]);
         let stock = [(product, 10)];
-        let report = invariants::check(&platform.api, &platform.provider, &stock, &[id]).await.unwrap();
-        assert_eq!(report.violations, Vec::<String>::new());
+        platform.check(&stock, &[id]).await;
     });
 }
 
@@ -251,8 +246,7 @@ fn a_pipe_stands_still_and_an_event_is_lost() {
         assert_eq!(platform.notices(&id), ["ORDER_CONFIRMED", "ORDER_FULFILLED"]);
         assert_eq!(platform.told("inventory", &id).await, ["inventory.reserved"]);
         let stock = [(product, 10)];
-        let report = invariants::check(&platform.api, &platform.provider, &stock, &[id]).await.unwrap();
-        assert_eq!(report.violations, Vec::<String>::new());
+        platform.check(&stock, &[id]).await;
     });
 }
 

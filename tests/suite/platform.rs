@@ -17,6 +17,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tests::client::Client;
 use tests::contracts::openapi::{self, Description};
+use tests::invariants::{self, Report};
 use tests::process::Process;
 use tokio::runtime::Runtime;
 
@@ -135,6 +136,13 @@ impl Platform {
         let order = self.api.order(id).await.unwrap();
         let types = order["events"].as_array().unwrap().iter();
         types.map(|event| event["type"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// I1 for these products, by the stock they started with, and I2 for these orders: both hold.
+    pub async fn check(&self, products: &[(String, u64)], orders: &[String]) -> Report {
+        let report = invariants::check(&self.api, &self.provider, products, orders).await.unwrap();
+        assert_eq!(report.violations, Vec::<String>::new());
+        report
     }
 
     /// What a service has told about an order, oldest first.

@@ -155,10 +155,7 @@ fn a_cancel_at_every_moment_is_undone_to_the_end() {
                     world.deliver(service, &envelope).await.unwrap();
                 }
             }
-            let (route, path) =
-                ("POST /orders/{id}/cancel".to_owned(), [("id".to_owned(), id.clone())].into());
-            let taken = world.api().answer(Request { route, path, ..Request::default() }).await.is_ok();
-            world.publish();
+            let taken = world.cancel(&id).await;
             world.play(&mut dice).await;
             let (status, captured, stock) =
                 (world.status(&id).await, world.captured(&id), world.stock("beans").await);

@@ -5,7 +5,6 @@ use crate::platform::run;
 use crate::races::order;
 use crate::world::{Dice, EXHAUSTED, FLOW, World};
 use chassis::Verdict;
-use chassis::http::{Api, Request};
 use events::Envelope;
 use orders::tracker::Status;
 use serde_json::json;
@@ -16,12 +15,6 @@ async fn ordered(product: &str, method: &str) -> (World, String) {
     world.list(product, 10).await;
     let id = world.place(&order(&[(product, 2)], method)).await;
     (world, id)
-}
-
-async fn cancel(world: &mut World, id: &str) {
-    let (route, path) = ("POST /orders/{id}/cancel".to_owned(), [("id".to_owned(), id.to_owned())].into());
-    world.api().answer(Request { route, path, ..Request::default() }).await.unwrap();
-    world.publish();
 }
 
 /// Takes what is on its way to a service out of the world.
@@ -78,7 +71,7 @@ fn a_cancellation_that_overtakes_its_order() {
     run(async {
         let (mut world, id) = ordered("beans", "accepts").await;
         let created: Vec<_> = world.pending.drain(..).collect();
-        cancel(&mut world, &id).await;
+        assert!(world.cancel(&id).await);
         world.play(&mut Dice::new(1)).await;
         for (service, envelope) in created {
             assert_eq!(world.deliver(service, &envelope).await, Ok(Verdict::Stale), "{service}");
@@ -95,7 +88,7 @@ fn what_comes_after_the_cancellation_is_undone() {
         let (mut world, id) = ordered("beans", "accepts").await;
         let late = play_without(&mut world, "orders").await;
         assert_eq!(world.captured(&id), 200);
-        cancel(&mut world, &id).await;
+        assert!(world.cancel(&id).await);
         for envelope in late {
             assert_eq!(world.deliver("orders", &envelope).await, Ok(Verdict::LateCompensated));
         }
@@ -109,7 +102,7 @@ fn what_comes_after_the_cancellation_is_undone() {
 async fn cancelled_and_refused(method: &str) -> (World, String) {
     let (mut world, id) = ordered("beans", method).await;
     let late = play_without(&mut world, "orders").await;
-    cancel(&mut world, &id).await;
+    assert!(world.cancel(&id).await);
     world.pending.extend(late.into_iter().map(|envelope| ("orders", envelope)));
     world.run_down().await;
     (world, id)
@@ -164,7 +157,7 @@ fn a_lost_flow_is_started_again() {
         let mut to_payments = play_without(&mut world, "payments").await;
         let created = to_payments.iter().position(|e| e.metadata.kind == "order.created").unwrap();
         world.deliver("payments", &to_payments.remove(created)).await.unwrap();
-        cancel(&mut world, &id).await;
+        assert!(world.cancel(&id).await);
         to_payments.extend(play_without(&mut world, "payments").await);
         // The charge is on its way when the cancellation comes, and is answered afterwards.
         world.deliver_at_once("payments", [&to_payments[0], &to_payments[1]]).await;
@@ -215,7 +208,7 @@ fn a_void_that_was_made_silently_is_found() {
             // The provider is down: the charge is on its way, as far as anybody knows.
             let _ = world.deliver("payments", envelope).await;
         }
-        cancel(&mut world, &id).await;
+        assert!(world.cancel(&id).await);
         let requested = play_without(&mut world, FLOW).await.remove(0);
         let mut event = json!(requested);
         event["charge"] = json!({"status": "NOTHING"});

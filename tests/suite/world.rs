@@ -313,6 +313,15 @@ impl World {
         id
     }
 
+    /// Cancels an order in its customer's name; whether that was taken.
+    pub async fn cancel(&mut self, order: &str) -> bool {
+        let path = [("id".to_owned(), order.to_owned())].into();
+        let request = Request { route: "POST /orders/{id}/cancel".into(), path, ..Request::default() };
+        let taken = self.api().answer(request).await.is_ok();
+        self.publish();
+        taken
+    }
+
     async fn react(&self, service: &str, envelope: &Envelope) -> Result<Verdict, Failure> {
         if service == FLOW {
             return self.flow(envelope).await;

@@ -5,7 +5,7 @@
 //! committed first and without the inbox row, because that row belongs to the transaction of the outcome; a
 //! crash in between must look like work to finish, not like a duplicate.
 
-use crate::store::{CommitError, MAX_PAGE, Rejected, Store};
+use crate::store::{CommitError, Rejected, Store, every_row};
 use crate::telling::{Cause, Entry, Kind, envelope_of, event_rows};
 use crate::{Attr, Condition, Failure, Item, Key, Ports, Write};
 use chrono::{DateTime, Duration, Utc};
@@ -288,7 +288,7 @@ pub async fn count_duplicate<S: Store>(store: &S, pk: &str, metadata: &Metadata)
 /// A [`Failure`] when the store does not answer.
 pub async fn word<R: Reactor, S: Store>(store: &S, pk: &str) -> Result<Option<Envelope>, Failure> {
     let kind = R::word(&load::<R::State, S>(store, pk).await?.state);
-    let rows = store.page(pk, "event#", None, MAX_PAGE).await?;
+    let rows = every_row(store, pk, "event#").await?;
     let is_told = |row: &&Item| row.text("kind") == Some(Kind::Told.as_str());
     let told = rows.iter().filter(is_told).rfind(|row| kind.is_none() || row.text("type") == kind);
     told.map(envelope_of).transpose()

@@ -86,3 +86,43 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// [`CommitError`]; in every case nothing was written.
     fn commit(&self, writes: Vec<Write>) -> impl Future<Output = Result<(), CommitError>> + Send;
 }
+
+/// Every row of a partition whose sort key starts with `prefix`, oldest first.
+///
+/// # Errors
+/// As [`Store::load`].
+pub async fn every_row<S: Store>(store: &S, pk: &str, prefix: &str) -> Result<Vec<Item>, Failure> {
+    let mut rows: Vec<Item> = Vec::new();
+    loop {
+        let after = rows.last().map(|row| row.key.sk.clone());
+        let page = store.page(pk, prefix, after.as_deref(), MAX_PAGE).await?;
+        let full = page.len() == usize::try_from(MAX_PAGE).unwrap_or(usize::MAX);
+        rows.extend(page);
+        if !full {
+            return Ok(rows);
+        }
+    }
+}
+
+/// As [`Store::newest`], page after page until there are at least `enough`, or no more.
+///
+/// # Errors
+/// As [`Store::load`].
+pub async fn all_before<S: Store>(
+    store: &S,
+    index: &'static str,
+    partition: &str,
+    before: &str,
+    enough: usize,
+) -> Result<Vec<Indexed>, Failure> {
+    let mut found: Vec<Indexed> = Vec::new();
+    while found.len() < enough {
+        let before = found.last().map_or(before, |row| row.at.as_str());
+        let page = store.newest(index, partition, Some(before), MAX_PAGE).await?;
+        if page.is_empty() {
+            break;
+        }
+        found.extend(page);
+    }
+    Ok(found)
+}

@@ -2,7 +2,7 @@
 
 use chassis::aws::sqs::{Letter, Queues};
 use chassis::reaction::failure_key;
-use chassis::store::{Indexed, MAX_PAGE};
+use chassis::store::{Indexed, all_before};
 use chassis::{Failure, Store, batch};
 use chrono::{DateTime, TimeDelta, Utc};
 use events::Envelope;
@@ -96,21 +96,15 @@ impl<S: Store> Stage<S> {
     /// A [`Failure`] when the table of orders does not answer.
     pub async fn waiting(&self, now: DateTime<Utc>) -> Result<Vec<String>, Failure> {
         let table = self.table_of("orders");
-        let mut lines = Vec::new();
+        let (mut lines, before) = (Vec::new(), millis::text(&now));
         for partition in
             std::iter::once("failed".to_owned()).chain((0..SHARDS).map(|shard| shard.to_string()))
         {
             let word = if partition == "failed" { "since" } else { "overdue since" };
-            let mut before = millis::text(&now);
-            loop {
-                let found = table.newest("overdue", &partition, Some(&before), MAX_PAGE).await?;
-                let Some(last) = found.last() else { break };
-                before.clone_from(&last.at);
-                for Indexed { key, at } in &found {
-                    let row = table.load(key).await?;
-                    let status = row.as_ref().and_then(|row| row.text("status")).unwrap_or("?");
-                    lines.push(format!("{status}  {}  {word} {at}", key.pk.trim_start_matches("order#")));
-                }
+            for Indexed { key, at } in all_before(&table, "overdue", &partition, &before, usize::MAX).await? {
+                let row = table.load(&key).await?;
+                let status = row.as_ref().and_then(|row| row.text("status")).unwrap_or("?");
+                lines.push(format!("{status}  {}  {word} {at}", key.pk.trim_start_matches("order#")));
             }
         }
         Ok(lines)

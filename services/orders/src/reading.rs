@@ -10,10 +10,10 @@ use chassis::access::Access;
 use chassis::fields::{self, Fields};
 use chassis::http::{Problem, Request, Response};
 use chassis::reaction::{Loaded, read_state};
-use chassis::store::{Indexed, MAX_PAGE};
+use chassis::store::{Indexed, every_row};
 use chassis::{Failure, Item, Store};
 use chrono::{DateTime, Utc};
-use events::{CustomerId, OrderId};
+use events::CustomerId;
 use serde_json::{Value, json};
 
 /// The most entries of one page.
@@ -26,7 +26,7 @@ impl<S: Store> OrdersApi<S> {
         let until = read_until(request)?;
         let (id, order) = self.find(request).await?;
         if let Some(until) = until {
-            let past = history::fold(&self.rows(id, "event#").await?, until)?;
+            let past = history::fold(&every_row(&self.ports.store, &partition(id), "event#").await?, until)?;
             existed(&past, until, order.seq)?;
             return Ok(Response::json(200, view::order(id, &past.state, past.seq)?));
         }
@@ -41,23 +41,8 @@ impl<S: Store> OrdersApi<S> {
     pub(crate) async fn saga(&self, request: &Request) -> Result<Response, Problem> {
         no_query(request)?;
         let (id, order) = self.find(request).await?;
-        let inbox = self.rows(id, "inbox#").await?;
+        let inbox = every_row(&self.ports.store, &partition(id), "inbox#").await?;
         Ok(Response::json(200, saga::saga(id, &order, &inbox)))
-    }
-
-    /// Every row of an order whose sort key starts with `prefix`.
-    async fn rows(&self, id: OrderId, prefix: &str) -> Result<Vec<Item>, Failure> {
-        let pk = partition(id);
-        let mut rows: Vec<Item> = Vec::new();
-        loop {
-            let after = rows.last().map(|row| row.key.sk.clone());
-            let page = self.ports.store.page(&pk, prefix, after.as_deref(), MAX_PAGE).await?;
-            let full = page.len() == usize::try_from(MAX_PAGE).unwrap_or(usize::MAX);
-            rows.extend(page);
-            if !full {
-                return Ok(rows);
-            }
-        }
     }
 
     pub(crate) async fn events(&self, request: &Request) -> Result<Response, Problem> {

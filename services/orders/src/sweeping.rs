@@ -7,7 +7,7 @@ use crate::tracker::{self, Fact, Message, Order};
 use chassis::lambda::{Task, TaskError};
 use chassis::ports::Bus;
 use chassis::reaction::{Loaded, apply, load};
-use chassis::store::MAX_PAGE;
+use chassis::store::{Indexed, all_before, every_row};
 use chassis::telling::{Cause, envelope_of};
 use chassis::{Failure, Key, Ports, Store, log};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -62,27 +62,15 @@ impl<S: Store, B: Bus> Task for Sweeper<S, B> {
 
 impl<S: Store, B: Bus> Sweeper<S, B> {
     async fn sweep(&self, as_of: DateTime<Utc>) -> Result<Value, TaskError> {
-        let mut overdue = Vec::new();
+        let (mut overdue, before) = (Vec::new(), millis::text(&as_of));
         for shard in 0..SHARDS {
-            overdue.extend(self.overdue(&shard.to_string(), as_of).await?);
+            let shard = shard.to_string();
+            overdue.extend(all_before(&self.ports.store, OVERDUE, &shard, &before, MOST).await?);
         }
-        let one = |key: Key| self.one(key, as_of);
+        let one = |row: Indexed| self.one(row.key, as_of);
         let swept = stream::iter(overdue).map(one).buffer_unordered(CONCURRENCY);
         let swept: Vec<Result<Swept, Failure>> = swept.collect().await;
         report(&swept)
-    }
-
-    /// The sagas of one shard whose deadline is past.
-    async fn overdue(&self, shard: &str, as_of: DateTime<Utc>) -> Result<Vec<Key>, Failure> {
-        let mut before = millis::text(&as_of);
-        let mut found: Vec<Key> = Vec::new();
-        while found.len() < MOST {
-            let page = self.ports.store.newest(OVERDUE, shard, Some(&before), MAX_PAGE).await?;
-            let Some(last) = page.last() else { break };
-            before.clone_from(&last.at);
-            found.extend(page.into_iter().map(|row| row.key));
-        }
-        Ok(found)
     }
 
     async fn one(&self, key: Key, as_of: DateTime<Utc>) -> Result<Swept, Failure> {
@@ -115,16 +103,9 @@ impl<S: Store, B: Bus> Sweeper<S, B> {
 
     /// Tells again what leads to `step`.
     async fn remind(&self, pk: &str, step: Step, nudge: usize) -> Result<(), Failure> {
-        let mut causes: Vec<Envelope> = Vec::new();
-        let mut after: Option<String> = None;
-        loop {
-            let rows = self.ports.store.page(pk, "event#", after.as_deref(), MAX_PAGE).await?;
-            let Some(last) = rows.last() else { break };
-            after = Some(last.key.sk.clone());
-            for event in rows.iter().map(envelope_of) {
-                causes.extend(Some(event?).filter(|e| step.causes().contains(&e.metadata.kind.as_str())));
-            }
-        }
+        let rows = every_row(&self.ports.store, pk, "event#").await?;
+        let mut causes = rows.iter().map(envelope_of).collect::<Result<Vec<Envelope>, _>>()?;
+        causes.retain(|event| step.causes().contains(&event.metadata.kind.as_str()));
         for event in &mut causes {
             event.metadata.nudge = Some(u32::try_from(nudge).unwrap_or(u32::MAX));
         }
