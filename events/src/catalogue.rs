@@ -1,4 +1,4 @@
-//! Every event of the platform in one table: who tells it, who takes it, and its schema.
+//! Every event of the platform in one table: its producer, its consumers, and its schema.
 
 use crate::{Event, fulfillment, inventory, orders, payments, rewards};
 use schemars::{JsonSchema, Schema, generate::SchemaSettings};
@@ -12,11 +12,11 @@ pub struct Entry {
     pub kind: &'static str,
     /// The version of the shape.
     pub version: u32,
-    /// The service that tells it.
-    pub teller: &'static str,
-    /// The services whose inbox takes it.
-    pub takers: &'static [&'static str],
-    /// For whom it is told when no service takes it.
+    /// The service that publishes it.
+    pub producer: &'static str,
+    /// The services that consume it.
+    pub consumers: &'static [&'static str],
+    /// Who reads it outside the platform, when no service consumes it.
     pub audience: Option<&'static str>,
     /// Draft 2020-12 schema of `data`, generated from the Rust type.
     pub schema: fn() -> Value,
@@ -26,7 +26,7 @@ pub struct Entry {
 
 /// What one service reads of one event: its own view of the data, which ignores the rest.
 #[derive(Clone, Copy)]
-pub struct Reading {
+pub struct Subscription {
     /// `order.created`
     pub kind: &'static str,
     /// The version of the shape that it understands.
@@ -39,20 +39,20 @@ pub struct Reading {
 
 /// A service's reading of `E` as the view `V`.
 #[must_use]
-pub const fn reading<E: Event, V: DeserializeOwned + JsonSchema>() -> Reading {
-    Reading { kind: E::TYPE, version: E::VERSION, schema: plain_schema::<V>, read: read::<V> }
+pub const fn subscription<E: Event, V: DeserializeOwned + JsonSchema>() -> Subscription {
+    Subscription { kind: E::TYPE, version: E::VERSION, schema: plain_schema::<V>, read: read::<V> }
 }
 
 fn read<V: DeserializeOwned>(data: &Value) -> Result<(), String> {
     V::deserialize(data).map(drop).map_err(|e| e.to_string())
 }
 
-const fn entry<E: Event>(takers: &'static [&'static str]) -> Entry {
+const fn entry<E: Event>(consumers: &'static [&'static str]) -> Entry {
     Entry {
         kind: E::TYPE,
         version: E::VERSION,
-        teller: E::TELLER,
-        takers,
+        producer: E::PRODUCER,
+        consumers,
         audience: None,
         schema: schema::<E>,
         reread: reread::<E>,
@@ -60,7 +60,7 @@ const fn entry<E: Event>(takers: &'static [&'static str]) -> Entry {
 }
 
 /// An event that no service takes.
-const fn told_for<E: Event>(audience: &'static str) -> Entry {
+const fn published_for<E: Event>(audience: &'static str) -> Entry {
     Entry { audience: Some(audience), ..entry::<E>(&[]) }
 }
 
@@ -69,7 +69,7 @@ const fn told_for<E: Event>(audience: &'static str) -> Entry {
 pub fn entries() -> Vec<Entry> {
     vec![
         entry::<inventory::ProductListed>(&["orders"]),
-        told_for::<inventory::ProductCounted>("stock reports"),
+        published_for::<inventory::ProductCounted>("stock reports"),
         entry::<orders::OrderCreated>(&["inventory", "payments"]),
         entry::<inventory::InventoryReserved>(&["payments", "orders"]),
         entry::<inventory::InventoryReservationFailed>(&["orders"]),
@@ -92,20 +92,20 @@ pub fn entries() -> Vec<Entry> {
         ]),
         entry::<inventory::InventoryReleased>(&["orders"]),
         entry::<payments::PaymentVoided>(&["orders"]),
-        told_for::<payments::PaymentCompensationRequested>("the payment-compensation flow"),
+        published_for::<payments::PaymentCompensationRequested>("the payment-compensation flow"),
         entry::<payments::PaymentRefunded>(&["orders", "notifications"]),
         entry::<payments::PaymentRefundFailed>(&["orders"]),
-        told_for::<orders::OrderCompensated>("reports"),
+        published_for::<orders::OrderCompensated>("reports"),
         entry::<orders::OrderFailed>(&["notifications"]),
-        told_for::<rewards::RewardsGranted>("customers' balances"),
-        told_for::<rewards::RewardsRevoked>("customers' balances"),
+        published_for::<rewards::RewardsGranted>("customers' balances"),
+        published_for::<rewards::RewardsRevoked>("customers' balances"),
     ]
 }
 
 /// What `service` takes from the bus.
 #[must_use]
-pub fn taken_by(service: &str) -> Vec<Entry> {
-    entries().into_iter().filter(|entry| entry.takers.contains(&service)).collect()
+pub fn consumed_by(service: &str) -> Vec<Entry> {
+    entries().into_iter().filter(|entry| entry.consumers.contains(&service)).collect()
 }
 
 fn reread<E: Event>(data: &Value) -> Result<Value, String> {

@@ -71,8 +71,8 @@ pub struct Metadata {
     pub version: u32,
     /// The order id, or the product id for catalogue facts.
     pub subject: String,
-    /// Position in the telling service's history of this subject, from 1. What the service only recorded has a
-    /// number too and is never told, so numbers may be missing on the bus: order by it, wait for none.
+    /// Position in the producer's history of this subject, from 1. A row that the producer only recorded has a
+    /// number too and is never published, so numbers may be missing on the bus: order by it, wait for none.
     #[serde(deserialize_with = "lenient")]
     pub seq: u64,
     /// When it was committed, UTC, to the millisecond.
@@ -88,8 +88,8 @@ pub struct Metadata {
     /// Present only on a replayed event.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub replay: Option<Replay>,
-    /// Present only on an event that is told again because an answer to it is missing: the how manieth time, from 1.
-    /// Whoever knows the event already tells its answer again.
+    /// Present only on an event that the sweeper publishes again because an answer to it is missing: the number of the
+    /// reminder, from 1. A consumer that knows the event already publishes its answer again.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub nudge: Option<u32>,
 }
@@ -110,10 +110,10 @@ pub enum Unreadable {
     #[error("not an event envelope: {0}")]
     Envelope(String),
     /// A type or version that the reader does not take.
-    #[error("{taker} does not take {kind} v{version}")]
-    NotTaken {
+    #[error("{consumer} does not consume {kind} v{version}")]
+    NotConsumed {
         /// Who does not take it.
-        taker: &'static str,
+        consumer: &'static str,
         /// The event's type.
         kind: String,
         /// The event's version.
@@ -159,9 +159,9 @@ impl Envelope {
 
     /// The error of a service that does not take this type or version.
     #[must_use]
-    pub fn not_taken_by(&self, taker: &'static str) -> Unreadable {
+    pub fn not_consumed_by(&self, consumer: &'static str) -> Unreadable {
         let Metadata { kind, version, .. } = &self.metadata;
-        Unreadable::NotTaken { taker, kind: kind.clone(), version: *version }
+        Unreadable::NotConsumed { consumer, kind: kind.clone(), version: *version }
     }
 
     /// The data as `E`.
@@ -185,7 +185,7 @@ impl Envelope {
     }
 }
 
-/// `time` cut to the precision of the wire, so that what is kept and what is told are equal.
+/// `time` cut to the precision of the wire, so that what is kept and what is published are equal.
 #[must_use]
 pub fn to_millis(time: DateTime<Utc>) -> DateTime<Utc> {
     time.trunc_subsecs(3)

@@ -1,6 +1,6 @@
-//! What fulfillment tells: the carrier took an order's goods, or will not take them.
+//! What fulfillment publishes: the carrier took an order's goods, or will not take them.
 
-use crate::{Event, OrderId};
+use crate::{OrderId, event};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -15,11 +15,7 @@ pub struct FulfillmentShipped {
     pub tracking_number: String,
 }
 
-impl Event for FulfillmentShipped {
-    const TYPE: &'static str = "fulfillment.shipped";
-    const VERSION: u32 = 1;
-    const TELLER: &'static str = "fulfillment";
-}
+event!(FulfillmentShipped, "fulfillment.shipped", 1, "fulfillment");
 
 /// The carrier will not take the goods, and has none of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -30,8 +26,4 @@ pub struct FulfillmentFailed {
     pub code: String,
 }
 
-impl Event for FulfillmentFailed {
-    const TYPE: &'static str = "fulfillment.failed";
-    const VERSION: u32 = 1;
-    const TELLER: &'static str = "fulfillment";
-}
+event!(FulfillmentFailed, "fulfillment.failed", 1, "fulfillment");

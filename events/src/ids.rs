@@ -46,7 +46,7 @@ uuid_id!(
 );
 
 impl EventId {
-    /// The id of the `ordinal`-th fact that `service` tells because of `cause`. A reaction that runs twice
+    /// The id of the `ordinal`-th fact that `service` publishes because of `cause`. A reaction that runs twice
     /// makes the same ids, so consumers recognise what they already know.
     #[must_use]
     pub fn derived(cause: EventId, service: &str, ordinal: usize) -> Self {
@@ -123,7 +123,7 @@ macro_rules! text_id {
 }
 
 text_id!(
-    /// A product, named by whoever lists it: `espresso-beans`. 1 to 64 characters of `[A-Za-z0-9._-]`.
+    /// A product, named by the shop that lists it: `espresso-beans`. 1 to 64 characters of `[A-Za-z0-9._-]`.
     ProductId
 );
 text_id!(

@@ -1,6 +1,6 @@
-//! What inventory tells: the catalogue of products, and whether an order's lines could be held.
+//! What inventory publishes: the catalogue of products, and whether an order's lines could be held.
 
-use crate::{Event, Money, OrderId, ProductId};
+use crate::{Money, OrderId, ProductId, event};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -25,13 +25,9 @@ pub struct ProductListed {
     pub unit_price: Money,
 }
 
-impl Event for ProductListed {
-    const TYPE: &'static str = "product.listed";
-    const VERSION: u32 = 1;
-    const TELLER: &'static str = "inventory";
-}
+event!(ProductListed, "product.listed", 1, "inventory");
 
-/// Somebody counted the stock of a product.
+/// The stock of a product was counted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProductCounted {
     /// The product.
@@ -42,11 +38,7 @@ pub struct ProductCounted {
     pub held: u64,
 }
 
-impl Event for ProductCounted {
-    const TYPE: &'static str = "product.counted";
-    const VERSION: u32 = 1;
-    const TELLER: &'static str = "inventory";
-}
+event!(ProductCounted, "product.counted", 1, "inventory");
 
 /// Every line of the order is held.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -57,11 +49,7 @@ pub struct InventoryReserved {
     pub lines: Vec<StockLine>,
 }
 
-impl Event for InventoryReserved {
-    const TYPE: &'static str = "inventory.reserved";
-    const VERSION: u32 = 1;
-    const TELLER: &'static str = "inventory";
-}
+event!(InventoryReserved, "inventory.reserved", 1, "inventory");
 
 /// Why nothing could be held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -88,11 +76,7 @@ pub struct InventoryReservationFailed {
     pub available: u64,
 }
 
-impl Event for InventoryReservationFailed {
-    const TYPE: &'static str = "inventory.reservation.failed";
-    const VERSION: u32 = 1;
-    const TELLER: &'static str = "inventory";
-}
+event!(InventoryReservationFailed, "inventory.reservation.failed", 1, "inventory");
 
 /// Inventory's final word on a cancelled order: what it held is free again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -103,8 +87,4 @@ pub struct InventoryReleased {
     pub lines: Vec<StockLine>,
 }
 
-impl Event for InventoryReleased {
-    const TYPE: &'static str = "inventory.released";
-    const VERSION: u32 = 1;
-    const TELLER: &'static str = "inventory";
-}
+event!(InventoryReleased, "inventory.released", 1, "inventory");

@@ -1,4 +1,4 @@
-//! The language the services share: the envelope, ids, money, and one module per telling service.
+//! The language the services share: the envelope, ids, money, and one module per producing service.
 //!
 //! Nothing here does I/O. A service depends on this crate and on `chassis`, never on another service.
 
@@ -23,15 +23,27 @@ use serde::{Serialize, de::DeserializeOwned};
 /// 2026); staying far below keeps a batch of ten inside every limit on the way.
 pub const MAX_EVENT_BYTES: usize = 64 * 1024;
 
-/// A fact that one service tells the others, as it stands in `detail.data`.
+/// A fact that one service publishes, as it stands in `detail.data`.
 pub trait Event: Serialize + DeserializeOwned + JsonSchema + Clone + Send + Sync {
     /// The name on the wire, `order.created`: EventBridge's `detail-type`.
     const TYPE: &'static str;
     /// The version of the shape. Within one version only optional fields are added.
     const VERSION: u32;
-    /// The service that tells it: `orders`. On the bus the source is `quadrille.orders`.
-    const TELLER: &'static str;
+    /// The service that publishes it: `orders`. On the bus the source is `quadrille.orders`.
+    const PRODUCER: &'static str;
 }
+
+/// Names a type's event: `event!(OrderCreated, "order.created", 1, "orders")`.
+macro_rules! event {
+    ($data:ty, $kind:literal, $version:literal, $producer:literal) => {
+        impl crate::Event for $data {
+            const TYPE: &'static str = $kind;
+            const VERSION: u32 = $version;
+            const PRODUCER: &'static str = $producer;
+        }
+    };
+}
+pub(crate) use event;
 
 /// The bus `source` of a service's events.
 #[must_use]

@@ -1,7 +1,7 @@
-//! What orders tells: an order was created, confirmed, fulfilled, cancelled, compensated, or could not be undone.
+//! What orders publishes: an order was created, confirmed, fulfilled, cancelled, compensated, or could not be undone.
 
 use crate::inventory::ReservationFailure;
-use crate::{CustomerId, Event, Money, OrderId, ProductId};
+use crate::{CustomerId, Money, OrderId, ProductId, event};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -52,11 +52,7 @@ pub struct OrderCreated {
     pub payment_method: Option<String>,
 }
 
-impl Event for OrderCreated {
-    const TYPE: &'static str = "order.created";
-    const VERSION: u32 = 1;
-    const TELLER: &'static str = "orders";
-}
+event!(OrderCreated, "order.created", 1, "orders");
 
 /// Stock is held and money captured: this order will happen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -75,11 +71,7 @@ pub struct OrderConfirmed {
     pub shipping_address: Option<Address>,
 }
 
-impl Event for OrderConfirmed {
-    const TYPE: &'static str = "order.confirmed";
-    const VERSION: u32 = 1;
-    const TELLER: &'static str = "orders";
-}
+event!(OrderConfirmed, "order.confirmed", 1, "orders");
 
 /// Why an order will not happen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -162,11 +154,7 @@ pub struct OrderCancelled {
     pub reason: CancelReason,
 }
 
-impl Event for OrderCancelled {
-    const TYPE: &'static str = "order.cancelled";
-    const VERSION: u32 = 1;
-    const TELLER: &'static str = "orders";
-}
+event!(OrderCancelled, "order.cancelled", 1, "orders");
 
 /// The goods are on their way: the order has ended well.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -181,11 +169,7 @@ pub struct OrderFulfilled {
     pub tracking_number: String,
 }
 
-impl Event for OrderFulfilled {
-    const TYPE: &'static str = "order.fulfilled";
-    const VERSION: u32 = 1;
-    const TELLER: &'static str = "orders";
-}
+event!(OrderFulfilled, "order.fulfilled", 1, "orders");
 
 /// Every participant has undone what it held.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -198,13 +182,9 @@ pub struct OrderCompensated {
     pub reason: CancelReason,
 }
 
-impl Event for OrderCompensated {
-    const TYPE: &'static str = "order.compensated";
-    const VERSION: u32 = 1;
-    const TELLER: &'static str = "orders";
-}
+event!(OrderCompensated, "order.compensated", 1, "orders");
 
-/// The order was given up and cannot be undone without somebody's help: a refund was refused. Not final: when the
+/// Orders cancelled the order, and it cannot be undone without an operator: a refund was refused. Not final: when the
 /// refund has been made, `order.compensated` follows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OrderFailed {
@@ -216,8 +196,4 @@ pub struct OrderFailed {
     pub reason: CancelReason,
 }
 
-impl Event for OrderFailed {
-    const TYPE: &'static str = "order.failed";
-    const VERSION: u32 = 1;
-    const TELLER: &'static str = "orders";
-}
+event!(OrderFailed, "order.failed", 1, "orders");

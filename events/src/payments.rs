@@ -1,7 +1,7 @@
-//! What payments tells: charged, declined, that a charge has to be undone, and how that ended.
+//! What payments publishes: charged, declined, that a charge has to be undone, and how that ended.
 
 use crate::envelope::millis;
-use crate::{CustomerId, Event, Money, OrderId, PaymentId};
+use crate::{CustomerId, Money, OrderId, PaymentId, event};
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,11 +19,7 @@ pub struct PaymentCharged {
     pub provider_charge_id: String,
 }
 
-impl Event for PaymentCharged {
-    const TYPE: &'static str = "payment.charged";
-    const VERSION: u32 = 1;
-    const TELLER: &'static str = "payments";
-}
+event!(PaymentCharged, "payment.charged", 1, "payments");
 
 /// The provider said no. Final: a declined payment is never tried again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -36,11 +32,7 @@ pub struct PaymentDeclined {
     pub code: String,
 }
 
-impl Event for PaymentDeclined {
-    const TYPE: &'static str = "payment.declined";
-    const VERSION: u32 = 1;
-    const TELLER: &'static str = "payments";
-}
+event!(PaymentDeclined, "payment.declined", 1, "payments");
 
 /// Payments' final word on a cancelled order for which nothing was ever charged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -54,11 +46,7 @@ pub struct PaymentVoided {
     pub amount: Option<Money>,
 }
 
-impl Event for PaymentVoided {
-    const TYPE: &'static str = "payment.voided";
-    const VERSION: u32 = 1;
-    const TELLER: &'static str = "payments";
-}
+event!(PaymentVoided, "payment.voided", 1, "payments");
 
 /// A cancelled order was charged, or may have been: the charge has to be looked up and undone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -72,11 +60,7 @@ pub struct PaymentCompensationRequested {
     pub generation: u32,
 }
 
-impl Event for PaymentCompensationRequested {
-    const TYPE: &'static str = "payment.compensation.requested";
-    const VERSION: u32 = 1;
-    const TELLER: &'static str = "payments";
-}
+event!(PaymentCompensationRequested, "payment.compensation.requested", 1, "payments");
 
 /// A captured amount was given back. Payments' final word on a cancelled order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -92,13 +76,9 @@ pub struct PaymentRefunded {
     pub customer_id: Option<CustomerId>,
 }
 
-impl Event for PaymentRefunded {
-    const TYPE: &'static str = "payment.refunded";
-    const VERSION: u32 = 1;
-    const TELLER: &'static str = "payments";
-}
+event!(PaymentRefunded, "payment.refunded", 1, "payments");
 
-/// The provider would not give the amount back, whatever was tried. Somebody has to look at it.
+/// The provider would not give the amount back, whatever was tried. An operator has to look at it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PaymentRefundFailed {
     /// The order.
@@ -112,11 +92,7 @@ pub struct PaymentRefundFailed {
     pub code: String,
 }
 
-impl Event for PaymentRefundFailed {
-    const TYPE: &'static str = "payment.refund.failed";
-    const VERSION: u32 = 1;
-    const TELLER: &'static str = "payments";
-}
+event!(PaymentRefundFailed, "payment.refund.failed", 1, "payments");
 
 /// The provider cannot be asked, so the order was not charged and will not be. Final.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -127,31 +103,23 @@ pub struct PaymentUnavailable {
     pub retry_after_seconds: u32,
 }
 
-impl Event for PaymentUnavailable {
-    const TYPE: &'static str = "payment.unavailable";
-    const VERSION: u32 = 1;
-    const TELLER: &'static str = "payments";
-}
+event!(PaymentUnavailable, "payment.unavailable", 1, "payments");
 
 /// The payment provider, as the subject of the circuit breaker's events.
 pub const PROVIDER: &str = "stripe";
 
-/// The provider failed again and again: nobody asks it for a while.
+/// The provider failed again and again: payments does not call it for a while.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PaymentCircuitOpened {
     /// The provider.
     pub provider: String,
-    /// Until when nobody asks.
+    /// Until when payments does not call it.
     #[serde(with = "millis")]
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub until: DateTime<Utc>,
 }
 
-impl Event for PaymentCircuitOpened {
-    const TYPE: &'static str = "payment.circuit.opened";
-    const VERSION: u32 = 1;
-    const TELLER: &'static str = "payments";
-}
+event!(PaymentCircuitOpened, "payment.circuit.opened", 1, "payments");
 
 /// One probe asks the provider whether it is back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -164,11 +132,7 @@ pub struct PaymentCircuitHalfOpened {
     pub until: DateTime<Utc>,
 }
 
-impl Event for PaymentCircuitHalfOpened {
-    const TYPE: &'static str = "payment.circuit.half_opened";
-    const VERSION: u32 = 1;
-    const TELLER: &'static str = "payments";
-}
+event!(PaymentCircuitHalfOpened, "payment.circuit.half_opened", 1, "payments");
 
 /// The provider is back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -177,8 +141,4 @@ pub struct PaymentCircuitClosed {
     pub provider: String,
 }
 
-impl Event for PaymentCircuitClosed {
-    const TYPE: &'static str = "payment.circuit.closed";
-    const VERSION: u32 = 1;
-    const TELLER: &'static str = "payments";
-}
+event!(PaymentCircuitClosed, "payment.circuit.closed", 1, "payments");

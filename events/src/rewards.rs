@@ -1,6 +1,6 @@
-//! What rewards tells: points for an order were granted, or taken back.
+//! What rewards publishes: points for an order were granted, or taken back.
 
-use crate::{CustomerId, Event, OrderId};
+use crate::{CustomerId, OrderId, event};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -15,11 +15,7 @@ pub struct RewardsGranted {
     pub points: u64,
 }
 
-impl Event for RewardsGranted {
-    const TYPE: &'static str = "rewards.granted";
-    const VERSION: u32 = 1;
-    const TELLER: &'static str = "rewards";
-}
+event!(RewardsGranted, "rewards.granted", 1, "rewards");
 
 /// The points of an order were taken back, because it was cancelled after all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -32,8 +28,4 @@ pub struct RewardsRevoked {
     pub points: u64,
 }
 
-impl Event for RewardsRevoked {
-    const TYPE: &'static str = "rewards.revoked";
-    const VERSION: u32 = 1;
-    const TELLER: &'static str = "rewards";
-}
+event!(RewardsRevoked, "rewards.revoked", 1, "rewards");

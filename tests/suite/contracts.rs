@@ -2,7 +2,7 @@
 
 use crate::platform::{copy, on_platform, root, run, scratch};
 use crate::world::{Dice, World};
-use events::catalogue::{Entry, Reading, metadata_schema};
+use events::catalogue::{Entry, Subscription, metadata_schema};
 use hyper::Method;
 use schemars::JsonSchema;
 use serde_json::{Value, json};
@@ -176,11 +176,11 @@ fn a_consumer_that_needs_what_is_not_promised_is_named() {
     type Confirmed = events::orders::OrderConfirmed;
     for (reading, breach) in [
         (
-            events::catalogue::reading::<Created, Wishful>(),
+            events::catalogue::subscription::<Created, Wishful>(),
             "payments reads order.created v1: gift_note: is required, and not always written",
         ),
         (
-            events::catalogue::reading::<Confirmed, Curious>(),
+            events::catalogue::subscription::<Confirmed, Curious>(),
             "payments reads order.confirmed v1: shipping_address is personal data, and for fulfillment alone",
         ),
     ] {
@@ -198,7 +198,7 @@ fn an_event_told_or_taken_by_nobody_is_named() {
     names(&contracts, "payment.voided v1: is told by nobody");
     entry(&mut contracts, "product.counted").audience = None;
     names(&contracts, "product.counted v1: is taken by nobody");
-    let reading = Reading { kind: "order.gifted", ..payments::reads::READS[0] };
+    let reading = Subscription { kind: "order.gifted", ..payments::subscriptions::CONSUMES[0] };
     let inventory = contracts.consumers.iter_mut().find(|c| c.service == "inventory").unwrap();
     inventory.reads.push(reading);
     names(&contracts, "inventory reads order.gifted v1: is told by nobody");
@@ -239,9 +239,9 @@ const DRIFTS: &[(&str, &str, &str, &str)] = &[
     ),
     (
         "infra/payments.yaml",
-        "Arn: !GetAtt Inbox.Arn",
-        "Arn: !GetAtt InboxDeadLetters.Arn",
-        "payments: its rule has to lead to dev-payments-inbox and nowhere else",
+        "Arn: !GetAtt EventsQueue.Arn",
+        "Arn: !GetAtt EventsDeadLetters.Arn",
+        "payments: its rule has to lead to dev-payments-events and nowhere else",
     ),
     (
         "infra/payments.yaml",
@@ -251,8 +251,8 @@ const DRIFTS: &[(&str, &str, &str, &str)] = &[
     ),
     (
         "infra/payments.yaml",
-        "EventSourceArn: !GetAtt Inbox.Arn",
-        "EventSourceArn: !GetAtt InboxDeadLetters.Arn",
+        "EventSourceArn: !GetAtt EventsQueue.Arn",
+        "EventSourceArn: !GetAtt EventsDeadLetters.Arn",
         "payments: its queue does not feed dev-payments-reactor",
     ),
     (

@@ -66,7 +66,7 @@ fn every_event_after_its_successors() {
     run(async {
         let platform = platform("reverse", Vec::new()).await;
         for service in ["inventory", "payments", "orders", "fulfillment", "rewards", "notifications"] {
-            let queue = Some(format!("test-{service}-inbox"));
+            let queue = Some(format!("test-{service}-events"));
             platform.stack.faults.set(Fault::Reverse { queue, millis: 600 }).unwrap();
             every_order_ends_as_ever(&platform).await;
             platform.stack.faults.clear();
@@ -140,7 +140,7 @@ fn a_lost_answer_is_one_capture() {
 #[test]
 fn a_decline_stays_one() {
     run(async {
-        let queue = Some("test-payments-inbox".into());
+        let queue = Some("test-payments-events".into());
         let platform = platform("declined", vec![Fault::Duplicate { queue, times: 3 }]).await;
         let product = platform.product(10).await;
         let mut order = order_of(&product, 1);
@@ -169,7 +169,7 @@ fn a_cancellation_that_overtakes_its_order() {
         let platform = platform("overtaken", Vec::new()).await;
         let product = platform.product(10).await;
         for service in ["inventory", "payments"] {
-            let queue = Some(format!("test-{service}-inbox"));
+            let queue = Some(format!("test-{service}-events"));
             platform.stack.faults.set(Fault::Reverse { queue, millis: 800 }).unwrap();
         }
         let id = platform.api.place(&order_of(&product, 4)).await.unwrap();
@@ -190,7 +190,7 @@ fn what_comes_after_the_cancellation_is_undone() {
     run(async {
         let platform = platform("late", Vec::new()).await;
         let product = platform.product(10).await;
-        let queue = Some("test-orders-inbox".into());
+        let queue = Some("test-orders-events".into());
         platform.stack.faults.set(Fault::Delay { queue, millis: 1000 }).unwrap();
         let id = platform.api.place(&order_of(&product, 4)).await.unwrap();
         let charge = format!("{id}:charge");
@@ -226,7 +226,7 @@ fn a_pipe_stands_still_and_an_event_is_lost() {
         let platform = platform("stopped", Vec::new()).await;
         let product = platform.product(10).await;
         let drop = Fault::Drop {
-            queue: Some("test-fulfillment-inbox".into()),
+            queue: Some("test-fulfillment-events".into()),
             event: Some("order.confirmed".into()),
             times: 1,
         };
@@ -260,9 +260,9 @@ fn letters_are_listed_sent_back_and_go_on() {
         let platform = Platform::start(&options).await.unwrap();
         let (product, other) = (platform.product(10).await, platform.product(10).await);
         platform.stack.faults.set(Fault::Provider { times: 5 }).unwrap();
-        platform.stack.queues.get("test-payments-inbox").unwrap().send("no event at all");
+        platform.stack.queues.get("test-payments-events").unwrap().send("no event at all");
         let id = platform.api.place(&order_of(&product, 4)).await.unwrap();
-        let letters = platform.stack.queues.get("test-payments-inbox-dlq").unwrap();
+        let letters = platform.stack.queues.get("test-payments-events-dlq").unwrap();
         let deadline = tokio::time::Instant::now() + PATIENCE;
         while letters.depth() != (2, 0) {
             assert!(tokio::time::Instant::now() < deadline, "{:?}", letters.depth());
@@ -270,7 +270,7 @@ fn letters_are_listed_sent_back_and_go_on() {
         }
         let (stage, bus) = platform.operated().await;
         let lines = stage.list(chrono::Utc::now()).await.unwrap();
-        assert_eq!(lines[0], "test-payments-inbox-dlq: 2");
+        assert_eq!(lines[0], "test-payments-events-dlq: 2");
         let about = |text: &str| lines.iter().find(|line| line.contains(text)).unwrap();
         assert!(about(&id).contains("inventory.reserved") && about(&id).contains("transient: "), "{lines:?}");
         assert!(about("message ").contains("poison: the body is not an EventBridge event"), "{lines:?}");
@@ -278,12 +278,12 @@ fn letters_are_listed_sent_back_and_go_on() {
         // The circuit closes again after a while.
         tokio::time::sleep(Duration::from_secs(3)).await;
         let elsewhere = stage.redrive(
-            "test-payments-inbox-dlq",
+            "test-payments-events-dlq",
             Some(uuid::Uuid::nil().to_string().parse().unwrap()),
             &bus,
         );
         assert_eq!(elsewhere.await.unwrap(), (Vec::<String>::new(), true));
-        let (mut lines, well) = stage.redrive("test-payments-inbox-dlq", None, &bus).await.unwrap();
+        let (mut lines, well) = stage.redrive("test-payments-events-dlq", None, &bus).await.unwrap();
         assert!(!well, "one stays");
         lines.sort();
         assert_eq!(lines[0], format!("inventory.reserved {id}: applied"));

@@ -36,10 +36,10 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// An envelope as it might arrive, for tests that need any.
-pub fn envelope(kind: &str, version: u32, teller: &str, data: Value) -> Envelope {
+pub fn envelope(kind: &str, version: u32, producer: &str, data: Value) -> Envelope {
     let metadata = Metadata {
         id: EventId(Uuid::from_u128(11)),
-        source: events::source_of(teller),
+        source: events::source_of(producer),
         kind: kind.to_owned(),
         version,
         subject: "018f2b9e-7c1a-7d3e-9f00-4b6a1c2d3e4f".to_owned(),
@@ -237,7 +237,7 @@ impl World {
     /// The types of everything that was told so far.
     pub fn all_told(&self) -> BTreeSet<String> {
         let rows = SERVICES.iter().flat_map(|service| self.store(service).inner.rows());
-        let told = rows.filter(|row| row.text("kind") == Some("told"));
+        let told = rows.filter(|row| row.text("kind") == Some("published"));
         told.filter_map(|row| Some(row.text("type")?.to_owned())).collect()
     }
 
@@ -245,7 +245,7 @@ impl World {
     pub fn publish(&mut self) {
         for service in SERVICES {
             let rows = self.store(service).inner.take_inserted();
-            let told = rows.iter().filter(|row| row.text("kind") == Some("told"));
+            let told = rows.iter().filter(|row| row.text("kind") == Some("published"));
             told.for_each(|row| self.fan_out(&envelope_of(row).unwrap()));
         }
         let again: Vec<Envelope> = self.wire.0.lock().unwrap().drain(..).collect();
@@ -254,7 +254,7 @@ impl World {
 
     fn fan_out(&mut self, envelope: &Envelope) {
         let entry = catalogue::entries().into_iter().find(|e| e.kind == envelope.metadata.kind).unwrap();
-        self.pending.extend(entry.takers.iter().map(|taker| (*taker, envelope.clone())));
+        self.pending.extend(entry.consumers.iter().map(|consumer| (*consumer, envelope.clone())));
         if envelope.is::<PaymentCompensationRequested>() {
             self.pending.push((FLOW, envelope.clone()));
         }

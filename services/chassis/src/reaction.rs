@@ -102,7 +102,7 @@ pub type Decide<State, Message, Fact> = fn(&State, &Message, DateTime<Utc>) -> R
 
 /// A service's reaction to what it takes from the bus: the pure domain, and how it maps to rows and events.
 pub trait Reactor: Send + Sync + 'static {
-    /// The service's name: the consumer of its inbox rows, the teller of its events.
+    /// The service's name: the consumer of its inbox rows, the producer of its events.
     const SERVICE: &'static str;
     /// The aggregate's state; `Default` is "nothing known".
     type State: Default + Clone + Serialize + DeserializeOwned + Send + Sync;
@@ -289,7 +289,7 @@ pub async fn count_duplicate<S: Store>(store: &S, pk: &str, metadata: &Metadata)
 pub async fn word<R: Reactor, S: Store>(store: &S, pk: &str) -> Result<Option<Envelope>, Failure> {
     let kind = R::word(&load::<R::State, S>(store, pk).await?.state);
     let rows = every_row(store, pk, "event#").await?;
-    let is_told = |row: &&Item| row.text("kind") == Some(Kind::Told.as_str());
+    let is_told = |row: &&Item| row.text("kind") == Some(Kind::Published.as_str());
     let told = rows.iter().filter(is_told).rfind(|row| kind.is_none() || row.text("type") == kind);
     told.map(envelope_of).transpose()
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The service's own fact: the pipe publishes it.
-    Told,
+    Published,
     /// What it learned from another service: part of its history, never published again.
     Recorded,
 }
@@ -20,7 +20,7 @@ impl Kind {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Told => "told",
+            Self::Published => "published",
             Self::Recorded => "recorded",
         }
     }
@@ -29,7 +29,7 @@ impl Kind {
 /// One entry for the event log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Told or recorded.
+    /// Published or recorded.
     pub kind: Kind,
     /// The event's type.
     pub event: String,
@@ -38,7 +38,7 @@ pub struct Entry {
     /// Its data.
     pub data: Value,
     /// The service that told it.
-    pub teller: String,
+    pub producer: String,
     /// For a recorded entry, the id of the event it came from.
     pub learned_from: Option<EventId>,
 }
@@ -50,11 +50,11 @@ impl Entry {
     /// Never: event types hold no maps with keys that are not text.
     pub fn told<E: Event>(event: &E) -> Self {
         Self {
-            kind: Kind::Told,
+            kind: Kind::Published,
             event: E::TYPE.to_owned(),
             version: E::VERSION,
             data: serde_json::to_value(event).unwrap_or_default(),
-            teller: E::TELLER.to_owned(),
+            producer: E::PRODUCER.to_owned(),
             learned_from: None,
         }
     }
@@ -139,7 +139,7 @@ pub fn event_rows(
             Item::new(Key::event(pk, seq))
                 .with("kind", entry.kind.as_str())
                 .with("id", id.to_string())
-                .with("source", source_of(&entry.teller))
+                .with("source", source_of(&entry.producer))
                 .with("type", entry.event.as_str())
                 .with("version", i64::from(entry.version))
                 .with("subject", subject)
@@ -190,11 +190,11 @@ mod tests {
 
     fn entry(size: usize) -> Entry {
         Entry {
-            kind: Kind::Told,
+            kind: Kind::Published,
             event: "order.created".into(),
             version: 1,
             data: json!({"note": "x".repeat(size)}),
-            teller: "orders".into(),
+            producer: "orders".into(),
             learned_from: None,
         }
     }

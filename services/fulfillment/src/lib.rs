@@ -2,5 +2,5 @@
 
 pub mod carrier;
 pub mod reactor;
-pub mod reads;
 pub mod shipping;
+pub mod subscriptions;

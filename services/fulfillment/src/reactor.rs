@@ -1,7 +1,7 @@
 //! How shipping maps to what fulfillment takes, tells and calls.
 
-use crate::reads::{Cancelled, Confirmed};
 use crate::shipping::{self, Fact, Message, Parcel, Shipment};
+use crate::subscriptions::{Cancelled, Confirmed};
 use chassis::telling::Entry;
 use chassis::{Core, Failure, Reactor, Verdict};
 use events::fulfillment::{FulfillmentFailed, FulfillmentShipped};
@@ -53,7 +53,7 @@ impl<C: Carrier> Reactor for Fulfillment<C> {
         if envelope.is::<OrderCancelled>() {
             return envelope.view::<Cancelled>().map(|_| Message::Cancelled);
         }
-        Err(envelope.not_taken_by(Self::SERVICE))
+        Err(envelope.not_consumed_by(Self::SERVICE))
     }
 
     fn opens(message: &Message) -> bool {

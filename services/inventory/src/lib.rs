@@ -4,4 +4,4 @@ pub mod api;
 pub mod holding;
 pub mod product;
 pub mod reactor;
-pub mod reads;
+pub mod subscriptions;

@@ -2,7 +2,7 @@
 
 use crate::holding::{self, Fact, Holding, Message};
 use crate::product;
-use crate::reads::{Cancelled, Created, Shipped};
+use crate::subscriptions::{Cancelled, Created, Shipped};
 use chassis::reaction::SideWrite;
 use chassis::store::Rejected;
 use chassis::telling::Entry;
@@ -37,7 +37,7 @@ impl Reactor for Inventory {
         if envelope.is::<FulfillmentShipped>() {
             return envelope.view::<Shipped>().map(|_| Message::Shipped);
         }
-        Err(envelope.not_taken_by(Self::SERVICE))
+        Err(envelope.not_consumed_by(Self::SERVICE))
     }
 
     fn opens(message: &Message) -> bool {

@@ -3,4 +3,4 @@
 
 pub mod notices;
 pub mod reactor;
-pub mod reads;
+pub mod subscriptions;

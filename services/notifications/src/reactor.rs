@@ -1,7 +1,7 @@
 //! How notices map to what notifications takes and publishes.
 
 use crate::notices::{self, Fact, Message, Notice, Outcome, Telling};
-use crate::reads::{Cancelled, Confirmed, Failed, Fulfilled, Refunded};
+use crate::subscriptions::{Cancelled, Confirmed, Failed, Fulfilled, Refunded};
 use chassis::ports::Topic;
 use chassis::telling::Entry;
 use chassis::{Core, Failure, Reactor};
@@ -40,7 +40,7 @@ fn notice(envelope: &Envelope) -> Result<Notice, Unreadable> {
         let Failed { order_id, customer_id } = envelope.view()?;
         return Ok(Notice::new(id, order_id, Some(customer_id), Outcome::OrderFailed));
     }
-    Err(envelope.not_taken_by("notifications"))
+    Err(envelope.not_consumed_by("notifications"))
 }
 
 impl<T: Topic> Reactor for Notifications<T> {

@@ -40,10 +40,10 @@ pub struct Known {
     pub reason: String,
 }
 
-/// The service whose queue a dead-letter queue belongs to: `payments` of `dev-payments-inbox-dlq`.
+/// The service whose queue a dead-letter queue belongs to: `payments` of `dev-payments-events-dlq`.
 #[must_use]
 pub fn service<'a>(stage: &str, queue: &'a str) -> Option<&'a str> {
-    queue.strip_prefix(stage)?.strip_prefix('-')?.strip_suffix("-inbox-dlq")
+    queue.strip_prefix(stage)?.strip_prefix('-')?.strip_suffix("-events-dlq")
 }
 
 impl<S: Store> Stage<S> {
@@ -186,9 +186,9 @@ mod tests {
 
     #[test]
     fn a_queue_names_its_service() {
-        assert_eq!(service("dev", "dev-payments-inbox-dlq"), Some("payments"));
+        assert_eq!(service("dev", "dev-payments-events-dlq"), Some("payments"));
         assert_eq!(service("dev", "dev-payments-pipe-dlq"), None);
-        assert_eq!(service("dev", "prod-payments-inbox-dlq"), None);
+        assert_eq!(service("dev", "prod-payments-events-dlq"), None);
     }
 
     #[test]

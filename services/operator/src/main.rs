@@ -35,7 +35,7 @@ enum Command {
     Waiting,
     /// Send dead letters back to where they failed, and show what becomes of each; fails unless all are dealt with
     Redrive {
-        /// The dead-letter queue, `local-payments-inbox-dlq`; its stage is the first part of its name
+        /// The dead-letter queue, `local-payments-events-dlq`; its stage is the first part of its name
         queue: String,
         /// Only the letters about this order
         #[arg(long)]

@@ -54,7 +54,7 @@ pub fn news(envelope: &Envelope) -> Result<News, Unreadable> {
         PaymentRefundFailed::TYPE => envelope.data().map(News::RefundFailed),
         FulfillmentShipped::TYPE => envelope.data().map(News::Shipped),
         FulfillmentFailed::TYPE => envelope.data().map(News::FulfillmentFailed),
-        _ => Err(envelope.not_taken_by(Tracker::SERVICE)),
+        _ => Err(envelope.not_consumed_by(Tracker::SERVICE)),
     }
 }
 
@@ -81,7 +81,7 @@ fn kept(event: &str, data: Value) -> Entry {
         event: event.into(),
         version: 1,
         data,
-        teller: Tracker::SERVICE.into(),
+        producer: Tracker::SERVICE.into(),
         learned_from: None,
     }
 }

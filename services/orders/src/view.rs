@@ -100,6 +100,11 @@ pub fn summary(id: OrderId, order: &Order) -> Result<Value, Failure> {
     }))
 }
 
+/// The row's kind under the name that the released API description gives it.
+fn public_kind(row: &Item) -> Option<&str> {
+    row.text("kind").map(|kind| if kind == "published" { "told" } else { kind })
+}
+
 /// One row of an order's history: told by orders, or recorded from another service.
 ///
 /// # Errors
@@ -108,7 +113,7 @@ pub fn event(row: &Item) -> Result<Value, Failure> {
     let Envelope { metadata, data } = envelope_of(row)?;
     Ok(json!({
         "seq": metadata.seq,
-        "kind": row.text("kind"),
+        "kind": public_kind(row),
         "event_id": metadata.id,
         "type": metadata.kind,
         "version": metadata.version,

@@ -36,7 +36,7 @@ impl Reactor for Circuit {
     const CORE: Core<Self::State, Message, Fact> = Core { decide: breaker::decide, evolve: breaker::evolve };
 
     fn read(envelope: &Envelope) -> Result<Message, Unreadable> {
-        Err(envelope.not_taken_by(Self::SERVICE))
+        Err(envelope.not_consumed_by(Self::SERVICE))
     }
 
     fn tell(fact: &Fact) -> Option<Entry> {

@@ -7,4 +7,4 @@ pub mod compensating;
 pub mod guard;
 pub mod provider;
 pub mod reactor;
-pub mod reads;
+pub mod subscriptions;

@@ -2,7 +2,7 @@
 
 use crate::charging::{self, Bill, Charging, Fact, Message, Stage};
 use crate::provider::Provider;
-use crate::reads::{Cancelled, Created, Reserved};
+use crate::subscriptions::{Cancelled, Created, Reserved};
 use chassis::telling::Entry;
 use chassis::{Core, Failure, Reactor, Verdict};
 use events::inventory::InventoryReserved;
@@ -49,7 +49,7 @@ impl<P: Gateway> Reactor for Payments<P> {
         if envelope.is::<OrderCancelled>() {
             return Ok(Message::Cancelled(envelope.view::<Cancelled>()?.order_id));
         }
-        Err(envelope.not_taken_by(Self::SERVICE))
+        Err(envelope.not_consumed_by(Self::SERVICE))
     }
 
     fn opens(message: &Message) -> bool {

@@ -2,4 +2,4 @@
 
 pub mod granting;
 pub mod reactor;
-pub mod reads;
+pub mod subscriptions;

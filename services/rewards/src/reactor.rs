@@ -1,7 +1,7 @@
 //! How granting maps to what rewards takes and tells.
 
 use crate::granting::{self, Fact, Grant, Message};
-use crate::reads::{Cancelled, Confirmed};
+use crate::subscriptions::{Cancelled, Confirmed};
 use chassis::telling::Entry;
 use chassis::{Core, Failure, Reactor, Verdict};
 use events::orders::{OrderCancelled, OrderConfirmed};
@@ -29,7 +29,7 @@ impl Reactor for Rewards {
         if envelope.is::<OrderCancelled>() {
             return Ok(Message::Cancelled(envelope.view::<Cancelled>()?.order_id));
         }
-        Err(envelope.not_taken_by(Self::SERVICE))
+        Err(envelope.not_consumed_by(Self::SERVICE))
     }
 
     fn opens(message: &Message) -> bool {

@@ -82,15 +82,15 @@ fn examples(contracts: &Contracts, entry: &Entry) -> Vec<String> {
 fn interest(contracts: &Contracts, entry: &Entry) -> Vec<String> {
     let name = named(entry);
     let reads = |c: &&Consumer| c.reads.iter().any(|r| r.kind == entry.kind && r.version == entry.version);
-    let takers: BTreeSet<&str> = contracts.consumers.iter().filter(reads).map(|c| c.service).collect();
+    let consumers: BTreeSet<&str> = contracts.consumers.iter().filter(reads).map(|c| c.service).collect();
     let mut found = Vec::new();
-    if takers != entry.takers.iter().copied().collect() {
+    if consumers != entry.consumers.iter().copied().collect() {
         found.push(format!(
-            "{name}: the catalogue names the takers {:?}, the code has {takers:?}",
-            entry.takers
+            "{name}: the catalogue names the consumers {:?}, the code has {consumers:?}",
+            entry.consumers
         ));
     }
-    if takers.is_empty() && entry.audience.is_none() {
+    if consumers.is_empty() && entry.audience.is_none() {
         found.push(format!("{name}: is taken by nobody"));
     }
     if contracts.told.as_ref().is_some_and(|told| !told.contains(entry.kind)) {
@@ -197,7 +197,7 @@ fn wiring(contracts: &Contracts) -> Result<Vec<String>> {
     let model = model(contracts)?;
     let mut found = Vec::new();
     for consumer in &contracts.consumers {
-        let name = format!("dev-{}-inbox", consumer.service);
+        let name = format!("dev-{}-events", consumer.service);
         match model.rules.iter().find(|rule| rule.name == name) {
             Some(rule) => {
                 found.extend(rule_difference(contracts, consumer, &rule.event_pattern));
@@ -206,13 +206,13 @@ fn wiring(contracts: &Contracts) -> Result<Vec<String>> {
             None => found.push(format!("{}: no rule {name}", consumer.service)),
         }
     }
-    for teller in contracts.entries.iter().map(|entry| entry.teller).collect::<BTreeSet<_>>() {
-        match model.pipes.iter().find(|pipe| pipe.name == format!("dev-{teller}")) {
+    for producer in contracts.entries.iter().map(|entry| entry.producer).collect::<BTreeSet<_>>() {
+        match model.pipes.iter().find(|pipe| pipe.name == format!("dev-{producer}")) {
             Some(pipe) => {
-                found.extend(pipe_difference(contracts, teller, pipe));
-                found.extend(way_out(teller, pipe));
+                found.extend(pipe_difference(contracts, producer, pipe));
+                found.extend(way_out(producer, pipe));
             }
-            None => found.push(format!("{teller}: no pipe carries its events")),
+            None => found.push(format!("{producer}: no pipe carries its events")),
         }
     }
     Ok(found)
@@ -220,7 +220,7 @@ fn wiring(contracts: &Contracts) -> Result<Vec<String>> {
 
 /// A service's rule leads from the one bus to its own queue, which no other rule fills, and on to its reactor.
 fn way_in(service: &str, rule: &resources::Rule, model: &resources::Model) -> Vec<String> {
-    let inbox = format!("dev-{service}-inbox");
+    let inbox = format!("dev-{service}-events");
     let leads = |rule: &resources::Rule| rule.targets.iter().any(|t| names::last_part(&t.arn) == inbox);
     let mut found = Vec::new();
     if rule.event_bus_name != BUS {
@@ -240,13 +240,13 @@ fn way_in(service: &str, rule: &resources::Rule, model: &resources::Model) -> Ve
 }
 
 /// A service's pipe leads from its own table's stream to the one bus.
-fn way_out(teller: &str, pipe: &resources::Pipe) -> Vec<String> {
+fn way_out(producer: &str, pipe: &resources::Pipe) -> Vec<String> {
     let mut found = Vec::new();
-    if names::table_of_stream(&pipe.source) != Some(&format!("dev-{teller}")) {
-        found.push(format!("{teller}: its pipe starts at {}", pipe.source));
+    if names::table_of_stream(&pipe.source) != Some(&format!("dev-{producer}")) {
+        found.push(format!("{producer}: its pipe starts at {}", pipe.source));
     }
     if names::last_part(&pipe.target) != BUS {
-        found.push(format!("{teller}: its pipe ends at {}", pipe.target));
+        found.push(format!("{producer}: its pipe ends at {}", pipe.target));
     }
     found
 }
@@ -257,7 +257,7 @@ const BUS: &str = "dev-quadrille";
 fn rule_difference(contracts: &Contracts, consumer: &Consumer, pattern: &Value) -> Vec<String> {
     let kinds: BTreeSet<String> = consumer.reads.iter().map(|reading| reading.kind.to_owned()).collect();
     let told = |entry: &&Entry| kinds.contains(entry.kind);
-    let sources = contracts.entries.iter().filter(told).map(|entry| source_of(entry.teller)).collect();
+    let sources = contracts.entries.iter().filter(told).map(|entry| source_of(entry.producer)).collect();
     let of_replays = json!([{"exists": false}]);
     let mut found = Vec::new();
     for (field, wanted) in [("detail-type", kinds), ("source", sources)] {
@@ -286,11 +286,11 @@ fn rule_difference(contracts: &Contracts, consumer: &Consumer, pattern: &Value) 
 /// The event row of an example, as a service writes it.
 fn row(entry: &Entry, data: &Value) -> Result<Item> {
     let told = telling::Entry {
-        kind: telling::Kind::Told,
+        kind: telling::Kind::Published,
         event: entry.kind.into(),
         version: entry.version,
         data: data.clone(),
-        teller: entry.teller.into(),
+        producer: entry.producer.into(),
         learned_from: None,
     };
     // Every id another one: a template that confuses two of them is found.
@@ -298,7 +298,7 @@ fn row(entry: &Entry, data: &Value) -> Result<Item> {
     let cause = Cause { is_request: false, origin: Uuid::from_u128(3), ..request };
     let subject = data["product_id"].as_str().filter(|_| data.get("order_id").is_none()).unwrap_or(SUBJECT);
     let about = (&*format!("order#{subject}"), subject);
-    let mut rows = event_rows(&[told], about, 1, (entry.teller, &cause, DateTime::UNIX_EPOCH))?;
+    let mut rows = event_rows(&[told], about, 1, (entry.producer, &cause, DateTime::UNIX_EPOCH))?;
     rows.pop().context("one entry is one row")
 }
 
@@ -320,14 +320,16 @@ fn record(row: &Item) -> StreamRecord {
     }
 }
 
-fn pipe_difference(contracts: &Contracts, teller: &str, pipe: &resources::Pipe) -> Vec<String> {
+fn pipe_difference(contracts: &Contracts, producer: &str, pipe: &resources::Pipe) -> Vec<String> {
     let mut found = Vec::new();
-    for entry in contracts.entries.iter().filter(|entry| entry.teller == teller) {
+    for entry in contracts.entries.iter().filter(|entry| entry.producer == producer) {
         for mode in [PipeData::Object, PipeData::String] {
             for example in contracts.examples(entry).unwrap_or_default() {
                 let carried = carry(entry, &example, pipe, mode);
                 let name = named(entry);
-                found.extend(carried.err().map(|reason| format!("{name}: the pipe of {teller}: {reason:#}")));
+                found.extend(
+                    carried.err().map(|reason| format!("{name}: the pipe of {producer}: {reason:#}")),
+                );
             }
         }
     }

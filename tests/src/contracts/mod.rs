@@ -9,7 +9,7 @@ pub mod release;
 pub mod yaml;
 
 use anyhow::{Context, Result};
-use events::catalogue::{self, Entry, Reading};
+use events::catalogue::{self, Entry, Subscription};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -21,7 +21,7 @@ pub struct Consumer {
     /// `payments`
     pub service: &'static str,
     /// Its views.
-    pub reads: Vec<Reading>,
+    pub reads: Vec<Subscription>,
 }
 
 /// Everything that is compared.
@@ -43,16 +43,16 @@ impl Contracts {
     /// The contracts of the code as it was built, and of the folders below `root`.
     #[must_use]
     pub fn of(root: &Path) -> Self {
-        let consumer = |service, reads: &[Reading]| Consumer { service, reads: reads.to_vec() };
+        let consumer = |service, reads: &[Subscription]| Consumer { service, reads: reads.to_vec() };
         Self {
             entries: catalogue::entries(),
             consumers: vec![
-                consumer("fulfillment", fulfillment::reads::READS),
-                consumer("inventory", inventory::reads::READS),
-                consumer("notifications", notifications::reads::READS),
-                consumer("orders", orders::reads::READS),
-                consumer("payments", payments::reads::READS),
-                consumer("rewards", rewards::reads::READS),
+                consumer("fulfillment", fulfillment::subscriptions::CONSUMES),
+                consumer("inventory", inventory::subscriptions::CONSUMES),
+                consumer("notifications", notifications::subscriptions::CONSUMES),
+                consumer("orders", orders::subscriptions::CONSUMES),
+                consumer("payments", payments::subscriptions::CONSUMES),
+                consumer("rewards", rewards::subscriptions::CONSUMES),
             ],
             told: None,
             folder: root.join("contracts"),

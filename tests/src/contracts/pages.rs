@@ -18,7 +18,7 @@ pub fn catalogue(contracts: &Contracts) -> Result<String> {
     page.push_str("## The events\n\n| event | told by | taken by |\n|---|---|---|\n");
     for entry in &contracts.entries {
         let anchor = entry.kind.replace('.', "");
-        let _ = writeln!(page, "| [{}](#{anchor}) | {} | {} |", entry.kind, entry.teller, takers(entry));
+        let _ = writeln!(page, "| [{}](#{anchor}) | {} | {} |", entry.kind, entry.producer, consumers(entry));
     }
     for entry in &contracts.entries {
         page.push_str(&event(contracts, entry)?);
@@ -72,7 +72,7 @@ fn on_the_bus(contracts: &Contracts) -> Result<Value> {
     let confirmed = contracts.entries.iter().find(|entry| entry.kind == "order.confirmed");
     let confirmed = confirmed.context("there is no order.confirmed")?;
     let data = contracts.examples(confirmed)?.into_iter().next().context("order.confirmed has no example")?;
-    let (source, subject) = (events::source_of(confirmed.teller), data["order_id"].clone());
+    let (source, subject) = (events::source_of(confirmed.producer), data["order_id"].clone());
     Ok(json!({
         "version": "0",
         "id": "6a7e8feb-b491-4cf7-a9f1-bf3703467718",
@@ -103,29 +103,29 @@ fn on_the_bus(contracts: &Contracts) -> Result<Value> {
 fn dance(contracts: &Contracts) -> String {
     let mut edges: BTreeMap<(String, String), Vec<&str>> = BTreeMap::new();
     for entry in &contracts.entries {
-        let takers = entry.takers.iter().filter(|taker| **taker != entry.teller);
-        for taker in takers {
-            edges.entry((entry.teller.into(), (*taker).into())).or_default().push(entry.kind);
+        let consumers = entry.consumers.iter().filter(|consumer| **consumer != entry.producer);
+        for consumer in consumers {
+            edges.entry((entry.producer.into(), (*consumer).into())).or_default().push(entry.kind);
         }
-        if entry.takers.is_empty() {
-            edges.entry((entry.teller.into(), "outside".into())).or_default().push(entry.kind);
+        if entry.consumers.is_empty() {
+            edges.entry((entry.producer.into(), "outside".into())).or_default().push(entry.kind);
         }
     }
     let mut picture =
         String::from("```mermaid\nflowchart LR\n    client([client]) -->|POST /orders| orders\n");
     picture.push_str("    outside([no service])\n");
-    for ((teller, taker), events) in edges {
-        let arrow = if taker == "outside" { "-.->" } else { "-->" };
-        let _ = writeln!(picture, "    {teller} {arrow}|{}| {taker}", events.join("<br/>"));
+    for ((producer, consumer), events) in edges {
+        let arrow = if consumer == "outside" { "-.->" } else { "-->" };
+        let _ = writeln!(picture, "    {producer} {arrow}|{}| {consumer}", events.join("<br/>"));
     }
     picture.push_str("```\n\n");
     picture
 }
 
-fn takers(entry: &Entry) -> String {
+fn consumers(entry: &Entry) -> String {
     match entry.audience {
         Some(audience) => format!("no service: {audience}"),
-        None => entry.takers.join(", "),
+        None => entry.consumers.join(", "),
     }
 }
 
@@ -133,8 +133,13 @@ fn event(contracts: &Contracts, entry: &Entry) -> Result<String> {
     let schema = (entry.schema)();
     let mut text = format!("\n### {}\n\n", entry.kind);
     let _ = writeln!(text, "{}\n", schema["description"].as_str().unwrap_or_default());
-    let _ =
-        writeln!(text, "Version {}. Told by {}; taken by {}.\n", entry.version, entry.teller, takers(entry));
+    let _ = writeln!(
+        text,
+        "Version {}. Told by {}; taken by {}.\n",
+        entry.version,
+        entry.producer,
+        consumers(entry)
+    );
     text.push_str("| field | type | | meaning |\n|---|---|---|---|\n");
     fields("", &schema, &schema, &mut text);
     let example = contracts.examples(entry)?.into_iter().next();
@@ -237,7 +242,7 @@ pub fn asyncapi(contracts: &Contracts) -> String {
     };
     for consumer in &contracts.consumers {
         let service = consumer.service;
-        let told = contracts.entries.iter().filter(|e| e.teller == service).map(|e| e.kind).collect();
+        let told = contracts.entries.iter().filter(|e| e.producer == service).map(|e| e.kind).collect();
         operation(format!("{service}-tells"), "send", format!("What {service} tells."), told);
         let taken = consumer.reads.iter().map(|reading| reading.kind).collect();
         operation(format!("{service}-takes"), "receive", format!("What {service} takes."), taken);

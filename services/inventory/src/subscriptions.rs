@@ -1,7 +1,7 @@
 //! What inventory reads of the others' events: these fields and no more.
 
 use events::OrderId;
-use events::catalogue::{Reading, reading};
+use events::catalogue::{Subscription, subscription};
 use events::fulfillment::FulfillmentShipped;
 use events::inventory::StockLine;
 use events::orders::{OrderCancelled, OrderCreated};
@@ -32,8 +32,8 @@ pub struct Shipped {
 }
 
 /// Everything that inventory takes.
-pub const READS: &[Reading] = &[
-    reading::<OrderCreated, Created>(),
-    reading::<OrderCancelled, Cancelled>(),
-    reading::<FulfillmentShipped, Shipped>(),
+pub const CONSUMES: &[Subscription] = &[
+    subscription::<OrderCreated, Created>(),
+    subscription::<OrderCancelled, Cancelled>(),
+    subscription::<FulfillmentShipped, Shipped>(),
 ];

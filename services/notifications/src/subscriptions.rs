@@ -1,6 +1,6 @@
 //! What notifications reads of the others' events: these fields and no more.
 
-use events::catalogue::{Reading, reading};
+use events::catalogue::{Subscription, subscription};
 use events::orders::{CancelReason, OrderCancelled, OrderConfirmed, OrderFailed, OrderFulfilled};
 use events::payments::PaymentRefunded;
 use events::{CustomerId, Money, OrderId};
@@ -62,10 +62,10 @@ pub struct Refunded {
 }
 
 /// Everything that notifications takes.
-pub const READS: &[Reading] = &[
-    reading::<OrderConfirmed, Confirmed>(),
-    reading::<OrderFulfilled, Fulfilled>(),
-    reading::<OrderCancelled, Cancelled>(),
-    reading::<PaymentRefunded, Refunded>(),
-    reading::<OrderFailed, Failed>(),
+pub const CONSUMES: &[Subscription] = &[
+    subscription::<OrderConfirmed, Confirmed>(),
+    subscription::<OrderFulfilled, Fulfilled>(),
+    subscription::<OrderCancelled, Cancelled>(),
+    subscription::<PaymentRefunded, Refunded>(),
+    subscription::<OrderFailed, Failed>(),
 ];

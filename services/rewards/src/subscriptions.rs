@@ -1,6 +1,6 @@
 //! What rewards reads of the others' events: these fields and no more.
 
-use events::catalogue::{Reading, reading};
+use events::catalogue::{Subscription, subscription};
 use events::orders::{OrderCancelled, OrderConfirmed};
 use events::{CustomerId, Money, OrderId};
 use schemars::JsonSchema;
@@ -25,5 +25,5 @@ pub struct Cancelled {
 }
 
 /// Everything that rewards takes.
-pub const READS: &[Reading] =
-    &[reading::<OrderConfirmed, Confirmed>(), reading::<OrderCancelled, Cancelled>()];
+pub const CONSUMES: &[Subscription] =
+    &[subscription::<OrderConfirmed, Confirmed>(), subscription::<OrderCancelled, Cancelled>()];

@@ -1,6 +1,6 @@
 //! What payments reads of the others' events: these fields and no more.
 
-use events::catalogue::{Reading, reading};
+use events::catalogue::{Subscription, subscription};
 use events::inventory::InventoryReserved;
 use events::orders::{OrderCancelled, OrderCreated};
 use events::{CustomerId, Money, OrderId};
@@ -36,8 +36,8 @@ pub struct Cancelled {
 }
 
 /// Everything that payments takes.
-pub const READS: &[Reading] = &[
-    reading::<OrderCreated, Created>(),
-    reading::<InventoryReserved, Reserved>(),
-    reading::<OrderCancelled, Cancelled>(),
+pub const CONSUMES: &[Subscription] = &[
+    subscription::<OrderCreated, Created>(),
+    subscription::<InventoryReserved, Reserved>(),
+    subscription::<OrderCancelled, Cancelled>(),
 ];

@@ -1,7 +1,7 @@
 //! What fulfillment reads of the others' events: these fields and no more.
 
 use events::OrderId;
-use events::catalogue::{Reading, reading};
+use events::catalogue::{Subscription, subscription};
 use events::inventory::StockLine;
 use events::orders::{Address, OrderCancelled, OrderConfirmed};
 use schemars::JsonSchema;
@@ -27,5 +27,5 @@ pub struct Cancelled {
 }
 
 /// Everything that fulfillment takes.
-pub const READS: &[Reading] =
-    &[reading::<OrderConfirmed, Confirmed>(), reading::<OrderCancelled, Cancelled>()];
+pub const CONSUMES: &[Subscription] =
+    &[subscription::<OrderConfirmed, Confirmed>(), subscription::<OrderCancelled, Cancelled>()];
