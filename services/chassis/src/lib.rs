@@ -1,26 +1,37 @@
-//! What every service stands on: the reaction loop, one transaction per reaction, two stores under one
-//! contract, and the shell that Lambda talks to. Domain code never sees any of it.
+//! What every service stands on, in three floors.
+//!
+//! 1. The theory: [`decider`], and [`spec`] to test one.
+//! 2. The patterns: [`aggregate`] (a decider with a row), [`outbox`], [`inbox`], [`projection`], over the [`store`] port.
+//! 3. The loop: [`reactor`] and [`effects`] (what reacts, and whom it calls), [`reaction`] (the one bounded loop),
+//!    [`consumer`] (a queue's events).
+//!
+//! Beside them stand what an HTTP API needs ([`http`]) and the ports. Nothing here knows AWS: its adapters are the crate
+//! `aws`.
 
-pub mod access;
-pub mod aws;
-pub mod batch;
+pub mod aggregate;
 pub mod config;
-pub mod cursor;
+pub mod consumer;
+pub mod decider;
+pub mod effects;
 pub mod failure;
-pub mod fields;
 pub mod http;
-pub mod lambda;
+pub mod inbox;
 pub mod log;
-pub mod memory;
-pub mod outward;
+pub mod outbox;
 pub mod ports;
+pub mod projection;
 pub mod reaction;
-pub mod rows;
+pub mod reactor;
+pub mod spec;
 pub mod store;
-pub mod telling;
+pub mod task;
 
+pub use aggregate::{Aggregate, Loaded};
+pub use consumer::{Consumer, EventHandler};
+pub use decider::{Decider, Refusal};
+pub use effects::{Attempt, Effects, NoEffects};
 pub use failure::Failure;
+pub use inbox::Verdict;
 pub use ports::{Clock, Ids, Ports};
-pub use reaction::{Core, Reactor, Refusal, Verdict, react};
-pub use rows::{Attr, Condition, Item, Key, Write};
-pub use store::{CommitError, Store};
+pub use reactor::Reactor;
+pub use store::{AggregateId, Store};

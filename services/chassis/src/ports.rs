@@ -1,11 +1,15 @@
 //! The outside world a reaction may touch: a store, a clock, ids and jitter. All are arguments, so that the
 //! same code runs on Lambda, in tests and under a seeded simulation.
 
-use crate::Failure;
+use crate::failure::Failure;
+use crate::store::{CommitError, Store, Write};
 use chrono::{DateTime, Utc};
 use events::Envelope;
 use std::{future::Future, sync::Arc, time::Duration};
 use uuid::Uuid;
+
+/// How often a worker tries again while others keep changing the same rows.
+pub const MAX_ATTEMPTS: u32 = 8;
 
 /// Tells the time.
 pub trait Clock: Send + Sync {
@@ -21,10 +25,10 @@ pub trait Ids: Send + Sync {
     fn jitter(&self, most: Duration) -> Duration;
 }
 
-/// Where messages for people are published.
+/// A topic that carries messages to people.
 pub trait Topic: Send + Sync + 'static {
-    /// Publishes a message: in turn with others of its group, and once for an `id`, however often it is tried within
-    /// the topic's window (SNS: five minutes).
+    /// Publishes a message: in order with others of its group, and once for an `id`, however often the caller tries
+    /// within the topic's window (SNS: five minutes).
     fn publish(
         &self,
         group: &str,
@@ -33,10 +37,20 @@ pub trait Topic: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
-/// The bus, for events that are told once more. What is told first goes through the outbox.
+/// The bus, for events that are published once more. The first time, the pipe publishes them from the outbox.
 pub trait Bus: Clone + Send + Sync + 'static {
-    /// Publishes events; each is taken, or none counts as taken.
+    /// Publishes events; the bus accepts each, or the call fails.
     fn publish(&self, events: &[Envelope]) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+/// The bus of a consumer that has none.
+#[derive(Clone, Copy, Debug)]
+pub enum NoBus {}
+
+impl Bus for NoBus {
+    async fn publish(&self, _events: &[Envelope]) -> Result<(), Failure> {
+        match *self {}
+    }
 }
 
 /// The machine's clock.
@@ -85,5 +99,21 @@ impl<S> Ports<S> {
     pub async fn back_off(&self, attempt: u32) {
         let ceiling = Duration::from_millis(10_u64.saturating_mul(1 << attempt.min(10)).min(400));
         tokio::time::sleep(self.ids.jitter(ceiling)).await;
+    }
+}
+
+impl<S: Store> Ports<S> {
+    /// Commits one write that depends on no decision, again and again while other transactions hold its row.
+    ///
+    /// # Errors
+    /// A [`CommitError`], which is never `Busy`.
+    pub async fn commit_alone(&self, write: Write) -> Result<(), CommitError> {
+        for attempt in 1..=MAX_ATTEMPTS {
+            match self.store.commit(vec![write.clone()]).await {
+                Err(CommitError::Busy(_)) => self.back_off(attempt).await,
+                outcome => return outcome,
+            }
+        }
+        Err(Failure::Conflict { attempts: MAX_ATTEMPTS }.into())
     }
 }

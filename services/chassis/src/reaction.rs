@@ -1,522 +1,253 @@
-//! The reaction loop: one record in, at most one transaction out.
+//! The reaction: one message in, at most one transaction out.
 //!
-//! Load, decide, commit state + inbox row + event rows together. What cannot be committed is decided again
-//! from fresh state, a bounded number of times. An outward call is made between two commits: the intent is
-//! committed first and without the inbox row, because that row belongs to the transaction of the outcome; a
-//! crash in between must look like work to finish, not like a duplicate.
+//! The loop loads the aggregate, decides, and commits state, event rows and inbox row together. When another worker was
+//! faster it decides again from fresh state, a bounded number of times. Events and commands run through the same loop.
+//! An outward call is made between two commits: the intent is committed first and without the inbox row, because that
+//! row belongs to the transaction of the outcome; a crash in between must look like work to finish, not like a duplicate.
 
-use crate::store::{CommitError, Rejected, Store, every_row};
-use crate::telling::{Cause, Entry, Kind, envelope_of, event_rows};
-use crate::{Attr, Condition, Failure, Item, Key, Ports, Write};
-use chrono::{DateTime, Duration, Utc};
-use events::{Envelope, EventId, Metadata, Unreadable, envelope::millis};
-use serde::{Serialize, de::DeserializeOwned};
-use std::future::Future;
-
-/// How often one delivery is decided anew when others keep changing the same rows.
-pub const MAX_ATTEMPTS: u32 = 8;
+use crate::aggregate::{Aggregate, Loaded, SideWrite, append, load};
+use crate::decider::{Decider, Refusal};
+use crate::effects::{Attempt, Effects};
+use crate::failure::Failure;
+use crate::inbox::{self, Verdict, inbox_row};
+use crate::outbox::{Cause, Context};
+use crate::ports::{MAX_ATTEMPTS, Ports};
+use crate::reactor::Reactor;
+use crate::store::{AggregateId, CommitError, Rejected, Store, Write};
+use chrono::{DateTime, Utc};
+use events::{Envelope, Metadata};
+use std::marker::PhantomData;
 
 /// How many outward calls one delivery may lead to.
 const MAX_CALLS: u32 = 2;
 
-/// How long an inbox row is kept. Longer than any queue keeps a message; after it, the state itself refuses
-/// what it already knows.
-const INBOX_DAYS: i64 = 7;
-
-/// The counter of an inbox row: how often the event was delivered again.
-const DUPLICATES: &str = "duplicates";
-
-/// What became of a delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Verdict {
-    /// It changed something, or was taken note of.
-    Applied,
-    /// The inbox knew it.
-    Duplicate,
-    /// It came before what it depends on, and is remembered.
-    Early,
-    /// It came after the order was given up, and is being undone.
-    LateCompensated,
-    /// The state already was past it.
-    Stale,
-    /// It makes no sense in this state.
-    Refused,
-}
-
-impl Verdict {
-    /// As it stands in inbox rows, logs and metrics.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Applied => "applied",
-            Self::Duplicate => "duplicate",
-            Self::Early => "early",
-            Self::LateCompensated => "late_compensated",
-            Self::Stale => "stale",
-            Self::Refused => "refused",
-        }
-    }
-}
-
-/// A message that changes nothing, and why. Comparable, so that a spec can expect it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// Already known, or overtaken.
-    #[error("stale: {0}")]
-    Stale(&'static str),
-    /// Not legal in this state.
-    #[error("illegal: {0}")]
-    Illegal(&'static str),
-}
-
-impl Refusal {
-    const fn verdict(self) -> Verdict {
-        match self {
-            Self::Stale(_) => Verdict::Stale,
-            Self::Illegal(_) => Verdict::Refused,
-        }
-    }
-}
-
-/// What a reaction writes beside its state, inbox and event rows.
-pub struct SideWrite<M> {
-    /// The write.
-    pub write: Write,
-    /// The message to decide on instead, should its condition not hold; `None` where it always holds.
-    pub refused: Option<Refused<M>>,
-}
-
-/// Turns a write that its condition refused into the message to decide on instead.
-pub type Refused<M> = Box<dyn Fn(Rejected) -> M + Send + Sync>;
-
-/// The pure core of a service: no I/O, no clock, no randomness.
-pub struct Core<State, Message, Fact> {
-    /// Facts, or the [`Refusal`] of what is stale or illegal.
-    pub decide: Decide<State, Message, Fact>,
-    /// The state after a fact.
-    pub evolve: fn(State, &Fact) -> State,
-}
-
-/// What a state makes of a message, at a time.
-pub type Decide<State, Message, Fact> = fn(&State, &Message, DateTime<Utc>) -> Result<Vec<Fact>, Refusal>;
-
-/// A service's reaction to what it takes from the bus: the pure domain, and how it maps to rows and events.
-pub trait Reactor: Send + Sync + 'static {
-    /// The service's name: the consumer of its inbox rows, the producer of its events.
-    const SERVICE: &'static str;
-    /// The aggregate's state; `Default` is "nothing known".
-    type State: Default + Clone + Serialize + DeserializeOwned + Send + Sync;
-    /// What it decides on.
-    type Message: Send + Sync;
-    /// What it decides.
-    type Fact: Send + Sync;
-    /// An outward call that a state asks for. `std::convert::Infallible` where there is none.
-    type Call: Send;
-
-    /// Its pure core.
-    const CORE: Core<Self::State, Self::Message, Self::Fact>;
-
-    /// What an envelope means to this service.
-    ///
-    /// # Errors
-    /// [`Unreadable`] for a type it does not take or data that is not of its shape.
-    fn read(envelope: &Envelope) -> Result<Self::Message, Unreadable>;
-
-    /// The partition key of the aggregate an envelope is about.
-    fn partition(metadata: &Metadata) -> String {
-        format!("order#{}", metadata.subject)
-    }
-
-    /// Whether a message usually is the first that touches its aggregate. The reaction then starts from nothing
-    /// without loading; where it was wrong, the commit's own condition says so and the state is loaded.
-    fn opens(_message: &Self::Message) -> bool {
-        false
-    }
-
-    /// The event row of a fact, if it has one.
-    fn tell(fact: &Self::Fact) -> Option<Entry>;
-
-    /// The type of the event that is the service's word as the state stands; none: the last that it told. Whoever waits
-    /// for an answer is told this one again.
-    fn word(_state: &Self::State) -> Option<&'static str> {
-        None
-    }
-
-    /// Attributes of the state row that indexes need.
-    fn index(_state: &Self::State) -> Vec<(&'static str, Attr)> {
-        Vec::new()
-    }
-
-    /// Writes to other rows of the table that belong to a fact.
-    fn side_writes(_fact: &Self::Fact) -> Vec<SideWrite<Self::Message>> {
-        Vec::new()
-    }
-
-    /// How the delivery that led from `before` to `facts` is to be called.
-    fn verdict(_before: &Self::State, _facts: &[Self::Fact]) -> Verdict {
-        Verdict::Applied
-    }
-
-    /// The outward call that `state` is waiting for.
-    fn due_call(_state: &Self::State) -> Option<Self::Call> {
-        None
-    }
-
-    /// Makes the call; its outcome is the next message. It must carry an idempotency key: it may be repeated. `first`:
-    /// its intent was committed a moment ago, so nobody can have made it yet.
-    fn perform(
-        &self,
-        call: Self::Call,
-        first: bool,
-    ) -> impl Future<Output = Result<Self::Message, Failure>> + Send;
-}
-
-/// An aggregate as loaded: its state with the version that a commit must find unchanged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Loaded<T> {
-    /// The state.
-    pub state: T,
-    /// 0: no row yet.
-    pub version: u64,
-    /// The number of its last event row.
-    pub seq: u64,
-}
-
-impl<T: Default> Default for Loaded<T> {
-    fn default() -> Self {
-        Self { state: T::default(), version: 0, seq: 0 }
-    }
-}
-
-/// Loads the aggregate at `pk`.
-///
-/// # Errors
-/// [`Failure::Transient`] when the store does not answer, [`Failure::Poison`] when the row cannot be read.
-pub async fn load<T, S>(store: &S, pk: &str) -> Result<Loaded<T>, Failure>
-where
-    T: Default + DeserializeOwned,
-    S: Store,
-{
-    match store.load(&Key::state(pk)).await? {
-        None => Ok(Loaded::default()),
-        Some(row) => read_state(&row),
-    }
-}
-
-/// Reads a state row.
-///
-/// # Errors
-/// [`Failure::Poison`] when it is not one.
-pub fn read_state<T: DeserializeOwned>(row: &Item) -> Result<Loaded<T>, Failure> {
-    let poison = |what: &str| Failure::Poison(format!("{}: {what}", row.key));
-    let data = row.text("data").ok_or_else(|| poison("no data"))?;
-    Ok(Loaded {
-        state: serde_json::from_str(data).map_err(|e| poison(&e.to_string()))?,
-        version: row.count("version").ok_or_else(|| poison("no version"))?,
-        seq: row.count("seq").ok_or_else(|| poison("no seq"))?,
-    })
-}
-
-/// The writes that turn `before` into `after`: the state row under its version, and the event rows.
-///
-/// # Errors
-/// [`Failure::Poison`] when an event is too large or the state cannot be written as JSON.
-pub fn writes<R: Reactor>(
-    before: &Loaded<R::State>,
-    facts: &[R::Fact],
-    (pk, subject): (&str, &str),
-    (cause, now): (&Cause, DateTime<Utc>),
-) -> Result<(Loaded<R::State>, Vec<Write>), Failure> {
-    let state = facts.iter().fold(before.state.clone(), R::CORE.evolve);
-    let entries: Vec<Entry> = facts.iter().filter_map(R::tell).collect();
-    let told = u64::try_from(entries.len()).unwrap_or(u64::MAX);
-    let after = Loaded { state, version: before.version + 1, seq: before.seq + told };
-    let rows = event_rows(&entries, (pk, subject), before.seq + 1, (R::SERVICE, cause, now))?;
-    let data = serde_json::to_string(&after.state).map_err(|e| Failure::Poison(e.to_string()))?;
-    let mut row = Item::new(Key::state(pk))
-        .with("version", number(after.version))
-        .with("seq", number(after.seq))
-        .with("updated_at", millis::text(&now))
-        .with("data", data);
-    for (name, value) in R::index(&after.state) {
-        row = row.with(name, value);
-    }
-    let when = match before.version {
-        0 => Condition::Absent,
-        version => Condition::Matches(vec![("version", number(version).into())]),
-    };
-    let mut writes = vec![Write::Put { item: row, when }];
-    writes.extend(rows.into_iter().map(|item| Write::Put { item, when: Condition::Absent }));
-    Ok((after, writes))
-}
-
-fn number(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-/// The row by which the aggregate at `pk` remembers that it has dealt with an event, and how.
-#[must_use]
-pub fn inbox_row(metadata: &Metadata, pk: &str, verdict: Verdict, now: DateTime<Utc>) -> Write {
-    let item = Item::new(Key::inbox(pk, metadata.id))
-        .with("verdict", verdict.as_str())
-        .with("event_id", metadata.id.to_string())
-        .with("type", metadata.kind.as_str())
-        .with("time", millis::text(&metadata.time))
-        .with("at", millis::text(&now))
-        .with(DUPLICATES, 0)
-        .with("expires_at", (now + Duration::days(INBOX_DAYS)).timestamp());
-    Write::Put { item, when: Condition::Absent }
-}
-
-/// Counts one delivery more of an event that is known already, for the timeline.
-///
-/// # Errors
-/// A [`Failure`] when the store does not answer.
-pub async fn count_duplicate<S: Store>(store: &S, pk: &str, metadata: &Metadata) -> Result<(), Failure> {
-    let again = Write::Adjust { key: Key::inbox(pk, metadata.id), by: vec![(DUPLICATES, 1)] };
-    match store.commit(vec![again]).await {
-        // Rejected: the row has expired in this moment, and with it the count.
-        Ok(()) | Err(CommitError::Rejected(_)) => Ok(()),
-        Err(CommitError::Busy(reason)) => Err(Failure::Transient(reason)),
-        Err(CommitError::Failed(failure)) => Err(failure),
-    }
-}
-
-/// A service's word on an aggregate as it stands: the event that [`Reactor::word`] names, as it was told last.
-///
-/// # Errors
-/// A [`Failure`] when the store does not answer.
-pub async fn word<R: Reactor, S: Store>(store: &S, pk: &str) -> Result<Option<Envelope>, Failure> {
-    let kind = R::word(&load::<R::State, S>(store, pk).await?.state);
-    let rows = every_row(store, pk, "event#").await?;
-    let is_told = |row: &&Item| row.text("kind") == Some(Kind::Published.as_str());
-    let told = rows.iter().filter(is_told).rfind(|row| kind.is_none() || row.text("type") == kind);
-    told.map(envelope_of).transpose()
-}
-
-/// How long it is kept why a delivery failed: as long as a dead-letter queue keeps the message.
-const FAILURE_DAYS: i64 = 14;
-
-/// The row that says why the last delivery of an event failed.
-#[must_use]
-pub fn failure_key(event: EventId) -> Key {
-    Key::new(format!("failure#{event}"), "failure")
-}
-
-/// Keeps why a delivery failed, for whoever finds the message in a dead-letter queue.
-async fn note<S: Store>(ports: &Ports<S>, metadata: &Metadata, failure: &Failure) {
-    let now = ports.clock.now();
-    let item = Item::new(failure_key(metadata.id))
-        .with("type", metadata.kind.as_str())
-        .with("subject", metadata.subject.as_str())
-        .with("reason", failure.to_string())
-        .with("at", millis::text(&now))
-        .with("failed_at", now.timestamp_millis())
-        .with("expires_at", (now + Duration::days(FAILURE_DAYS)).timestamp());
-    let noted = ports
-        .store
-        .commit(vec![Write::Put { item, when: Condition::Newer("failed_at", now.timestamp_millis()) }]);
-    match noted.await {
-        // Rejected: another delivery of the event failed later than this one.
-        Ok(()) | Err(CommitError::Rejected(_)) => {}
-        // The table itself may be what failed. The log has the reason in any case.
-        Err(error) => tracing::warn!(reason = error.to_string(), "a failure could not be noted"),
-    }
-}
-
 /// Lets a service react to one delivered event.
 ///
 /// # Errors
-/// A [`Failure`]: everything that is not a verdict. Nothing of the last attempt was written, but why it failed.
-pub async fn react<R, S>(ports: &Ports<S>, reactor: &R, envelope: &Envelope) -> Result<Verdict, Failure>
+/// A [`Failure`]: everything that is not a verdict. The last attempt wrote nothing but the note of why it failed.
+pub async fn react<E, S>(ports: &Ports<S>, effects: &E, envelope: &Envelope) -> Result<Verdict, Failure>
 where
-    R: Reactor,
+    E: Effects,
     S: Store,
 {
-    let outcome = attempt(ports, reactor, envelope).await;
+    let outcome = deliver(ports, effects, envelope).await;
     if let Err(failure) = &outcome {
-        note(ports, &envelope.metadata, failure).await;
+        inbox::note_failure(ports, &envelope.metadata, failure).await;
     }
     outcome
 }
 
-async fn attempt<R, S>(ports: &Ports<S>, reactor: &R, envelope: &Envelope) -> Result<Verdict, Failure>
+async fn deliver<E, S>(ports: &Ports<S>, effects: &E, envelope: &Envelope) -> Result<Verdict, Failure>
 where
-    R: Reactor,
+    E: Effects,
     S: Store,
 {
-    let mut run = Run::<R, S> {
-        ports,
-        metadata: &envelope.metadata,
-        cause: Cause::from(&envelope.metadata),
-        pk: R::partition(&envelope.metadata),
-        loaded: None,
-    };
-    let mut message = R::read(envelope)?;
-    run.loaded = R::opens(&message).then(Loaded::default);
-    let (mut attempts, mut calls) = (0, 0);
-    loop {
-        match run.step(&message).await? {
-            Step::Done(verdict) => return Ok(verdict),
-            Step::Instead(other) => message = other,
-            Step::Call(call, first) => {
-                calls += 1;
-                message = reactor.perform(call, first).await?;
+    let metadata = &envelope.metadata;
+    let id = E::Reactor::id(metadata);
+    let mut message = E::Reactor::read(envelope)?;
+    let mut loaded = None;
+    let turn = Turn { ports, id: &id, cause: &Cause::from(metadata) };
+    for calls in 0.. {
+        let ended = turn.run(loaded, message, &Delivery::<E>::of(metadata, &id)).await?;
+        let (state, attempt, verdict) = match ended {
+            Ended::Refused(refusal, _) => {
+                return inbox::settle(ports, metadata, &id, refusal.into()).await;
             }
-            Step::Again => {
-                attempts += 1;
-                ports.back_off(attempts).await;
-            }
-        }
-        if attempts == MAX_ATTEMPTS || calls > MAX_CALLS {
-            return Err(Failure::Conflict { attempts });
-        }
+            Ended::Known(_) => return inbox::duplicate(ports, metadata, &id).await,
+            Ended::Unchanged(state) => (state, Attempt::Repeat, None),
+            Ended::Committed(after, noted) => (after, noted.attempt, Some(noted.verdict)),
+        };
+        message = match (E::pending_call(&state.state), verdict) {
+            (None, Some(verdict)) => return Ok(verdict),
+            (None, None) => return inbox::settle(ports, metadata, &id, Verdict::Applied).await,
+            (Some(_), _) if calls == MAX_CALLS => break,
+            (Some(call), _) => effects.perform(call, attempt).await?,
+        };
+        loaded = Some(state);
     }
+    Err(Failure::Conflict { attempts: MAX_CALLS })
 }
 
-/// Lets an aggregate decide on a message that came by another way than its queue, and commits what follows. There is no
-/// inbox row: the state itself has to refuse a repetition.
+/// What a command came to.
+#[derive(Debug)]
+pub enum Executed<A> {
+    /// Its facts are committed.
+    Done(Loaded<A>),
+    /// There was nothing to do.
+    Unchanged(Loaded<A>),
+    /// The aggregate refused it, in this state; nothing was written.
+    Refused(Refusal, Loaded<A>),
+    /// The condition of the write beside it did not hold; nothing was written.
+    Beside(Rejected),
+}
+
+/// Lets an aggregate decide on a message that did not come through its queue, and commits what follows, together with a
+/// write `beside` it. There is no inbox row: the state itself has to refuse a repetition.
 ///
 /// # Errors
-/// A [`Failure`]; nothing was written. The inner error is the aggregate's own refusal.
-pub async fn apply<R, S>(
+/// A [`Failure`]; nothing was written.
+pub async fn execute<A, S>(
     ports: &Ports<S>,
-    (pk, subject): (&str, &str),
-    message: &R::Message,
+    id: &AggregateId,
+    command: A::Message,
     cause: &Cause,
-) -> Result<Result<Loaded<R::State>, Refusal>, Failure>
+    beside: Option<Write>,
+) -> Result<Executed<A>, Failure>
 where
-    R: Reactor,
+    A: Aggregate,
     S: Store,
 {
-    for attempt in 0..MAX_ATTEMPTS {
-        let before = load(&ports.store, pk).await?;
-        let now = ports.clock.now();
-        let facts = match (R::CORE.decide)(&before.state, message, now) {
-            Ok(facts) => facts,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        if facts.is_empty() {
-            return Ok(Ok(before));
-        }
-        let (after, writes) = writes::<R>(&before, &facts, (pk, subject), (cause, now))?;
-        match ports.store.commit(writes).await {
-            Ok(()) => return Ok(Ok(after)),
-            Err(CommitError::Rejected(_) | CommitError::Busy(_)) => ports.back_off(attempt).await,
-            Err(CommitError::Failed(failure)) => return Err(failure),
-        }
-    }
-    Err(Failure::Conflict { attempts: MAX_ATTEMPTS })
+    Ok(match (Turn { ports, id, cause }).run(None, command, &Beside(beside)).await? {
+        Ended::Committed(after, ()) => Executed::Done(after),
+        Ended::Unchanged(state) => Executed::Unchanged(state),
+        Ended::Refused(refusal, before) => Executed::Refused(refusal, before),
+        Ended::Known(rejected) => Executed::Beside(rejected),
+    })
 }
 
-/// What one pass of the loop came to.
-enum Step<R: Reactor> {
-    Done(Verdict),
-    /// The call, and whether its intent has just been committed.
-    Call(R::Call, bool),
-    Instead(R::Message),
+/// What distinguishes an event's delivery from a command: the write beside the facts.
+trait Origin<A: Aggregate> {
+    /// What it notes of the state before.
+    type Note;
+    fn note(&self, before: &A, facts: &[A::Fact]) -> Self::Note;
+    fn beside(&self, note: &Self::Note, after: &A, now: DateTime<Utc>) -> Option<Write>;
+}
+
+/// An event: beside the facts stands its inbox row, unless an outward call has to be made first.
+struct Delivery<'a, E> {
+    metadata: &'a Metadata,
+    pk: &'a str,
+    effects: PhantomData<fn() -> E>,
+}
+
+impl<'a, E> Delivery<'a, E> {
+    fn of(metadata: &'a Metadata, id: &'a AggregateId) -> Self {
+        Self { metadata, pk: &id.pk, effects: PhantomData }
+    }
+}
+
+/// What a delivery notes of the state before.
+struct Noted {
+    verdict: Verdict,
+    attempt: Attempt,
+}
+
+impl<E: Effects> Origin<E::Reactor> for Delivery<'_, E> {
+    type Note = Noted;
+
+    fn note(&self, before: &E::Reactor, facts: &[<E::Reactor as Decider>::Fact]) -> Noted {
+        // A delivery that finds the call still pending may be the second to make it.
+        let attempt = if E::pending_call(before).is_none() { Attempt::First } else { Attempt::Repeat };
+        Noted { verdict: before.verdict(facts), attempt }
+    }
+
+    fn beside(&self, noted: &Noted, after: &E::Reactor, now: DateTime<Utc>) -> Option<Write> {
+        E::pending_call(after).is_none().then(|| inbox_row(self.metadata, self.pk, noted.verdict, now))
+    }
+}
+
+/// A command: beside the facts stands what its sender wants written with them.
+struct Beside(Option<Write>);
+
+impl<A: Aggregate> Origin<A> for Beside {
+    type Note = ();
+
+    fn note(&self, _before: &A, _facts: &[A::Fact]) {}
+
+    fn beside(&self, (): &(), _after: &A, _now: DateTime<Utc>) -> Option<Write> {
+        self.0.clone()
+    }
+}
+
+/// What the loop came to.
+enum Ended<A, N> {
+    /// The facts are committed.
+    Committed(Loaded<A>, N),
+    /// There were no facts.
+    Unchanged(Loaded<A>),
+    Refused(Refusal, Loaded<A>),
+    /// The write beside the facts found its row there already.
+    Known(Rejected),
+}
+
+/// What follows from a commit whose conditions did not hold.
+enum Next<M> {
+    Known(Rejected),
+    Instead(M),
     Again,
 }
 
-/// One delivery being worked on.
-struct Run<'a, R: Reactor, S> {
+/// One aggregate and one cause.
+struct Turn<'a, S> {
     ports: &'a Ports<S>,
-    metadata: &'a Metadata,
-    cause: Cause,
-    pk: String,
-    loaded: Option<Loaded<R::State>>,
+    id: &'a AggregateId,
+    cause: &'a Cause,
 }
 
-impl<R: Reactor, S: Store> Run<'_, R, S> {
-    async fn step(&mut self, message: &R::Message) -> Result<Step<R>, Failure> {
-        let loaded = match self.loaded.take() {
-            Some(loaded) => loaded,
-            None => load(&self.ports.store, &self.pk).await?,
-        };
-        let now = self.ports.clock.now();
-        match (R::CORE.decide)(&loaded.state, message, now) {
-            Err(refusal) => self.settle(refusal.verdict(), now).await,
-            Ok(facts) => self.carry_out(loaded, facts, now).await,
-        }
-    }
-
-    /// Remembers a delivery that changes nothing.
-    async fn settle(&self, verdict: Verdict, now: DateTime<Utc>) -> Result<Step<R>, Failure> {
-        let inbox = inbox_row(self.metadata, &self.pk, verdict, now);
-        match self.ports.store.commit(vec![inbox]).await {
-            Ok(()) => Ok(Step::Done(verdict)),
-            Err(CommitError::Rejected(_)) => self.duplicate().await,
-            Err(CommitError::Busy(_)) => Ok(Step::Again),
-            Err(CommitError::Failed(failure)) => Err(failure),
-        }
-    }
-
-    async fn duplicate(&self) -> Result<Step<R>, Failure> {
-        count_duplicate(&self.ports.store, &self.pk, self.metadata).await?;
-        Ok(Step::Done(Verdict::Duplicate))
-    }
-
-    async fn carry_out(
-        &mut self,
-        loaded: Loaded<R::State>,
-        facts: Vec<R::Fact>,
-        now: DateTime<Utc>,
-    ) -> Result<Step<R>, Failure> {
-        if facts.is_empty() {
-            return match R::due_call(&loaded.state) {
-                Some(call) => {
-                    self.loaded = Some(loaded);
-                    Ok(Step::Call(call, false))
-                }
-                None => self.settle(Verdict::Applied, now).await,
+impl<S: Store> Turn<'_, S> {
+    /// The one bounded loop: decides on `message` and commits, until no other worker has changed the same rows meanwhile.
+    async fn run<A: Aggregate, O: Origin<A>>(
+        &self,
+        loaded: Option<Loaded<A>>,
+        mut message: A::Message,
+        origin: &O,
+    ) -> Result<Ended<A, O::Note>, Failure> {
+        let mut loaded = loaded.or_else(|| A::starts_aggregate(&message).then(Loaded::default));
+        for attempt in 1..=MAX_ATTEMPTS {
+            let before = match loaded.take() {
+                Some(loaded) => loaded,
+                None => load(&self.ports.store, self.id).await?,
             };
-        }
-        let about = (self.pk.as_str(), self.metadata.subject.as_str());
-        let (after, mut writes) = writes::<R>(&loaded, &facts, about, (&self.cause, now))?;
-        let sides: Vec<_> = facts.iter().flat_map(R::side_writes).collect();
-        let first_side = writes.len();
-        writes.extend(sides.iter().map(|side| side.write.clone()));
-        let call = R::due_call(&after.state);
-        // A delivery that finds the call still due may be the second to make it.
-        let first = R::due_call(&loaded.state).is_none();
-        let verdict = R::verdict(&loaded.state, &facts);
-        if call.is_none() {
-            writes.push(inbox_row(self.metadata, &self.pk, verdict, now));
-        }
-        let inbox = call.is_none().then_some(first_side + sides.len());
-        match (self.ports.store.commit(writes).await, call) {
-            (Ok(()), None) => Ok(Step::Done(verdict)),
-            (Ok(()), Some(call)) => {
-                self.loaded = Some(after);
-                Ok(Step::Call(call, first))
+            let now = self.ports.clock.now();
+            let facts = match before.state.decide(&message, now) {
+                Err(refusal) => return Ok(Ended::Refused(refusal, before)),
+                Ok(facts) if facts.is_empty() => return Ok(Ended::Unchanged(before)),
+                Ok(facts) => facts,
+            };
+            let note = origin.note(&before.state, &facts);
+            let sides: Vec<_> = facts.iter().flat_map(A::side_writes).collect();
+            let (after, mut writes) = append(before, &facts, self.id, &Context { cause: self.cause, now })?;
+            let own = writes.len();
+            writes.extend(sides.iter().map(|side| side.write.clone()));
+            writes.extend(origin.beside(&note, &after.state, now));
+            match self.ports.store.commit(writes).await {
+                Ok(()) => return Ok(Ended::Committed(after, note)),
+                Err(CommitError::Rejected(rejected)) => match sort_out(rejected, own, &sides)? {
+                    Next::Known(rejected) => return Ok(Ended::Known(rejected)),
+                    Next::Instead(other) => {
+                        message = other;
+                        continue;
+                    }
+                    Next::Again => {}
+                },
+                Err(CommitError::Busy(_)) => {}
+                Err(CommitError::Failed(failure)) => return Err(failure),
             }
-            (Err(CommitError::Rejected(rejected)), _) if is_known(&rejected, inbox) => self.duplicate().await,
-            (Err(CommitError::Rejected(rejected)), _) => sort_out(rejected, first_side, &sides),
-            (Err(CommitError::Busy(_)), _) => Ok(Step::Again),
-            (Err(CommitError::Failed(failure)), _) => Err(failure),
+            self.ports.back_off(attempt).await;
         }
+        Err(Failure::Conflict { attempts: MAX_ATTEMPTS })
     }
 }
 
-/// Whether it was the inbox row that stood in the way.
-fn is_known(rejected: &[Option<Rejected>], inbox: Option<usize>) -> bool {
-    inbox.is_some_and(|inbox| rejected.get(inbox).is_some_and(Option::is_some))
-}
-
-/// Which of the other conditions failed decides what to do: a side write's, or the version.
-fn sort_out<R: Reactor>(
-    rejected: Vec<Option<Rejected>>,
-    first_side: usize,
-    sides: &[SideWrite<R::Message>],
-) -> Result<Step<R>, Failure> {
-    // A moved version comes first: what a side write said may be about a state that is no longer true.
-    if rejected.iter().take(first_side).any(Option::is_some) {
-        return Ok(Step::Again);
+/// Finds which condition failed: that of the write beside, of the aggregate's `own` rows, or of a side write.
+fn sort_out<M>(
+    mut rejected: Vec<Option<Rejected>>,
+    own: usize,
+    sides: &[SideWrite<M>],
+) -> Result<Next<M>, Failure> {
+    if rejected.len() > own + sides.len()
+        && let Some(known) = rejected.pop().flatten()
+    {
+        return Ok(Next::Known(known));
     }
-    let refused = rejected.into_iter().skip(first_side).zip(sides);
-    match refused.filter_map(|(rejected, side)| Some((side, rejected?))).next() {
-        Some((SideWrite { refused: Some(instead), .. }, rejected)) => Ok(Step::Instead(instead(rejected))),
+    // A moved version comes first: a side write may have judged a state that is no longer true.
+    if rejected.iter().take(own).any(Option::is_some) {
+        return Ok(Next::Again);
+    }
+    let failed = rejected.into_iter().skip(own).zip(sides);
+    match failed.filter_map(|(rejected, side)| Some((side, rejected?))).next() {
+        Some((SideWrite { otherwise: Some(instead), .. }, rejected)) => Ok(Next::Instead(instead(rejected))),
         Some((side, _)) => Err(Failure::Poison(format!("{} cannot be adjusted", side.write.key()))),
-        None => Ok(Step::Again),
+        None => Ok(Next::Again),
     }
 }

@@ -1,19 +1,30 @@
-//! The carrier port over HTTP. A shipment is made and withdrawn under the order's id, so that each call may be repeated.
+//! The carrier: the port, and its adapter over HTTP. A shipment is made and withdrawn under the order's id, so that each
+//! call may be repeated.
 //!
 //! `PUT /shipments/{reference}` `{lines, address}`: 200 `{carrier, tracking_number}`, 409 for one that was withdrawn,
 //! 422 `{error: {code}}` for what is never carried.
 //! `DELETE /shipments/{reference}`: 200, and it will never be taken; 409 `{carrier, tracking_number}` when it has been.
 
-use crate::reactor::Carrier;
-use crate::shipping::{Message, Parcel};
+use crate::shipment::{Message, Parcel};
 use chassis::Failure;
-use chassis::outward::{Answer, Method, Outward};
+use chassis::http::client::{Answer, HttpClient, Method};
 use events::OrderId;
 use hyper::{Uri, header};
 use serde_json::json;
+use std::future::Future;
+
+/// The carrier, as far as fulfillment calls it. Both answer [`Message::Taken`] or [`Message::Refused`].
+pub trait Carrier: Send + Sync + 'static {
+    /// Has a parcel carried. It is known by its order: the call may be repeated and ships once.
+    fn ship(&self, parcel: &Parcel) -> impl Future<Output = Result<Message, Failure>> + Send;
+
+    /// Makes sure that the carrier will never take an order's parcel, not even for a call that is still on its way; answers
+    /// that, or that it has taken the parcel already.
+    fn withdraw(&self, order_id: OrderId) -> impl Future<Output = Result<Message, Failure>> + Send;
+}
 
 /// A carrier that speaks the API above.
-pub struct HttpCarrier(Outward);
+pub struct HttpCarrier(HttpClient);
 
 /// The code of an order that was given up because the carrier could not be reached.
 const UNAVAILABLE: &str = "carrier_unavailable";
@@ -22,9 +33,9 @@ impl HttpCarrier {
     /// The carrier at `base`, with its secret key.
     ///
     /// # Errors
-    /// As [`Outward::new`].
+    /// As [`HttpClient::new`].
     pub fn new(base: &Uri, secret: &str) -> Result<Self, Failure> {
-        Outward::new("carrier", base, secret).map(Self)
+        HttpClient::new("carrier", base, secret).map(Self)
     }
 }
 
@@ -71,7 +82,7 @@ impl Carrier for HttpCarrier {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chassis::outward::StatusCode;
+    use chassis::http::client::StatusCode;
     use serde_json::Value;
 
     fn answer(status: u16, body: Value) -> Answer {

@@ -10,11 +10,8 @@ use serde::Deserialize;
 /// Of `order.confirmed`.
 #[derive(Deserialize, JsonSchema)]
 pub struct Confirmed {
-    /// The order.
     pub order_id: OrderId,
-    /// What is to be carried.
     pub lines: Vec<StockLine>,
-    /// Where to.
     #[serde(default)]
     pub shipping_address: Option<Address>,
 }
@@ -22,10 +19,9 @@ pub struct Confirmed {
 /// Of `order.cancelled`.
 #[derive(Deserialize, JsonSchema)]
 pub struct Cancelled {
-    /// The order.
     pub order_id: OrderId,
 }
 
-/// Everything that fulfillment takes.
+/// Everything that fulfillment consumes.
 pub const CONSUMES: &[Subscription] =
     &[subscription::<OrderConfirmed, Confirmed>(), subscription::<OrderCancelled, Cancelled>()];

@@ -1,12 +1,14 @@
 //! `PUT /products/{id}` and `GET /products/{id}`.
 
-use crate::product::{self, HeldExceedsStock, Listing, Product};
-use chassis::fields::{self, Fields};
+use crate::product::{self, Listed, Listing, Product};
+use chassis::aggregate::{Loaded, load};
+use chassis::http::fields::{self, Fields};
 use chassis::http::{Api, FieldError, Problem, Request, Response};
-use chassis::reaction::MAX_ATTEMPTS;
-use chassis::telling::{Cause, event_rows};
-use chassis::{CommitError, Condition, Failure, Ports, Store, Write};
+use chassis::outbox::Cause;
+use chassis::reaction::{Executed, execute};
+use chassis::{Failure, Ports, Store};
 use events::{Currency, Money, ProductId};
+use serde_json::{Value, json};
 
 /// The highest price of one unit, in minor units.
 const MAX_PRICE: u64 = 100_000_000;
@@ -15,7 +17,6 @@ const MAX_STOCK: u64 = 1_000_000_000;
 
 /// Inventory's part of the HTTP API.
 pub struct ProductsApi<S> {
-    /// The ports.
     pub ports: Ports<S>,
     /// The currency of every price on this stage.
     pub currency: Currency,
@@ -37,44 +38,29 @@ impl<S: Store> Api for ProductsApi<S> {
 }
 
 impl<S: Store> ProductsApi<S> {
-    async fn load(&self, id: &ProductId) -> Result<Option<Product>, Failure> {
-        let row = self.ports.store.load(&product::key(id)).await?;
-        row.map(|row| Product::read(id, &row)).transpose()
-    }
-
     async fn get(&self, id: &ProductId) -> Result<Response, Problem> {
-        let product = self.load(id).await?;
-        let product = product.ok_or_else(|| Problem::not_found(format!("no product {id}")))?;
-        Ok(Response::json(200, product.json()))
+        let loaded: Loaded<Product> = load(&self.ports.store, &product::id(id)).await?;
+        let shown = json(id, &loaded.state).ok_or_else(|| Problem::not_found(format!("no product {id}")))?;
+        Ok(Response::json(200, shown))
     }
 
     async fn put(&self, id: &ProductId, request: &Request) -> Result<Response, Problem> {
         fields::expect_json(request)?;
-        let listing = self.read(&request.body)?;
+        let listing = self.read(id, &request.body)?;
         let cause = Cause::request(self.ports.ids.fresh(), request.correlation_id, None);
-        for attempt in 0..MAX_ATTEMPTS {
-            let current = self.load(id).await?;
-            let (product, told) = product::list(current.as_ref(), id, listing.clone()).map_err(conflict)?;
-            let (pk, subject) = (product::partition(id), id.as_str());
-            let first = current.as_ref().map_or(0, |product| product.seq) + 1;
-            let now = self.ports.clock.now();
-            let rows = event_rows(&told, (&pk, subject), first, ("inventory", &cause, now))?;
-            let mut writes = vec![product.replacing(current.as_ref())];
-            writes.extend(rows.into_iter().map(|item| Write::Put { item, when: Condition::Absent }));
-            match self.ports.store.commit(writes).await {
-                Ok(()) => {
-                    let status = if current.is_some() { 200 } else { 201 };
-                    return Ok(Response::json(status, product.json()));
-                }
-                // Somebody sold a unit in between: what was counted is counted again.
-                Err(CommitError::Rejected(_) | CommitError::Busy(_)) => self.ports.back_off(attempt).await,
-                Err(CommitError::Failed(failure)) => return Err(failure.into()),
-            }
-        }
-        Err(Failure::Conflict { attempts: MAX_ATTEMPTS }.into())
+        let executed = execute::<Product, S>(&self.ports, &product::id(id), listing, &cause, None).await?;
+        let (status, product) = match executed {
+            Executed::Done(product) if product.version == 1 => (201, product),
+            Executed::Done(product) | Executed::Unchanged(product) => (200, product),
+            Executed::Refused(_, before) => return Err(below_held(before.state.held)),
+            // Nothing is written beside a product.
+            Executed::Beside(_) => return Err(Problem::unavailable()),
+        };
+        let shown = json(id, &product.state);
+        Ok(Response::json(status, shown.ok_or_else(|| Failure::Poison(format!("{id} was not listed")))?))
     }
 
-    fn read(&self, body: &[u8]) -> Result<Listing, Problem> {
+    fn read(&self, id: &ProductId, body: &[u8]) -> Result<Listing, Problem> {
         let object = fields::object(body)?;
         let mut fields = Fields::new(&object);
         let name = fields.text("name", 200);
@@ -82,14 +68,29 @@ impl<S: Store> ProductsApi<S> {
         let stock = fields.integer("stock", 0..=MAX_STOCK);
         match (name, price, stock, fields.finish()) {
             (Some(name), Some(price), Some(stock), errors) if errors.is_empty() => {
-                Ok(Listing { name, unit_price: Money::new(price, self.currency), stock })
+                let unit_price = Money::new(price, self.currency);
+                Ok(Listing { product_id: id.clone(), name, unit_price, stock })
             }
             (.., errors) => Err(Problem::invalid(&errors)),
         }
     }
 }
 
-fn conflict(HeldExceedsStock { held }: HeldExceedsStock) -> Problem {
+fn below_held(held: u64) -> Problem {
     let detail = format!("{held} units are held for orders; the stock cannot be less");
     Problem::new(409, "STOCK_BELOW_HELD", detail).with("held", held.into())
+}
+
+/// A product as the API shows it; none for one that was never listed.
+fn json(id: &ProductId, product: &Product) -> Option<Value> {
+    let Listed { name, unit_price } = product.listed.as_ref()?;
+    Some(json!({
+        "product_id": id,
+        "name": name,
+        "unit_price_cents": unit_price.amount,
+        "currency": unit_price.currency,
+        "available": product.available,
+        "held": product.held,
+        "shipped": product.shipped,
+    }))
 }

@@ -1,31 +1,48 @@
-//! How holding maps to what inventory takes, tells and writes.
+//! Which events inventory consumes and publishes, and the stock that it moves.
 
-use crate::holding::{self, Fact, Holding, Message};
 use crate::product;
+use crate::reservation::{Fact, Message, Reservation};
 use crate::subscriptions::{Cancelled, Created, Shipped};
-use chassis::reaction::SideWrite;
-use chassis::store::Rejected;
-use chassis::telling::Entry;
-use chassis::{Core, Failure, Reactor, Verdict, Write};
+use chassis::aggregate::SideWrite;
+use chassis::outbox::OutboxEntry;
+use chassis::store::{Rejected, Write};
+use chassis::{Aggregate, Reactor, Verdict};
 use events::fulfillment::FulfillmentShipped;
-use events::inventory::{
-    InventoryReleased, InventoryReservationFailed, InventoryReserved, ReservationFailure, StockLine,
-};
+use events::inventory::{InventoryReservationFailed, ReservationFailure, StockLine};
 use events::orders::{OrderCancelled, OrderCreated};
 use events::{Envelope, OrderId, Unreadable};
-use std::convert::Infallible;
 
-/// Inventory's reaction.
-pub struct Inventory;
-
-impl Reactor for Inventory {
+impl Aggregate for Reservation {
     const SERVICE: &'static str = "inventory";
-    type State = Holding;
-    type Message = Message;
-    type Fact = Fact;
-    type Call = Infallible;
-    const CORE: Core<Self::State, Message, Fact> = Core { decide: holding::decide, evolve: holding::evolve };
 
+    fn event(fact: &Fact) -> Option<OutboxEntry> {
+        match fact {
+            Fact::Reserved(reserved) => Some(OutboxEntry::published(reserved)),
+            Fact::Failed(failed) => Some(OutboxEntry::published(failed)),
+            Fact::Released(released) => Some(OutboxEntry::published(released)),
+            Fact::Shipped(_) => None,
+        }
+    }
+
+    fn side_writes(fact: &Fact) -> Vec<SideWrite<Message>> {
+        match fact {
+            Fact::Reserved(reserved) => {
+                reserved.lines.iter().map(|line| hold(reserved.order_id, line.clone())).collect()
+            }
+            Fact::Released(released) => {
+                released.lines.iter().map(|line| move_held(line, "available")).collect()
+            }
+            Fact::Shipped(lines) => lines.iter().map(|line| move_held(line, "shipped")).collect(),
+            Fact::Failed(_) => Vec::new(),
+        }
+    }
+
+    fn starts_aggregate(message: &Message) -> bool {
+        matches!(message, Message::Created { .. })
+    }
+}
+
+impl Reactor for Reservation {
     fn read(envelope: &Envelope) -> Result<Message, Unreadable> {
         if envelope.is::<OrderCreated>() {
             let Created { order_id, lines } = envelope.view()?;
@@ -40,39 +57,11 @@ impl Reactor for Inventory {
         Err(envelope.not_consumed_by(Self::SERVICE))
     }
 
-    fn opens(message: &Message) -> bool {
-        matches!(message, Message::Created { .. })
-    }
-
-    fn tell(fact: &Fact) -> Option<Entry> {
-        match fact.clone() {
-            Fact::Held { order_id, lines } => Some(Entry::told(&InventoryReserved { order_id, lines })),
-            Fact::Refused(failed) => Some(Entry::told(&failed)),
-            Fact::Released { order_id, lines } => Some(Entry::told(&InventoryReleased { order_id, lines })),
-            Fact::Shipped(_) => None,
-        }
-    }
-
-    fn side_writes(fact: &Fact) -> Vec<SideWrite<Message>> {
-        match fact {
-            Fact::Held { order_id, lines } => {
-                lines.iter().map(|line| hold(*order_id, line.clone())).collect()
-            }
-            Fact::Released { lines, .. } => lines.iter().map(|line| move_held(line, "available")).collect(),
-            Fact::Shipped(lines) => lines.iter().map(|line| move_held(line, "shipped")).collect(),
-            Fact::Refused(_) => Vec::new(),
-        }
-    }
-
-    fn verdict(before: &Holding, facts: &[Fact]) -> Verdict {
-        match (before, facts) {
-            (Holding::Unknown, [Fact::Released { .. }]) => Verdict::Early,
+    fn verdict(&self, facts: &[Fact]) -> Verdict {
+        match (self, facts) {
+            (Self::Unknown, [Fact::Released(_)]) => Verdict::Early,
             _ => Verdict::Applied,
         }
-    }
-
-    async fn perform(&self, call: Infallible, _first: bool) -> Result<Message, Failure> {
-        match call {}
     }
 }
 
@@ -95,7 +84,7 @@ fn hold(order_id: OrderId, line: StockLine) -> SideWrite<Message> {
         key: product::key(&line.product_id),
         by: vec![("available", -quantity), ("held", quantity)],
     };
-    let refused = move |rejected: Rejected| {
+    let short = move |rejected: Rejected| {
         let available = rejected.current.as_ref().map(|row| row.count("available").unwrap_or(0));
         Message::Short(InventoryReservationFailed {
             order_id,
@@ -108,7 +97,7 @@ fn hold(order_id: OrderId, line: StockLine) -> SideWrite<Message> {
             available: available.unwrap_or(0),
         })
     };
-    SideWrite { write, refused: Some(Box::new(refused)) }
+    SideWrite { write, otherwise: Some(Box::new(short)) }
 }
 
 /// Moves a line from held back to available, or on to shipped.
@@ -116,5 +105,5 @@ fn move_held(line: &StockLine, to: &'static str) -> SideWrite<Message> {
     let quantity = i64::from(line.quantity);
     let write =
         Write::Adjust { key: product::key(&line.product_id), by: vec![(to, quantity), ("held", -quantity)] };
-    SideWrite { write, refused: None }
+    SideWrite { write, otherwise: None }
 }

@@ -11,27 +11,24 @@ use serde::Deserialize;
 /// Of `order.created`.
 #[derive(Deserialize, JsonSchema)]
 pub struct Created {
-    /// The order.
     pub order_id: OrderId,
-    /// What is to be held.
+    /// What inventory is to hold.
     pub lines: Vec<StockLine>,
 }
 
 /// Of `order.cancelled`.
 #[derive(Deserialize, JsonSchema)]
 pub struct Cancelled {
-    /// The order.
     pub order_id: OrderId,
 }
 
 /// Of `fulfillment.shipped`.
 #[derive(Deserialize, JsonSchema)]
 pub struct Shipped {
-    /// The order.
     pub order_id: OrderId,
 }
 
-/// Everything that inventory takes.
+/// Everything that inventory consumes.
 pub const CONSUMES: &[Subscription] = &[
     subscription::<OrderCreated, Created>(),
     subscription::<OrderCancelled, Cancelled>(),

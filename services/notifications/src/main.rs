@@ -1,25 +1,16 @@
 //! Wires notifications' one function: its queue.
 
-use anyhow::{Result, anyhow};
-use chassis::{Ports, aws, batch::Reacting, config, lambda, log};
-use notifications::reactor::Notifications;
+use aws::lambda::{self, serve_queue};
+use chassis::Consumer;
+use notifications::reactor::Publishing;
+use std::process::ExitCode;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-// One thread: a function waits far more than it computes, and a wake-up across threads costs more than the
-// work it hands over.
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<()> {
-    log::init("notifications");
-    let sdk = aws::sdk_config().await;
-    let ports = Ports::system(aws::dynamodb::DynamoStore::new(&sdk, config::required("TABLE")?));
-    let topic = aws::sns::SnsTopic::new(&sdk, config::required("TOPIC")?);
-    match config::handler()?.as_str() {
+fn main() -> ExitCode {
+    lambda::run("notifications", async |function| match function.handler() {
         "reactor" => {
-            let reactor = Notifications { topic };
-            lambda::serve_queue(Reacting { ports, reactor }).await.map_err(|e| anyhow!(e))
+            let topic = function.topic()?;
+            serve_queue(Consumer::new(function.ports, Publishing { topic })).await
         }
-        other => Err(config::unknown_handler(other, "reactor").into()),
-    }
+        _ => Err(function.unknown_handler("reactor")),
+    })
 }

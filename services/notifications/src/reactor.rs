@@ -1,20 +1,14 @@
-//! How notices map to what notifications takes and publishes.
+//! Which events notifications consumes, and how it publishes messages about them.
 
-use crate::notices::{self, Fact, Message, Notice, Outcome, Telling};
+use crate::notification::{Fact, Message, Notice, Notification, Outcome};
 use crate::subscriptions::{Cancelled, Confirmed, Failed, Fulfilled, Refunded};
+use chassis::outbox::OutboxEntry;
 use chassis::ports::Topic;
-use chassis::telling::Entry;
-use chassis::{Core, Failure, Reactor};
+use chassis::{Aggregate, AggregateId, Attempt, Effects, Failure, Reactor};
 use events::orders::{OrderCancelled, OrderConfirmed, OrderFailed, OrderFulfilled};
 use events::payments::PaymentRefunded;
 use events::{Envelope, Metadata, Unreadable};
 use serde_json::json;
-
-/// Notifications' reaction.
-pub struct Notifications<T> {
-    /// Where messages are published.
-    pub topic: T,
-}
 
 /// The message that an event makes.
 fn notice(envelope: &Envelope) -> Result<Notice, Unreadable> {
@@ -40,38 +34,45 @@ fn notice(envelope: &Envelope) -> Result<Notice, Unreadable> {
         let Failed { order_id, customer_id } = envelope.view()?;
         return Ok(Notice::new(id, order_id, Some(customer_id), Outcome::OrderFailed));
     }
-    Err(envelope.not_consumed_by("notifications"))
+    Err(envelope.not_consumed_by(Notification::SERVICE))
 }
 
-impl<T: Topic> Reactor for Notifications<T> {
+impl Aggregate for Notification {
     const SERVICE: &'static str = "notifications";
-    type State = Telling;
-    type Message = Message;
-    type Fact = Fact;
-    type Call = Notice;
-    const CORE: Core<Self::State, Message, Fact> = Core { decide: notices::decide, evolve: notices::evolve };
 
+    fn event(_fact: &Fact) -> Option<OutboxEntry> {
+        None
+    }
+
+    fn starts_aggregate(message: &Message) -> bool {
+        matches!(message, Message::Happened(_))
+    }
+}
+
+impl Reactor for Notification {
     fn read(envelope: &Envelope) -> Result<Message, Unreadable> {
         notice(envelope).map(Message::Happened)
     }
 
-    fn partition(metadata: &Metadata) -> String {
-        format!("notice#{}", metadata.id)
+    fn id(metadata: &Metadata) -> AggregateId {
+        AggregateId::new("notice", metadata.id)
+    }
+}
+
+/// Publishes messages on a topic.
+pub struct Publishing<T> {
+    pub topic: T,
+}
+
+impl<T: Topic> Effects for Publishing<T> {
+    type Reactor = Notification;
+    type Call = Notice;
+
+    fn pending_call(notification: &Notification) -> Option<Notice> {
+        if let Notification::Publishing(notice) = notification { Some(notice.clone()) } else { None }
     }
 
-    fn opens(message: &Message) -> bool {
-        matches!(message, Message::Happened(_))
-    }
-
-    fn tell(_fact: &Fact) -> Option<Entry> {
-        None
-    }
-
-    fn due_call(state: &Telling) -> Option<Notice> {
-        if let Telling::Publishing(notice) = state { Some(notice.clone()) } else { None }
-    }
-
-    async fn perform(&self, notice: Notice, _first: bool) -> Result<Message, Failure> {
+    async fn perform(&self, notice: Notice, _attempt: Attempt) -> Result<Message, Failure> {
         let (group, id) = (notice.order_id.to_string(), notice.event_id.to_string());
         self.topic.publish(&group, &id, json!(notice).to_string()).await?;
         Ok(Message::Published)

@@ -1,4 +1,4 @@
 //! What the people who run the platform do by hand, on the local stack as on AWS.
 
-pub mod letters;
+pub mod dead_letters;
 pub mod redrive;

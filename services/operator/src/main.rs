@@ -1,13 +1,12 @@
 //! The operator's command line.
 
 use anyhow::{Result, ensure};
-use chassis::aws::{
-    self, SdkConfig, dynamodb::DynamoStore, eventbridge::EventBus, invoke::invoke, sqs::Queues,
-};
+use aws::sdk::{SdkConfig, operators_config};
+use aws::{dynamodb::DynamoStore, eventbridge::EventBus, invoke::invoke, sqs::Queues};
 use chrono::Utc;
 use clap::{Parser, Subcommand};
 use events::OrderId;
-use operator::letters::Stage;
+use operator::dead_letters::Stage;
 use operator::redrive::NotRedriven;
 use serde_json::json;
 use std::io::Write;
@@ -31,9 +30,9 @@ struct Arguments {
 enum Command {
     /// List the dead letters: age, event, order, and why they are there
     Dlq,
-    /// List the orders that wait for somebody: FAILED, or with a step that is overdue
+    /// List the orders that wait: FAILED ones, which need an operator, and those with an overdue step
     Waiting,
-    /// Send dead letters back to where they failed, and show what becomes of each; fails unless all are dealt with
+    /// Send dead letters back to where they failed, and show each one's verdict; fails unless the service has dealt with all
     Redrive {
         /// The dead-letter queue, `local-payments-events-dlq`; its stage is the first part of its name
         queue: String,
@@ -73,18 +72,18 @@ async fn run(arguments: Arguments) -> Result<()> {
         Command::Redrive { queue, .. } => queue.split('-').next().unwrap_or_default().to_owned(),
         _ => arguments.stage,
     };
-    let sdk = aws::operators_config(&name).await;
+    let sdk = operators_config(&name).await;
     let function = |function: &str| format!("{name}-{function}");
     match arguments.command {
         Command::RetryCompensation { order } => {
             let task = json!({"task": "Retry", "order_id": order});
             let answer = invoke(&sdk, &function("payments-compensator"), &task).await?;
-            let told = answer["told_again"].as_str();
-            let line = match told {
-                Some(word) => format!("nothing is left to undo: {word} is told again"),
-                None => format!("asked for again; GET /orders/{order}/saga shows what becomes of it"),
+            let published = answer["published_again"].as_str();
+            let line = match published {
+                Some(event) => format!("nothing is left to undo: payments publishes {event} again"),
+                None => format!("requested again; GET /orders/{order}/saga shows how it ends"),
             };
-            let recorded = answer["recorded"] == true || told.is_some();
+            let recorded = answer["recorded"] == true || published.is_some();
             ensure!(recorded, "no refund of order {order} waits for another try");
             say(&[line], "")
         }

@@ -1,16 +1,17 @@
-//! Sending dead letters back to where they failed, and seeing what becomes of each.
+//! Sending dead letters back to where they failed, and the verdict on each.
 
-use crate::letters::{Known, MOST, SUFFIX, Stage, service};
+use crate::dead_letters::{DeadLetter, MAX_PER_QUEUE, SUFFIX, Stage, service};
+use chassis::inbox::failure_key;
 use chassis::ports::Bus;
-use chassis::reaction::failure_key;
-use chassis::{Failure, Key, Store};
+use chassis::store::Key;
+use chassis::{Failure, Store};
 use chrono::{DateTime, Utc};
 use events::{Envelope, OrderId};
 use std::fmt;
 use std::time::Duration;
 
-/// How long to wait for what becomes of a letter.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How long to wait for the service's verdict on a letter.
+const TIMEOUT: Duration = Duration::from_secs(15);
 /// How often to look.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -22,7 +23,7 @@ pub enum NotRedriven {
     NoSuchQueue(String),
     /// What lies in it is no event.
     #[error(
-        "{0} holds no events, only where something went missing: what a saga waits for is told again by the sweeper"
+        "{0} holds no events, only where something went missing: the sweeper publishes again what a saga waits for"
     )]
     NoEvents(String),
     /// A queue or table did not answer.
@@ -38,16 +39,16 @@ enum Way {
     Bus,
 }
 
-/// What became of one letter.
+/// What redriving one letter came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Became {
-    /// The service has dealt with it, and called it this.
+pub enum Outcome {
+    /// The service has dealt with it, with this verdict.
     Dealt(String),
     /// It failed again.
     Failed(String),
-    /// Nobody can read it: it stays.
+    /// It cannot be read: it stays.
     Stays(String),
-    /// Nothing was heard of it yet.
+    /// There is no verdict yet.
     Unknown,
 }
 
@@ -56,7 +57,7 @@ struct Sent {
     line: String,
     event: Option<Envelope>,
     at: DateTime<Utc>,
-    became: Option<Became>,
+    outcome: Option<Outcome>,
 }
 
 impl<S: Store> Stage<S> {
@@ -80,16 +81,14 @@ impl<S: Store> Stage<S> {
         };
         let (mut sent, mut kept) = (Vec::new(), Vec::new());
         let gone = self.send_all((queue, url), (&way, bus), order, (&mut sent, &mut kept)).await;
-        for known in &kept {
-            self.queues.put_back(url, &known.letter).await?;
+        for letter in &kept {
+            self.queues.release(url, &letter.message).await?;
         }
         gone?;
         let hidden = self.queues.hidden(url).await?;
         let (mut lines, mut well) = self.follow(queue, sent).await?;
         if hidden > 0 {
-            lines.push(format!(
-                "{hidden} more are being looked at by somebody else: try again in some minutes"
-            ));
+            lines.push(format!("{hidden} more are hidden by another receiver: try again in some minutes"));
             well = false;
         }
         Ok((lines, well))
@@ -101,23 +100,23 @@ impl<S: Store> Stage<S> {
         (queue, url): (&str, &str),
         (way, bus): (&Way, &B),
         order: Option<OrderId>,
-        (sent, kept): (&mut Vec<Sent>, &mut Vec<Known>),
+        (sent, kept): (&mut Vec<Sent>, &mut Vec<DeadLetter>),
     ) -> Result<(), Failure> {
-        while sent.len() + kept.len() < MOST {
+        while sent.len() + kept.len() < MAX_PER_QUEUE {
             let letters = self.open(queue, url).await?;
             if letters.is_empty() {
                 break;
             }
-            for known in letters {
-                let about = known.event.as_ref().map(|event| event.metadata.subject.as_str());
+            for letter in letters {
+                let about = letter.event.as_ref().map(|event| event.metadata.subject.as_str());
                 if order.is_some_and(|order| about != Some(&order.to_string())) {
-                    kept.push(known);
+                    kept.push(letter);
                     continue;
                 }
-                let (at, line) = (Utc::now(), what(&known));
-                let became = self.send_back(way, url, &known, bus).await?;
-                sent.push(Sent { line, event: known.event.clone(), at, became: became.clone() });
-                kept.extend(matches!(became, Some(Became::Stays(_))).then_some(known));
+                let (at, line) = (Utc::now(), what(&letter));
+                let outcome = self.send_back(way, url, &letter, bus).await?;
+                sent.push(Sent { line, event: letter.event.clone(), at, outcome: outcome.clone() });
+                kept.extend(matches!(outcome, Some(Outcome::Stays(_))).then_some(letter));
             }
         }
         Ok(())
@@ -128,75 +127,75 @@ impl<S: Store> Stage<S> {
         &self,
         way: &Way,
         url: &str,
-        known: &Known,
+        letter: &DeadLetter,
         bus: &B,
-    ) -> Result<Option<Became>, Failure> {
-        let Some(event) = &known.event else {
-            return Ok(Some(Became::Stays(known.reason.clone())));
+    ) -> Result<Option<Outcome>, Failure> {
+        let Some(event) = &letter.event else {
+            return Ok(Some(Outcome::Stays(letter.reason.clone())));
         };
-        let became = match way {
+        let outcome = match way {
             Way::Queue(target) => {
-                self.queues.send(target, &known.letter.body).await?;
+                self.queues.send(target, &letter.message.body).await?;
                 None
             }
             Way::Bus => {
                 bus.publish(std::slice::from_ref(event)).await?;
-                Some(Became::Dealt("told again on the bus".into()))
+                Some(Outcome::Dealt("published again on the bus".into()))
             }
         };
-        self.queues.delete(url, &known.letter).await?;
-        Ok(became)
+        self.queues.delete(url, &letter.message).await?;
+        Ok(outcome)
     }
 
     async fn follow(&self, queue: &str, sent: Vec<Sent>) -> Result<(Vec<String>, bool), Failure> {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = tokio::time::Instant::now() + TIMEOUT;
         let (mut lines, mut well) = (Vec::new(), true);
-        for Sent { line, event, at, mut became } in sent {
-            while let (None, Some(event), Some(service)) = (&became, &event, service(&self.name, queue)) {
-                became = self.look(service, event, at).await?;
+        for Sent { line, event, at, mut outcome } in sent {
+            while let (None, Some(event), Some(service)) = (&outcome, &event, service(&self.name, queue)) {
+                outcome = self.look(service, event, at).await?;
                 if tokio::time::Instant::now() >= deadline {
                     break;
                 }
-                if became.is_none() {
+                if outcome.is_none() {
                     tokio::time::sleep(PAUSE).await;
                 }
             }
-            let became = became.unwrap_or(Became::Unknown);
-            well &= matches!(became, Became::Dealt(_));
-            lines.push(format!("{line}: {became}"));
+            let outcome = outcome.unwrap_or(Outcome::Unknown);
+            well &= matches!(outcome, Outcome::Dealt(_));
+            lines.push(format!("{line}: {outcome}"));
         }
         Ok((lines, well))
     }
 
-    /// What a service says of an event that was sent back at `since`.
+    /// The service's verdict on an event that was sent back at `since`.
     async fn look(
         &self,
         service: &str,
         event: &Envelope,
         since: DateTime<Utc>,
-    ) -> Result<Option<Became>, Failure> {
+    ) -> Result<Option<Outcome>, Failure> {
         let (table, id, subject) = (self.table_of(service), event.metadata.id, &event.metadata.subject);
         let places = ["order", "product", "breaker"].map(|kind| format!("{kind}#{subject}"));
         for pk in places.into_iter().chain([format!("notice#{id}")]) {
             if let Some(row) = table.load(&Key::inbox(&pk, id)).await? {
-                return Ok(Some(Became::Dealt(row.text("verdict").unwrap_or("dealt with").to_owned())));
+                return Ok(Some(Outcome::Dealt(row.text("verdict").unwrap_or("dealt with").to_owned())));
             }
         }
         let failed = table.load(&failure_key(id)).await?;
         let failed = failed.filter(|row| row.number("failed_at") >= Some(since.timestamp_millis()));
-        Ok(failed.map(|row| Became::Failed(row.text("reason").unwrap_or_default().to_owned())))
+        Ok(failed.map(|row| Outcome::Failed(row.text("reason").unwrap_or_default().to_owned())))
     }
 }
 
 /// A letter in a few words.
-fn what(known: &Known) -> String {
-    match &known.event {
+fn what(letter: &DeadLetter) -> String {
+    match &letter.event {
         Some(event) => format!("{} {}", event.metadata.kind, event.metadata.subject),
-        None => format!("message {}", known.letter.id),
+        None => format!("message {}", letter.message.id),
     }
 }
 
-impl fmt::Display for Became {
+impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Dealt(verdict) => f.write_str(verdict),

@@ -1,4 +1,4 @@
-//! What orders reads of the others' events. An order's history keeps what it learned as it was told, so its views
+//! What orders reads of the others' events. An order's history keeps the events as they were published, so its views
 //! are the events themselves.
 
 use events::catalogue::{Subscription, subscription};
@@ -9,7 +9,7 @@ use events::payments::{
     PaymentRefundFailed, PaymentRefunded, PaymentUnavailable, PaymentVoided,
 };
 
-/// Everything that orders takes.
+/// Everything that orders consumes.
 pub const CONSUMES: &[Subscription] = &[
     subscription::<ProductListed, ProductListed>(),
     subscription::<InventoryReserved, InventoryReserved>(),

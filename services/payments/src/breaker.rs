@@ -1,10 +1,10 @@
 //! The circuit breaker: the pure core. It counts the provider's failures, never its declines.
 //!
-//! CLOSED lets everybody ask. After five failures in a row it is OPEN, and nobody asks for a while. Then one probe has
-//! the line to itself, HALF_OPEN, under a lease that ends by itself should the prober die. Two successes close it, one
-//! failure opens it again.
+//! CLOSED lets every call through. After five failures in a row it is OPEN, and no call passes for a while. Then, HALF_OPEN,
+//! one probe at a time passes, under a lease that ends by itself should the prober die. Two successes close the circuit,
+//! one failure opens it again.
 
-use chassis::Refusal;
+use chassis::{Decider, Refusal};
 use chrono::{DateTime, TimeDelta, Utc};
 use events::envelope::millis;
 use serde::{Deserialize, Serialize};
@@ -13,30 +13,30 @@ use serde::{Deserialize, Serialize};
 pub const THRESHOLD: u32 = 5;
 /// Successes that close it again.
 const CLOSES_AFTER: u32 = 2;
-/// How long a probe has the line to itself: longer than any call takes.
+/// How long a probe is the only call: longer than any call takes.
 const LEASE: TimeDelta = TimeDelta::seconds(10);
 
 /// How the breaker stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "stage", rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Breaker {
-    /// Everybody may ask.
+    /// Every call passes.
     Closed {
         /// Failures in a row.
         failures: u32,
     },
-    /// Nobody asks.
+    /// No call passes.
     Open {
         /// Until then.
         #[serde(with = "millis")]
         until: DateTime<Utc>,
     },
-    /// One at a time asks.
+    /// One call at a time passes.
     HalfOpen {
-        /// Until when somebody is asking; in the past: nobody is.
+        /// Until when a probe is underway; in the past: none is.
         #[serde(with = "millis")]
         leased_until: DateTime<Utc>,
-        /// Probes that went well.
+        /// Probes that succeeded.
         successes: u32,
     },
 }
@@ -50,11 +50,11 @@ impl Default for Breaker {
 /// What the breaker decides on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// Somebody wants to ask the provider.
+    /// A worker wants to call the provider.
     Ask,
-    /// The provider answered, whatever it said.
+    /// The provider answered, yes or no.
     Succeeded,
-    /// It did not answer, or failed. Should that open the circuit, it stays open for so long.
+    /// It did not answer, or failed. If that opens the circuit, it stays open for so long.
     Failed(TimeDelta),
 }
 
@@ -63,67 +63,66 @@ pub enum Message {
 pub enum Fact {
     /// So many failures in a row.
     Counted(u32),
-    /// Nobody asks until then.
+    /// No call passes until then.
     Opened(DateTime<Utc>),
-    /// The first probe has the line until then.
+    /// The first probe may take until then.
     HalfOpened(DateTime<Utc>),
-    /// The next probe has it.
+    /// The next probe may take until then.
     Leased(DateTime<Utc>),
-    /// A probe went well, and the line is free.
+    /// A probe succeeded; the next may start.
     Probed,
-    /// Everybody may ask again.
+    /// Every call passes again.
     Closed,
 }
 
-/// Decides whether somebody may ask, and what an answer means.
-///
-/// # Errors
-/// [`Refusal::Illegal`] for who may not ask, [`Refusal::Stale`] for an answer to a question of long ago.
-pub fn decide(breaker: &Breaker, message: &Message, now: DateTime<Utc>) -> Result<Vec<Fact>, Refusal> {
-    match (breaker, *message) {
-        (Breaker::Closed { .. }, Message::Ask) | (Breaker::Closed { failures: 0 }, Message::Succeeded) => {
-            Ok(Vec::new())
+impl Decider for Breaker {
+    type Message = Message;
+    type Fact = Fact;
+
+    fn decide(&self, message: &Message, now: DateTime<Utc>) -> Result<Vec<Fact>, Refusal> {
+        match (self, *message) {
+            (Self::Closed { .. }, Message::Ask) | (Self::Closed { failures: 0 }, Message::Succeeded) => {
+                Ok(Vec::new())
+            }
+            (Self::Open { until }, Message::Ask) if now < *until => Err(Refusal::Illegal("open")),
+            (Self::Open { .. }, Message::Ask) => Ok(vec![Fact::HalfOpened(now + LEASE)]),
+            (Self::HalfOpen { leased_until, .. }, Message::Ask) if now < *leased_until => {
+                Err(Refusal::Illegal("another worker is probing"))
+            }
+            (Self::HalfOpen { .. }, Message::Ask) => Ok(vec![Fact::Leased(now + LEASE)]),
+            (Self::Closed { .. }, Message::Succeeded) => Ok(vec![Fact::Counted(0)]),
+            (Self::Closed { failures }, Message::Failed(_)) if failures + 1 < THRESHOLD => {
+                Ok(vec![Fact::Counted(failures + 1)])
+            }
+            (Self::HalfOpen { successes, .. }, Message::Succeeded) if successes + 1 >= CLOSES_AFTER => {
+                Ok(vec![Fact::Closed])
+            }
+            (Self::HalfOpen { .. }, Message::Succeeded) => Ok(vec![Fact::Probed]),
+            (Self::Closed { .. } | Self::HalfOpen { .. }, Message::Failed(open_for)) => {
+                Ok(vec![Fact::Opened(now + open_for)])
+            }
+            (Self::Open { .. }, Message::Succeeded | Message::Failed(_)) => {
+                Err(Refusal::Stale("already open"))
+            }
         }
-        (Breaker::Open { until }, Message::Ask) if now < *until => Err(Refusal::Illegal("open")),
-        (Breaker::Open { .. }, Message::Ask) => Ok(vec![Fact::HalfOpened(now + LEASE)]),
-        (Breaker::HalfOpen { leased_until, .. }, Message::Ask) if now < *leased_until => {
-            Err(Refusal::Illegal("somebody is asking"))
-        }
-        (Breaker::HalfOpen { .. }, Message::Ask) => Ok(vec![Fact::Leased(now + LEASE)]),
-        (Breaker::Closed { .. }, Message::Succeeded) => Ok(vec![Fact::Counted(0)]),
-        (Breaker::Closed { failures }, Message::Failed(_)) if failures + 1 < THRESHOLD => {
-            Ok(vec![Fact::Counted(failures + 1)])
-        }
-        (Breaker::HalfOpen { successes, .. }, Message::Succeeded) if successes + 1 >= CLOSES_AFTER => {
-            Ok(vec![Fact::Closed])
-        }
-        (Breaker::HalfOpen { .. }, Message::Succeeded) => Ok(vec![Fact::Probed]),
-        (Breaker::Closed { .. } | Breaker::HalfOpen { .. }, Message::Failed(open_for)) => {
-            Ok(vec![Fact::Opened(now + open_for)])
-        }
-        (Breaker::Open { .. }, Message::Succeeded | Message::Failed(_)) => {
-            Err(Refusal::Stale("already open"))
+    }
+
+    fn evolve(self, fact: &Fact) -> Self {
+        let probes = if let Self::HalfOpen { successes, .. } = self { successes } else { 0 };
+        match *fact {
+            Fact::Counted(failures) => Self::Closed { failures },
+            Fact::Opened(until) => Self::Open { until },
+            Fact::HalfOpened(leased_until) => Self::HalfOpen { leased_until, successes: 0 },
+            Fact::Leased(leased_until) => Self::HalfOpen { leased_until, successes: probes },
+            Fact::Probed => {
+                Self::HalfOpen { leased_until: DateTime::UNIX_EPOCH, successes: probes.saturating_add(1) }
+            }
+            Fact::Closed => Self::default(),
         }
     }
 }
 
-/// The breaker after a fact.
-#[must_use]
-pub fn evolve(breaker: Breaker, fact: &Fact) -> Breaker {
-    let probes = if let Breaker::HalfOpen { successes, .. } = breaker { successes } else { 0 };
-    match *fact {
-        Fact::Counted(failures) => Breaker::Closed { failures },
-        Fact::Opened(until) => Breaker::Open { until },
-        Fact::HalfOpened(leased_until) => Breaker::HalfOpen { leased_until, successes: 0 },
-        Fact::Leased(leased_until) => Breaker::HalfOpen { leased_until, successes: probes },
-        Fact::Probed => {
-            Breaker::HalfOpen { leased_until: DateTime::UNIX_EPOCH, successes: probes.saturating_add(1) }
-        }
-        Fact::Closed => Breaker::default(),
-    }
-}
-
-/// Seconds after which asking makes sense again, at least one.
+/// Seconds after which a call may pass again, at least one.
 #[must_use]
 pub fn retry_after(breaker: &Breaker, now: DateTime<Utc>) -> u32 {
     let until = match breaker {
@@ -147,9 +146,9 @@ mod tests {
         let mut breaker = Breaker::default();
         let mut through = true;
         for (message, seconds) in messages {
-            let decided = decide(&breaker, message, at(*seconds));
+            let decided = breaker.decide(message, at(*seconds));
             through = decided.is_ok();
-            breaker = decided.unwrap_or_default().iter().fold(breaker, evolve);
+            breaker = decided.unwrap_or_default().iter().fold(breaker, Breaker::evolve);
         }
         (breaker, through)
     }
@@ -169,7 +168,7 @@ mod tests {
         assert_eq!(run(&reset).0, Breaker::Closed { failures: 4 });
     }
 
-    /// Guards: while it is open nobody asks, and then one.
+    /// Guards: while the circuit is open no call passes, and then one.
     #[test]
     fn one_probe_at_a_time() {
         assert!(!after_opening(&[(Message::Ask, 59)]).1);

@@ -1,10 +1,10 @@
-//! Payments: captures an order's total once both `order.created` (the amount) and `inventory.reserved` (the
-//! permission) have arrived, in either order, and has the last word on the money of a cancelled order.
+//! Payments: captures an order's total once both `order.created` (the amount) and `inventory.reserved` (the permission) have
+//! arrived, in either order, and has the last word on the money of a cancelled order.
+#![allow(missing_docs, reason = "nothing is built on a service: its names say what they are")]
 
 pub mod breaker;
-pub mod charging;
-pub mod compensating;
-pub mod guard;
+pub mod compensation;
+pub mod payment;
 pub mod provider;
 pub mod reactor;
 pub mod subscriptions;

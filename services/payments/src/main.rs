@@ -1,33 +1,28 @@
 //! Wires payments' two functions: its queue, and the tasks of its compensation flow.
 
-use anyhow::{Result, anyhow};
-use chassis::{Ports, aws, batch::Answering, config, lambda, log};
+use anyhow::Result;
+use aws::lambda::{self, Function, serve_queue, serve_tasks};
+use chassis::{Consumer, config};
 use chrono::TimeDelta;
-use payments::{compensating::Compensator, guard::Guarded, provider::Provider, reactor::Payments};
+use payments::compensation::Compensator;
+use payments::provider::{circuit_breaker::CircuitBreaker, stripe::Stripe};
+use payments::reactor::Charges;
+use std::process::ExitCode;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+fn main() -> ExitCode {
+    lambda::run("payments", async |function| {
+        let (bus, provider) = (function.bus()?, provider(&function).await?);
+        let open_for = TimeDelta::seconds(config::parsed::<u32>("CIRCUIT_OPEN_SECONDS")?.into());
+        let circuit = CircuitBreaker::new(provider, function.ports.clone(), open_for);
+        match function.handler() {
+            "reactor" => serve_queue(Consumer::new(function.ports, Charges { circuit }).answering(bus)).await,
+            "compensator" => serve_tasks(Compensator { ports: function.ports, bus, circuit }).await,
+            _ => Err(function.unknown_handler("reactor, compensator")),
+        }
+    })
+}
 
-// One thread: a function waits far more than it computes, and a wake-up across threads costs more than the
-// work it hands over.
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<()> {
-    log::init("payments");
-    let sdk = aws::sdk_config().await;
-    let ports = Ports::system(aws::dynamodb::DynamoStore::new(&sdk, config::required("TABLE")?));
-    let secret = aws::secrets::secret(&sdk, &config::required("PROVIDER_SECRET")?).await?;
-    let provider = Provider::new(&config::parsed("PROVIDER_URL")?, &secret)?;
-    let open_for = TimeDelta::seconds(config::parsed::<u32>("CIRCUIT_OPEN_SECONDS")?.into());
-    let provider = Guarded::new(provider, ports.clone(), open_for);
-    let bus = aws::eventbridge::EventBus::new(&sdk, config::required("BUS")?);
-    match config::handler()?.as_str() {
-        "reactor" => {
-            let reactor = Payments { provider };
-            lambda::serve_queue(Answering { ports, reactor, bus }).await.map_err(|e| anyhow!(e))
-        }
-        "compensator" => {
-            lambda::serve_tasks(Compensator { ports, bus, provider }).await.map_err(|e| anyhow!(e))
-        }
-        other => Err(config::unknown_handler(other, "reactor, compensator").into()),
-    }
+async fn provider(function: &Function) -> Result<Stripe> {
+    let secret = function.secret("PROVIDER_SECRET").await?;
+    Ok(Stripe::new(&config::parsed("PROVIDER_URL")?, &secret)?)
 }

@@ -1,43 +1,38 @@
-//! How charging maps to what payments takes, tells and calls.
+//! Which events payments consumes and publishes, and the charge that it makes.
 
-use crate::charging::{self, Bill, Charging, Fact, Message, Stage};
-use crate::provider::Provider;
+use crate::payment::{Bill, Fact, Message, Payment};
+use crate::provider::circuit_breaker::{CircuitBreaker, Guarded, Open};
+use crate::provider::{ChargeOutcome, PaymentProvider};
 use crate::subscriptions::{Cancelled, Created, Reserved};
-use chassis::telling::Entry;
-use chassis::{Core, Failure, Reactor, Verdict};
+use chassis::outbox::OutboxEntry;
+use chassis::{Aggregate, Attempt, Effects, Failure, Reactor, Store, Verdict};
 use events::inventory::InventoryReserved;
 use events::orders::{OrderCancelled, OrderCreated};
-use events::payments::{
-    PaymentCharged, PaymentCompensationRequested, PaymentDeclined, PaymentRefundFailed, PaymentRefunded,
-    PaymentUnavailable, PaymentVoided,
-};
-use events::{Envelope, Event, PaymentId, Unreadable};
-use std::future::Future;
+use events::payments::{PaymentCompensationRequested, PaymentVoided};
+use events::{Envelope, Event, Unreadable};
 
-/// Payments' reaction.
-pub struct Payments<P = Provider> {
-    /// Where charges are made.
-    pub provider: P,
-}
-
-/// The payment provider, as far as payments calls it.
-pub trait Gateway: Send + Sync + 'static {
-    /// Captures a bill. The idempotency key is derived from the order: the call may be repeated and charges
-    /// once. Answers [`Message::Captured`] or [`Message::Refused`].
-    /// Or [`Message::Unavailable`], and only on the `first` try: on a later one the provider may have been asked already,
-    /// and what it did is not known.
-    fn charge(&self, bill: &Bill, first: bool) -> impl Future<Output = Result<Message, Failure>> + Send;
-}
-
-impl<P: Gateway> Reactor for Payments<P> {
+impl Aggregate for Payment {
     const SERVICE: &'static str = "payments";
-    type State = Charging;
-    type Message = Message;
-    type Fact = Fact;
-    type Call = Bill;
-    const CORE: Core<Self::State, Message, Fact> =
-        Core { decide: charging::decide, evolve: charging::evolve };
 
+    fn event(fact: &Fact) -> Option<OutboxEntry> {
+        match fact {
+            Fact::Billed(_) | Fact::Permitted | Fact::Started | Fact::Joined => None,
+            Fact::Charged(charged) => Some(OutboxEntry::published(charged)),
+            Fact::Declined(declined) => Some(OutboxEntry::published(declined)),
+            Fact::Unavailable(unavailable) => Some(OutboxEntry::published(unavailable)),
+            Fact::Voided(voided) => Some(OutboxEntry::published(voided)),
+            Fact::CompensationRequested(requested) => Some(OutboxEntry::published(requested)),
+            Fact::Refunded(refunded) => Some(OutboxEntry::published(refunded)),
+            Fact::RefundFailed(failed) => Some(OutboxEntry::published(failed)),
+        }
+    }
+
+    fn starts_aggregate(message: &Message) -> bool {
+        matches!(message, Message::Created(_))
+    }
+}
+
+impl Reactor for Payment {
     fn read(envelope: &Envelope) -> Result<Message, Unreadable> {
         if envelope.is::<OrderCreated>() {
             let Created { order_id, customer_id, total, payment_method } = envelope.view()?;
@@ -52,62 +47,40 @@ impl<P: Gateway> Reactor for Payments<P> {
         Err(envelope.not_consumed_by(Self::SERVICE))
     }
 
-    fn opens(message: &Message) -> bool {
-        matches!(message, Message::Created(_))
+    fn last_answer(&self) -> Option<&'static str> {
+        // The provider may answer a charge after its compensation was requested; what counts is that it is being undone.
+        matches!(self, Self::Compensating { .. }).then_some(PaymentCompensationRequested::TYPE)
     }
 
-    fn tell(fact: &Fact) -> Option<Entry> {
-        match fact.clone() {
-            Fact::Billed(_) | Fact::Permitted | Fact::Started | Fact::Joined => None,
-            Fact::Charged { bill: Bill { order_id, amount, .. }, charge_id } => {
-                let payment_id = PaymentId::of(order_id);
-                let provider_charge_id = charge_id;
-                Some(Entry::told(&PaymentCharged { order_id, payment_id, amount, provider_charge_id }))
-            }
-            Fact::Declined { order_id, code } => {
-                let payment_id = PaymentId::of(order_id);
-                Some(Entry::told(&PaymentDeclined { order_id, payment_id, code }))
-            }
-            Fact::Unavailable { order_id, retry_after_seconds } => {
-                Some(Entry::told(&PaymentUnavailable { order_id, retry_after_seconds }))
-            }
-            Fact::Voided { order_id, amount } => {
-                let payment_id = PaymentId::of(order_id);
-                Some(Entry::told(&PaymentVoided { order_id, payment_id, amount }))
-            }
-            Fact::CompensationRequested { order_id, generation } => {
-                let payment_id = PaymentId::of(order_id);
-                Some(Entry::told(&PaymentCompensationRequested { order_id, payment_id, generation }))
-            }
-            Fact::Refunded(Bill { order_id, customer_id, amount, .. }) => {
-                let (payment_id, customer_id) = (PaymentId::of(order_id), Some(customer_id));
-                Some(Entry::told(&PaymentRefunded { order_id, payment_id, amount, customer_id }))
-            }
-            Fact::RefundFailed { order_id, amount, code } => {
-                let payment_id = PaymentId::of(order_id);
-                Some(Entry::told(&PaymentRefundFailed { order_id, payment_id, amount, code }))
-            }
-        }
-    }
-
-    fn word(state: &Charging) -> Option<&'static str> {
-        // A charge may be answered after it was asked back; what counts is that it is being undone.
-        (state.stage == Stage::Compensating).then_some(PaymentCompensationRequested::TYPE)
-    }
-
-    fn verdict(before: &Charging, facts: &[Fact]) -> Verdict {
+    fn verdict(&self, facts: &[Fact]) -> Verdict {
         match facts {
-            [Fact::Voided { amount: None, .. }] | [Fact::Permitted] => Verdict::Early,
-            _ if before.stage == Stage::Compensating => Verdict::LateCompensated,
+            [Fact::Voided(PaymentVoided { amount: None, .. })] | [Fact::Permitted] => Verdict::Early,
+            _ if matches!(self, Self::Compensating { .. }) => Verdict::LateCompensated,
             _ => Verdict::Applied,
         }
     }
+}
 
-    fn due_call(state: &Charging) -> Option<Bill> {
-        charging::due(state).cloned()
+/// Charges at a provider behind its circuit breaker.
+pub struct Charges<P, S> {
+    pub circuit: CircuitBreaker<P, S>,
+}
+
+impl<P: PaymentProvider, S: Store> Effects for Charges<P, S> {
+    type Reactor = Payment;
+    type Call = Bill;
+
+    fn pending_call(payment: &Payment) -> Option<Bill> {
+        payment.pending_charge().cloned()
     }
 
-    async fn perform(&self, bill: Bill, first: bool) -> Result<Message, Failure> {
-        self.provider.charge(&bill, first).await
+    async fn perform(&self, bill: Bill, attempt: Attempt) -> Result<Message, Failure> {
+        Ok(match self.circuit.charge(&bill, attempt).await? {
+            Guarded::Answered(ChargeOutcome::Captured { charge_id }) => Message::Captured { charge_id },
+            Guarded::Answered(ChargeOutcome::Declined { code }) => Message::Refused { code },
+            Guarded::NeverCalled(Open { retry_after_seconds }) => {
+                Message::Unavailable { retry_after_seconds }
+            }
+        })
     }
 }

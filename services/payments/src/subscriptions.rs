@@ -10,13 +10,10 @@ use serde::Deserialize;
 /// Of `order.created`: the bill.
 #[derive(Deserialize, JsonSchema)]
 pub struct Created {
-    /// The order.
     pub order_id: OrderId,
-    /// Who pays.
     pub customer_id: CustomerId,
-    /// How much.
     pub total: Money,
-    /// With what; absent: the customer's default method.
+    /// Absent: the customer's default method.
     #[serde(default)]
     pub payment_method: Option<String>,
 }
@@ -24,18 +21,16 @@ pub struct Created {
 /// Of `inventory.reserved`: the permission.
 #[derive(Deserialize, JsonSchema)]
 pub struct Reserved {
-    /// The order.
     pub order_id: OrderId,
 }
 
 /// Of `order.cancelled`.
 #[derive(Deserialize, JsonSchema)]
 pub struct Cancelled {
-    /// The order.
     pub order_id: OrderId,
 }
 
-/// Everything that payments takes.
+/// Everything that payments consumes.
 pub const CONSUMES: &[Subscription] = &[
     subscription::<OrderCreated, Created>(),
     subscription::<InventoryReserved, Reserved>(),

@@ -1,21 +1,13 @@
 //! Wires rewards' one function: its queue.
 
-use anyhow::{Result, anyhow};
-use chassis::{Ports, aws, batch::Reacting, config, lambda, log};
-use rewards::reactor::Rewards;
+use aws::lambda::{self, serve_queue};
+use chassis::{Consumer, NoEffects};
+use rewards::points::Points;
+use std::process::ExitCode;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-// One thread: a function waits far more than it computes, and a wake-up across threads costs more than the
-// work it hands over.
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<()> {
-    log::init("rewards");
-    let sdk = aws::sdk_config().await;
-    let ports = Ports::system(aws::dynamodb::DynamoStore::new(&sdk, config::required("TABLE")?));
-    match config::handler()?.as_str() {
-        "reactor" => lambda::serve_queue(Reacting { ports, reactor: Rewards }).await.map_err(|e| anyhow!(e)),
-        other => Err(config::unknown_handler(other, "reactor").into()),
-    }
+fn main() -> ExitCode {
+    lambda::run("rewards", async |function| match function.handler() {
+        "reactor" => serve_queue(Consumer::new(function.ports, NoEffects::<Points>::default())).await,
+        _ => Err(function.unknown_handler("reactor")),
+    })
 }

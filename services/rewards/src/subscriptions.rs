@@ -9,21 +9,18 @@ use serde::Deserialize;
 /// Of `order.confirmed`.
 #[derive(Deserialize, JsonSchema)]
 pub struct Confirmed {
-    /// The order.
     pub order_id: OrderId,
-    /// Who gets the points.
     pub customer_id: CustomerId,
-    /// What they are reckoned from.
+    /// What the points are reckoned from.
     pub total: Money,
 }
 
 /// Of `order.cancelled`.
 #[derive(Deserialize, JsonSchema)]
 pub struct Cancelled {
-    /// The order.
     pub order_id: OrderId,
 }
 
-/// Everything that rewards takes.
+/// Everything that rewards consumes.
 pub const CONSUMES: &[Subscription] =
     &[subscription::<OrderConfirmed, Confirmed>(), subscription::<OrderCancelled, Cancelled>()];

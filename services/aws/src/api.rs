@@ -1,0 +1,127 @@
+//! HTTP through API Gateway: its payload format 2.0 read as a request, and a response as it wants it.
+
+use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
+use aws_lambda_events::http::{HeaderMap, HeaderName, HeaderValue};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use chassis::http::{Api, Caller, Problem, Request, Response};
+use chassis::ports::{Ids, RandomIds};
+use std::collections::HashMap;
+use uuid::Uuid;
+
+/// Lets `api` answer one request of the gateway.
+pub async fn respond<A: Api>(api: &A, event: ApiGatewayV2httpRequest) -> ApiGatewayV2httpResponse {
+    to_gateway(answer(api, event).await)
+}
+
+async fn answer<A: Api>(api: &A, event: ApiGatewayV2httpRequest) -> Response {
+    let correlation_id = RandomIds.fresh();
+    let answer = match read(event, correlation_id) {
+        Ok(request) => api.answer(request).await,
+        Err(problem) => Err(problem),
+    };
+    let answer = answer.unwrap_or_else(|problem| {
+        report(&problem, correlation_id);
+        Response::from(problem)
+    });
+    answer.correlated(correlation_id)
+}
+
+/// Logs what the client is not told, under the id that the client is told.
+fn report(problem: &Problem, correlation_id: Uuid) {
+    if let Some(failure) = &problem.failure {
+        let (correlation_id, class) = (correlation_id.to_string(), failure.class());
+        let (correlation_id, reason) = (correlation_id.as_str(), failure.to_string());
+        tracing::error!(correlation_id, class, reason, "request failed");
+    }
+}
+
+/// The caller of a request; `None` when no authorizer stood before it.
+fn caller(event: &ApiGatewayV2httpRequest) -> Option<Caller> {
+    let claims = &event.request_context.authorizer.as_ref()?.jwt.as_ref()?.claims;
+    let scopes = claims.get("scope").map(String::as_str).unwrap_or_default();
+    Some(Caller {
+        subject: claims.get("sub").cloned().unwrap_or_default(),
+        scopes: scopes.split(' ').filter(|scope| !scope.is_empty()).map(str::to_owned).collect(),
+    })
+}
+
+/// The values of a name in the query, joined by commas as the gateway does: a second value is not lost.
+fn query(event: &ApiGatewayV2httpRequest) -> HashMap<String, String> {
+    let mut query: HashMap<String, String> = HashMap::new();
+    for (name, value) in event.query_string_parameters.iter() {
+        let joined = query.get(name).map_or_else(|| value.to_owned(), |before| format!("{before},{value}"));
+        query.insert(name.to_owned(), joined);
+    }
+    query
+}
+
+fn read(event: ApiGatewayV2httpRequest, correlation_id: Uuid) -> Result<Request, Problem> {
+    let (caller, query) = (caller(&event), query(&event));
+    let text = event.body.unwrap_or_default();
+    let body = if event.is_base64_encoded {
+        STANDARD.decode(text).map_err(|_| Problem::bad_request("the body is not valid base64"))?
+    } else {
+        text.into_bytes()
+    };
+    let header = |(name, value): (&HeaderName, &HeaderValue)| {
+        Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+    };
+    Ok(Request {
+        route: event.route_key.unwrap_or_default(),
+        path: event.path_parameters,
+        query,
+        headers: event.headers.iter().filter_map(header).collect(),
+        body,
+        method: event.request_context.http.method.to_string(),
+        raw_path: event.raw_path.unwrap_or_default(),
+        caller,
+        correlation_id,
+    })
+}
+
+fn to_gateway(response: Response) -> ApiGatewayV2httpResponse {
+    let mut out = ApiGatewayV2httpResponse::default();
+    out.status_code = response.status.into();
+    out.body = Some(response.body.to_string().into());
+    let mut headers = HeaderMap::new();
+    for (name, value) in response.headers {
+        // Every value is ours and printable; one that were not is left out rather than failing the answer.
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
+    }
+    out.headers = headers;
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chassis::Failure;
+    use serde_json::Value;
+
+    struct Broken(Failure);
+
+    impl Api for Broken {
+        const ROUTES: &'static [&'static str] = &[];
+
+        async fn answer(&self, _request: Request) -> Result<Response, Problem> {
+            Err(self.0.clone().into())
+        }
+    }
+
+    /// Guards: a server error tells the client an id to ask about, and nothing of what went wrong.
+    #[tokio::test]
+    async fn a_server_error_gives_a_correlation_id_and_nothing_else() {
+        let secret = "table prod-orders: key 42";
+        for failure in [Failure::Poison(secret.into()), Failure::Transient(secret.into())] {
+            let answer = answer(&Broken(failure), ApiGatewayV2httpRequest::default()).await;
+            let Value::Object(body) = &answer.body else { panic!("{answer:?}") };
+            let header = answer.headers.iter().find(|(name, _)| *name == "x-correlation-id").unwrap();
+            assert_eq!(body["correlation_id"], header.1.as_str());
+            let members: Vec<&str> = body.keys().map(String::as_str).collect();
+            assert_eq!(members, ["correlation_id", "detail", "error", "status", "title", "type"]);
+            assert!(answer.status >= 500 && !format!("{answer:?}").contains("prod-orders"));
+        }
+    }
+}

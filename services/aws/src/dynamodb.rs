@@ -1,0 +1,312 @@
+//! The store on DynamoDB: strongly consistent reads and TransactWriteItems.
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::{
+    Client,
+    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    operation::transact_write_items::TransactWriteItemsError,
+    types::{
+        AttributeValue, CancellationReason, Get, Put, ReturnValuesOnConditionCheckFailure, TransactGetItem,
+        TransactWriteItem, Update,
+    },
+};
+use chassis::Failure;
+use chassis::store::{
+    Attr, CommitError, Condition, Indexed, Item, Key, MAX_PAGE, Rejected, Store, Write, check_shape,
+};
+use std::collections::HashMap;
+
+type Attributes = HashMap<String, AttributeValue>;
+
+/// One DynamoDB table.
+#[derive(Clone)]
+pub struct DynamoStore {
+    client: Client,
+    table: String,
+}
+
+impl DynamoStore {
+    /// The table named `table`.
+    pub fn new(config: &SdkConfig, table: impl Into<String>) -> Self {
+        Self { client: Client::new(config), table: table.into() }
+    }
+}
+
+fn key_of(key: &Key) -> Attributes {
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    HashMap::from([("pk".to_owned(), text(&key.pk)), ("sk".to_owned(), text(&key.sk))])
+}
+
+fn to_value(attr: Attr) -> AttributeValue {
+    match attr {
+        Attr::S(text) => AttributeValue::S(text),
+        Attr::N(number) => AttributeValue::N(number.to_string()),
+    }
+}
+
+fn to_attributes(item: Item) -> Attributes {
+    let mut attributes = key_of(&item.key);
+    attributes.extend(item.attrs.into_iter().map(|(name, attr)| (name, to_value(attr))));
+    attributes
+}
+
+fn to_item(attributes: Attributes) -> Result<Item, Failure> {
+    let mut item = Item::new(Key::new("", ""));
+    for (name, value) in attributes {
+        match (name.as_str(), value) {
+            ("pk", AttributeValue::S(pk)) => item.key.pk = pk,
+            ("sk", AttributeValue::S(sk)) => item.key.sk = sk,
+            (_, AttributeValue::S(text)) => {
+                item.attrs.insert(name, Attr::S(text));
+            }
+            (_, AttributeValue::N(digits)) => {
+                let number = digits.parse().map_err(|_| unusable(&name))?;
+                item.attrs.insert(name, Attr::N(number));
+            }
+            _ => return Err(unusable(&name)),
+        }
+    }
+    Ok(item)
+}
+
+fn unusable(name: &str) -> Failure {
+    Failure::Poison(format!("attribute {name:?} is neither text nor a whole number"))
+}
+
+/// Any error is worth another delivery, except a request that DynamoDB itself calls invalid.
+fn failure_of<E, R>(error: &SdkError<E, R>) -> Failure
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: std::fmt::Debug,
+{
+    let text = DisplayErrorContext(error).to_string();
+    match error.code() {
+        Some("ValidationException" | "AccessDeniedException" | "ResourceNotFoundException") => {
+            Failure::Poison(text)
+        }
+        _ => Failure::Transient(text),
+    }
+}
+
+/// An expression being put together: its text, names and values.
+#[derive(Default)]
+struct Expression {
+    names: HashMap<String, String>,
+    values: Attributes,
+}
+
+impl Expression {
+    fn name(&mut self, name: &str) -> String {
+        let placeholder = format!("#{name}");
+        self.names.insert(placeholder.clone(), name.to_owned());
+        placeholder
+    }
+
+    fn value(&mut self, value: Attr) -> String {
+        let placeholder = format!(":v{}", self.values.len());
+        self.values.insert(placeholder.clone(), to_value(value));
+        placeholder
+    }
+
+    fn condition(&mut self, when: Condition) -> String {
+        match when {
+            Condition::Absent => "attribute_not_exists(pk)".to_owned(),
+            Condition::AbsentOrExpired(now) => {
+                let (at, now) = (self.name("expires_at"), self.value(now.into()));
+                format!("attribute_not_exists(pk) OR {at} <= {now}")
+            }
+            Condition::Newer(name, value) => {
+                let (name, value) = (self.name(name), self.value(value.into()));
+                format!("attribute_not_exists(pk) OR {name} < {value}")
+            }
+            Condition::Matches(wanted) => {
+                let equals = wanted.into_iter().map(|(name, value)| {
+                    let (name, value) = (self.name(name), self.value(value));
+                    format!("{name} = {value}")
+                });
+                equals.collect::<Vec<_>>().join(" AND ")
+            }
+        }
+    }
+
+    /// `SET available = available + :v0`, and the condition that nothing falls below zero.
+    fn adjustment(&mut self, by: Vec<(&'static str, i64)>) -> (String, String) {
+        let (mut set, mut require) = (Vec::new(), vec!["attribute_exists(pk)".to_owned()]);
+        for (name, difference) in by {
+            let name = self.name(name);
+            let value = self.value(difference.into());
+            set.push(format!("{name} = {name} + {value}"));
+            if difference < 0 {
+                let least = self.value(difference.saturating_neg().into());
+                require.push(format!("{name} >= {least}"));
+            }
+        }
+        (format!("SET {}", set.join(", ")), require.join(" AND "))
+    }
+
+    fn values(self) -> (Option<HashMap<String, String>>, Option<Attributes>) {
+        (Some(self.names).filter(|n| !n.is_empty()), Some(self.values).filter(|v| !v.is_empty()))
+    }
+}
+
+/// The errors of a whole call that pass by themselves.
+const BUSY: [&str; 4] = [
+    "TransactionInProgressException",
+    "ThrottlingException",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+];
+
+const ALL_OLD: ReturnValuesOnConditionCheckFailure = ReturnValuesOnConditionCheckFailure::AllOld;
+
+impl DynamoStore {
+    fn action(&self, write: Write) -> Result<TransactWriteItem, Failure> {
+        let poison = |e: aws_sdk_dynamodb::error::BuildError| Failure::Poison(e.to_string());
+        let mut expression = Expression::default();
+        match write {
+            Write::Put { item, when } => {
+                let condition = expression.condition(when);
+                let (names, values) = expression.values();
+                let put = Put::builder()
+                    .table_name(&self.table)
+                    .set_item(Some(to_attributes(item)))
+                    .condition_expression(condition)
+                    .set_expression_attribute_names(names)
+                    .set_expression_attribute_values(values)
+                    .return_values_on_condition_check_failure(ALL_OLD);
+                Ok(TransactWriteItem::builder().put(put.build().map_err(poison)?).build())
+            }
+            Write::Adjust { key, by } => {
+                let (update, condition) = expression.adjustment(by);
+                let (names, values) = expression.values();
+                let update = Update::builder()
+                    .table_name(&self.table)
+                    .set_key(Some(key_of(&key)))
+                    .update_expression(update)
+                    .condition_expression(condition)
+                    .set_expression_attribute_names(names)
+                    .set_expression_attribute_values(values)
+                    .return_values_on_condition_check_failure(ALL_OLD);
+                Ok(TransactWriteItem::builder().update(update.build().map_err(poison)?).build())
+            }
+        }
+    }
+
+    fn get(&self, key: &Key) -> Result<TransactGetItem, Failure> {
+        let get = Get::builder().table_name(&self.table).set_key(Some(key_of(key))).build();
+        Ok(TransactGetItem::builder().get(get.map_err(|e| Failure::Poison(e.to_string()))?).build())
+    }
+}
+
+impl Store for DynamoStore {
+    async fn load(&self, key: &Key) -> Result<Option<Item>, Failure> {
+        let get = self.client.get_item().table_name(&self.table).set_key(Some(key_of(key)));
+        let answer = get.consistent_read(true).send().await.map_err(|e| failure_of(&e))?;
+        answer.item.map(to_item).transpose()
+    }
+
+    // TransactGetItems answers in the order of the keys and never partially; BatchGetItem does neither.
+    async fn load_many(&self, keys: &[Key]) -> Result<Vec<Option<Item>>, Failure> {
+        if let [key] = keys {
+            return Ok(vec![self.load(key).await?]);
+        }
+        let gets = keys.iter().map(|key| self.get(key)).collect::<Result<Vec<_>, _>>()?;
+        let answer = self.client.transact_get_items().set_transact_items(Some(gets)).send().await;
+        let answer = answer.map_err(|e| failure_of(&e))?;
+        let items = answer.responses.unwrap_or_default().into_iter();
+        items.map(|response| response.item.map(to_item).transpose()).collect()
+    }
+
+    async fn page(
+        &self,
+        pk: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Item>, Failure> {
+        let query = self.client.query().table_name(&self.table).consistent_read(true);
+        let start = after.map(|sk| key_of(&Key::new(pk, sk)));
+        let answer = query
+            .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
+            .expression_attribute_values(":pk", AttributeValue::S(pk.to_owned()))
+            .expression_attribute_values(":prefix", AttributeValue::S(prefix.to_owned()))
+            .set_exclusive_start_key(start)
+            .limit(i32::try_from(limit.min(MAX_PAGE)).unwrap_or(i32::MAX))
+            .send()
+            .await
+            .map_err(|e| failure_of(&e))?;
+        answer.items.unwrap_or_default().into_iter().map(to_item).collect()
+    }
+
+    async fn newest(
+        &self,
+        index: &'static str,
+        partition: &str,
+        before: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Indexed>, Failure> {
+        let at = format!("{index}_at");
+        let mut query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(index)
+            .expression_attribute_names("#of", index)
+            .expression_attribute_values(":of", AttributeValue::S(partition.to_owned()))
+            .scan_index_forward(false)
+            .limit(i32::try_from(limit.min(MAX_PAGE)).unwrap_or(i32::MAX));
+        query = match before {
+            None => query.key_condition_expression("#of = :of"),
+            Some(before) => query
+                .key_condition_expression("#of = :of AND #at < :before")
+                .expression_attribute_names("#at", &at)
+                .expression_attribute_values(":before", AttributeValue::S(before.to_owned())),
+        };
+        let answer = query.send().await.map_err(|e| failure_of(&e))?;
+        let rows = answer.items.unwrap_or_default().into_iter().map(to_item);
+        let indexed = |row: Item| {
+            let place = row.text(&at).map(str::to_owned);
+            place.map(|at| Indexed { key: row.key, at }).ok_or_else(|| unusable(index))
+        };
+        rows.map(|row| row.and_then(indexed)).collect()
+    }
+
+    async fn commit(&self, writes: Vec<Write>) -> Result<(), CommitError> {
+        check_shape(&writes)?;
+        let actions = writes.into_iter().map(|write| self.action(write)).collect::<Result<Vec<_>, _>>()?;
+        let sent = self.client.transact_write_items().set_transact_items(Some(actions)).send().await;
+        sent.map(|_| ()).map_err(|error| match error.as_service_error() {
+            Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+                commit_error(cancelled.cancellation_reasons())
+            }
+            Some(service) => match service.code() {
+                Some(code) if BUSY.contains(&code) => CommitError::Busy(service.to_string()),
+                _ => CommitError::Failed(failure_of(&error)),
+            },
+            None => CommitError::Failed(failure_of(&error)),
+        })
+    }
+}
+
+/// Sorts the reasons of a cancelled transaction; they stand in the order of its writes.
+///
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
+fn commit_error(reasons: &[CancellationReason]) -> CommitError {
+    let codes: Vec<&str> = reasons.iter().map(|reason| reason.code().unwrap_or("None")).collect();
+    if codes.contains(&"ConditionalCheckFailed") {
+        let rejected = |reason: &CancellationReason| match reason.code() {
+            Some("ConditionalCheckFailed") => {
+                let current = reason.item.clone().map(to_item).transpose()?;
+                Ok(Some(Rejected { current }))
+            }
+            _ => Ok(None),
+        };
+        let rejected: Result<Vec<_>, Failure> = reasons.iter().map(rejected).collect();
+        return rejected.map_or_else(CommitError::Failed, CommitError::Rejected);
+    }
+    let patience = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
+    match codes.iter().find(|code| patience.contains(code)) {
+        Some(code) => CommitError::Busy((*code).to_owned()),
+        None => CommitError::Failed(Failure::Poison(format!("transaction cancelled: {codes:?}"))),
+    }
+}

@@ -1,0 +1,161 @@
+//! The shell that Lambda calls. The same binary runs on Lambda and on the local stack.
+
+use crate::{api, dynamodb::DynamoStore, eventbridge::EventBus, queue, sdk, secrets, sns::SnsTopic};
+use anyhow::{Result, anyhow};
+use aws_config::SdkConfig;
+use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
+use aws_lambda_events::sqs::SqsEvent;
+use chassis::config::{self, ConfigError};
+use chassis::http::Api;
+use chassis::task::{Task, TaskError};
+use chassis::{EventHandler, Ports, log};
+use lambda_runtime::{Diagnostic, Error, LambdaEvent, Runtime, service_fn};
+use serde_json::Value;
+use std::io::Write;
+use std::os::unix::process::parent_id;
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Runs a service's binary: one thread, its log, its SDK, its table, and the function that the template's `Handler`
+/// names. `serve` wires that function, which is all that differs between services.
+pub fn run(service: &'static str, serve: impl AsyncFnOnce(Function) -> Result<()>) -> ExitCode {
+    if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
+        return refuse(&format!("{service} is a Lambda function; `cargo dev` runs it on this machine"), 2);
+    }
+    log::init(service);
+    // One thread: a function waits far more than it computes, and waking another thread costs more than the work that it
+    // would hand over.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(&error.to_string(), 1),
+    };
+    let served = runtime.block_on(async { serve(Function::from_environment().await?).await });
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => refuse(&format!("{error:#}"), 1),
+    }
+}
+
+fn refuse(why: &str, code: u8) -> ExitCode {
+    // A closed standard error leaves nowhere to say so.
+    let _ = writeln!(std::io::stderr(), "error: {why}");
+    ExitCode::from(code)
+}
+
+/// The function that this process is, with the service's own table.
+pub struct Function {
+    sdk: SdkConfig,
+    handler: String,
+    /// The service's table, the clock and ids.
+    pub ports: Ports<DynamoStore>,
+}
+
+impl Function {
+    async fn from_environment() -> Result<Self> {
+        let sdk = sdk::sdk_config().await;
+        let ports = Ports::system(DynamoStore::new(&sdk, config::required("TABLE")?));
+        Ok(Self { sdk, handler: config::handler()?, ports })
+    }
+
+    /// The template's `Handler`.
+    #[must_use]
+    pub fn handler(&self) -> &str {
+        &self.handler
+    }
+
+    /// The error for a handler that the binary does not have; `known` names those that it has.
+    #[must_use]
+    pub fn unknown_handler(&self, known: &str) -> anyhow::Error {
+        config::unknown_handler(&self.handler, known).into()
+    }
+
+    /// The bus that the variable `BUS` names.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn bus(&self) -> Result<EventBus, ConfigError> {
+        Ok(EventBus::new(&self.sdk, config::required("BUS")?))
+    }
+
+    /// The topic that the variable `TOPIC` names.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn topic(&self) -> Result<SnsTopic, ConfigError> {
+        Ok(SnsTopic::new(&self.sdk, config::required("TOPIC")?))
+    }
+
+    /// The text of the secret that the variable `name` names.
+    ///
+    /// # Errors
+    /// [`ConfigError`], or a [`chassis::Failure`] when Secrets Manager does not give it.
+    pub async fn secret(&self, name: &str) -> Result<String> {
+        Ok(secrets::secret(&self.sdk, &config::required(name)?).await?)
+    }
+}
+
+/// Ends the process when its parent is gone. On Lambda that cannot happen; a local stack that was killed would leave
+/// functions behind, which poll a Runtime API that no longer exists without a pause.
+fn end_with_parent() {
+    let parent = parent_id();
+    tokio::spawn(async move {
+        while parent_id() == parent {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        std::process::exit(1);
+    });
+}
+
+/// A function that serves until Lambda freezes the process. Boxed: the runtime's own type is too deep for the compiler
+/// inside another future.
+pub type Served = Pin<Box<dyn Future<Output = Result<()>>>>;
+
+fn serve(runtime: impl Future<Output = Result<(), Error>> + 'static) -> Served {
+    let runtime: Pin<Box<dyn Future<Output = Result<(), Error>>>> = Box::pin(runtime);
+    Box::pin(async move {
+        end_with_parent();
+        runtime.await.map_err(|e| anyhow!(e))
+    })
+}
+
+/// Answers HTTP requests until Lambda freezes the process.
+pub fn serve_api<A: Api>(api: A) -> Served {
+    let api = Arc::new(api);
+    let answer = move |event: LambdaEvent<ApiGatewayV2httpRequest>| {
+        let api = Arc::clone(&api);
+        async move { Ok::<_, Error>(api::respond(api.as_ref(), event.payload).await) }
+    };
+    serve(Runtime::new(service_fn(answer)).run_concurrent())
+}
+
+/// Handles batches of the service's queue until Lambda freezes the process.
+pub fn serve_queue<H: EventHandler>(handler: H) -> Served {
+    let handler = Arc::new(handler);
+    let answer = move |event: LambdaEvent<SqsEvent>| {
+        let handler = Arc::clone(&handler);
+        async move { Ok::<_, Error>(queue::handle(handler.as_ref(), event.payload).await) }
+    };
+    serve(Runtime::new(service_fn(answer)).run_concurrent())
+}
+
+/// Runs tasks until Lambda freezes the process.
+pub fn serve_tasks<T: Task>(task: T) -> Served {
+    let task = Arc::new(task);
+    let answer = move |event: LambdaEvent<Value>| {
+        let task = Arc::clone(&task);
+        async move {
+            let input = serde_json::from_value(event.payload);
+            let outcome = match input {
+                Ok(input) => task.run(input).await,
+                Err(error) => Err(TaskError::new("Poison", format!("not a task: {error}"))),
+            };
+            outcome.map_err(|error| {
+                tracing::warn!(class = error.name, reason = error.message, "task failed");
+                Diagnostic { error_type: error.name.to_owned(), error_message: error.message }
+            })
+        }
+    };
+    serve(Runtime::new(service_fn(answer)).run_concurrent())
+}

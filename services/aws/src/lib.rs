@@ -1,0 +1,17 @@
+//! The adapters to AWS. No other crate of the services calls it, and no domain crate depends on this one but through its
+//! binary.
+
+pub mod api;
+pub mod dynamodb;
+pub mod eventbridge;
+pub mod invoke;
+pub mod lambda;
+pub mod queue;
+pub mod sdk;
+pub mod secrets;
+pub mod sns;
+pub mod sqs;
+
+/// JSON rows and events are many small allocations, which mimalloc serves faster than the system's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,0 +1,126 @@
+//! A batch from the service's queue: each record parsed on its own, records of one subject in order,
+//! different subjects side by side, and only the failed ones reported back.
+
+use crate::eventbridge::read_body;
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use chassis::{EventHandler, Failure, Verdict, log};
+use events::Envelope;
+use futures_util::{StreamExt, stream};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+/// How many subjects of one batch are worked on at a time.
+const CONCURRENCY: usize = 10;
+
+/// One record of a batch, parsed or not.
+struct Record {
+    message_id: String,
+    envelope: Result<Envelope, Failure>,
+}
+
+impl Record {
+    /// Its event's subject; a record that cannot be read is a subject of its own.
+    fn subject(&self) -> String {
+        match &self.envelope {
+            Ok(envelope) => envelope.metadata.subject.clone(),
+            Err(_) => format!("unreadable#{}", self.message_id),
+        }
+    }
+}
+
+impl From<SqsMessage> for Record {
+    fn from(message: SqsMessage) -> Self {
+        let envelope = read_body(message.body.as_deref().unwrap_or_default());
+        Self { message_id: message.message_id.unwrap_or_default(), envelope }
+    }
+}
+
+/// Hands every record of a batch to `handler`, counts the verdicts and reports the failures.
+pub async fn handle<H: EventHandler>(handler: &H, event: SqsEvent) -> SqsBatchResponse {
+    let mut subjects: BTreeMap<String, Vec<Record>> = BTreeMap::new();
+    for record in event.records.into_iter().map(Record::from) {
+        subjects.entry(record.subject()).or_default().push(record);
+    }
+    let subjects: Vec<_> = subjects.into_values().map(|records| in_order(handler, records)).collect();
+    let outcomes: Vec<Vec<Outcome>> = stream::iter(subjects).buffer_unordered(CONCURRENCY).collect().await;
+    let outcomes: Vec<Outcome> = outcomes.into_iter().flatten().collect();
+    count(&outcomes);
+    respond(outcomes)
+}
+
+/// A record's message id, and the verdict or why it failed.
+type Outcome = (String, Result<Verdict, Failure>);
+
+async fn in_order<H: EventHandler>(handler: &H, records: Vec<Record>) -> Vec<Outcome> {
+    let mut outcomes = Vec::with_capacity(records.len());
+    for record in records {
+        let started = Instant::now();
+        let outcome = match &record.envelope {
+            Ok(envelope) => handler.handle(envelope).await,
+            Err(failure) => Err(failure.clone()),
+        };
+        report(H::SERVICE, &record, &outcome, started.elapsed());
+        outcomes.push((record.message_id, outcome));
+    }
+    outcomes
+}
+
+/// One log line per delivery: the event, its verdict or failure, and how long it took.
+fn report(consumer: &str, record: &Record, outcome: &Result<Verdict, Failure>, took: Duration) {
+    let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    let metadata = record.envelope.as_ref().ok().map(|envelope| &envelope.metadata);
+    let order_id = metadata.map(|m| m.subject.as_str());
+    let event_id = metadata.map(|m| m.id.to_string());
+    let correlation_id = metadata.map(|m| m.correlation_id.to_string());
+    let (event_id, correlation_id) = (event_id.as_deref(), correlation_id.as_deref());
+    let event = metadata.map(|m| m.kind.as_str());
+    match outcome {
+        Ok(verdict) => tracing::info!(
+            consumer,
+            event,
+            order_id,
+            correlation_id,
+            event_id,
+            verdict = verdict.as_str(),
+            duration_ms,
+            "delivery"
+        ),
+        Err(failure) => tracing::warn!(
+            consumer,
+            event,
+            order_id,
+            correlation_id,
+            event_id,
+            duration_ms,
+            message_id = record.message_id,
+            class = failure.class(),
+            reason = failure.to_string(),
+            "delivery failed"
+        ),
+    }
+}
+
+fn count(outcomes: &[Outcome]) {
+    let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
+    for (_, outcome) in outcomes {
+        let name = outcome.as_ref().map_or_else(Failure::class, |verdict| verdict.as_str());
+        *counts.entry(name).or_default() += 1;
+    }
+    for (verdict, number) in counts {
+        log::count("deliveries", ("verdict", verdict), number);
+    }
+}
+
+fn respond(outcomes: Vec<Outcome>) -> SqsBatchResponse {
+    let mut response = SqsBatchResponse::default();
+    for (message_id, outcome) in outcomes {
+        if outcome.is_err() {
+            let mut failure = BatchItemFailure::default();
+            failure.item_identifier = message_id;
+            response.batch_item_failures.push(failure);
+        }
+    }
+    response
+}

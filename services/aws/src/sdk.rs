@@ -1,0 +1,68 @@
+//! How every client is configured: region, credentials, endpoint, timeouts and retries.
+
+pub use aws_config::SdkConfig;
+
+use aws_config::{
+    BehaviorVersion, Region, retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
+    timeout::TimeoutConfig,
+};
+use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
+use std::error::Error;
+use std::time::Duration;
+
+/// How long one attempt of one call may take. DynamoDB answers in milliseconds; what takes longer is lost.
+const ATTEMPT: Duration = Duration::from_secs(2);
+const CONNECT: Duration = Duration::from_secs(1);
+const ATTEMPTS: u32 = 3;
+
+/// Region, credentials, endpoint, timeouts and retries, from the environment as Lambda sets it.
+pub async fn sdk_config() -> SdkConfig {
+    let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT);
+    aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http_client())
+        .timeout_config(timeouts.build())
+        // Answers are small and arrive whole; watching their throughput costs more than reading them.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+        .load()
+        .await
+}
+
+/// An error and its sources, in a line that people can read.
+pub(crate) fn in_a_line(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(deeper) = cause {
+        line = format!("{line}: {deeper}");
+        cause = deeper.source();
+    }
+    line
+}
+
+/// Where the local stack answers unless it is told otherwise.
+const LOCAL: &str = "http://127.0.0.1:4566";
+
+/// As [`sdk_config`], for an operator: the stage `local` is the local stack at its usual address, whatever else the
+/// environment says, unless that names another endpoint.
+pub async fn operators_config(stage: &str) -> SdkConfig {
+    let config = sdk_config().await;
+    if stage != "local" || config.endpoint_url().is_some() {
+        return config;
+    }
+    let key = Credentials::new("local", "local", None, None, "the local stack");
+    let key = SharedCredentialsProvider::new(key);
+    let local = config.into_builder().endpoint_url(LOCAL).region(Region::new("us-east-1"));
+    local.credentials_provider(key).build()
+}
+
+#[cfg(feature = "tls")]
+fn http_client() -> aws_smithy_runtime_api::client::http::SharedHttpClient {
+    use aws_smithy_http_client::{Builder, tls};
+    let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc);
+    Builder::new().tls_provider(provider).build_https()
+}
+
+#[cfg(not(feature = "tls"))]
+fn http_client() -> aws_smithy_runtime_api::client::http::SharedHttpClient {
+    aws_smithy_http_client::Builder::new().build_http()
+}

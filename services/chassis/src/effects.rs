@@ -1,0 +1,58 @@
+//! Outward calls. A state that waits for a call says so; the shell makes the call between two commits, and its outcome
+//! is the next message.
+
+use crate::decider::Decider;
+use crate::failure::Failure;
+use crate::reactor::Reactor;
+use std::convert::Infallible;
+use std::future::Future;
+use std::marker::PhantomData;
+
+/// Whether a call may have been made before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// This delivery has just committed the intent: no other worker can have made the call.
+    First,
+    /// An earlier delivery committed the intent, and may have made the call.
+    Repeat,
+}
+
+/// A reactor with the outside world that it calls.
+pub trait Effects: Send + Sync + 'static {
+    /// The aggregate that asks for the calls.
+    type Reactor: Reactor;
+    /// What a call needs to know.
+    type Call: Send;
+
+    /// The call that a state waits for.
+    fn pending_call(state: &Self::Reactor) -> Option<Self::Call>;
+
+    /// Makes the call; its outcome is the next message. It must carry an idempotency key, because it may be repeated.
+    fn perform(
+        &self,
+        call: Self::Call,
+        attempt: Attempt,
+    ) -> impl Future<Output = Result<<Self::Reactor as Decider>::Message, Failure>> + Send;
+}
+
+/// A reactor that calls nobody.
+pub struct NoEffects<R>(PhantomData<fn() -> R>);
+
+impl<R> Default for NoEffects<R> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<R: Reactor> Effects for NoEffects<R> {
+    type Reactor = R;
+    type Call = Infallible;
+
+    fn pending_call(_state: &R) -> Option<Infallible> {
+        None
+    }
+
+    async fn perform(&self, call: Infallible, _attempt: Attempt) -> Result<R::Message, Failure> {
+        match call {}
+    }
+}

@@ -1,0 +1,112 @@
+//! Who is asking: what the gateway's JWT authorizer found out, and whose orders that lets them see.
+
+#[cfg(test)]
+use super::Caller;
+use super::{Problem, Request};
+use events::CustomerId;
+use std::str::FromStr;
+
+/// The scope of people who see and act on every customer's orders.
+pub const OPERATE: &str = "orders:operate";
+
+/// Whether the stage has an authorizer. A function that expects one refuses whoever comes around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Auth {
+    /// Every caller was verified by the gateway.
+    Jwt,
+    /// Everybody may do everything: for a first look on one machine.
+    Off,
+}
+
+impl FromStr for Auth {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "jwt" => Ok(Self::Jwt),
+            "none" => Ok(Self::Off),
+            _ => Err("must be jwt or none"),
+        }
+    }
+}
+
+/// Whose orders a caller may see and act on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody's.
+    All,
+    /// One customer's own.
+    Own(CustomerId),
+}
+
+impl Access {
+    /// What `request` may touch.
+    ///
+    /// # Errors
+    /// 401 without a verified caller, 403 for a token that stands for no customer.
+    pub fn of(auth: Auth, request: &Request) -> Result<Self, Problem> {
+        match (auth, &request.caller) {
+            (Auth::Off, _) => Ok(Self::All),
+            (Auth::Jwt, None) => Err(Problem::new(401, "UNAUTHORIZED", "a bearer token is required")),
+            (Auth::Jwt, Some(caller)) if caller.scopes.iter().any(|scope| scope == OPERATE) => Ok(Self::All),
+            (Auth::Jwt, Some(caller)) => {
+                let customer = caller
+                    .subject
+                    .parse()
+                    .map_err(|_| Problem::new(403, "FORBIDDEN", "the token's subject is not a customer"))?;
+                Ok(Self::Own(customer))
+            }
+        }
+    }
+
+    /// Whether the orders of `customer` are among them.
+    #[must_use]
+    pub fn includes(&self, customer: &CustomerId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Own(own) => own == customer,
+        }
+    }
+
+    /// The one customer they belong to, if it is one.
+    #[must_use]
+    pub const fn customer(&self) -> Option<&CustomerId> {
+        match self {
+            Self::All => None,
+            Self::Own(own) => Some(own),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(caller: Option<(&str, &str)>) -> Request {
+        let caller = caller.map(|(subject, scopes)| Caller {
+            subject: subject.to_owned(),
+            scopes: scopes.split(' ').map(str::to_owned).collect(),
+        });
+        Request { caller, ..Request::default() }
+    }
+
+    fn status(caller: Option<(&str, &str)>) -> u16 {
+        Access::of(Auth::Jwt, &request(caller)).unwrap_err().status
+    }
+
+    /// Guards: a function that expects an authorizer does not answer without one.
+    #[test]
+    fn nobody_is_let_in_unverified() {
+        assert_eq!(status(None), 401);
+        assert_eq!(Access::of(Auth::Off, &request(None)), Ok(Access::All));
+    }
+
+    /// Guards: a customer sees its own orders; only the operator's scope sees all.
+    #[test]
+    fn a_customer_sees_its_own() {
+        let access = Access::of(Auth::Jwt, &request(Some(("ada", "orders:read orders:write")))).unwrap();
+        assert!(access.includes(&"ada".parse().unwrap()) && !access.includes(&"bob".parse().unwrap()));
+        assert_eq!(Access::of(Auth::Jwt, &request(Some(("ops", OPERATE)))), Ok(Access::All));
+        assert_eq!(status(Some(("no#customer", "orders:read"))), 403);
+    }
+}

@@ -1,0 +1,143 @@
+//! The store in memory: for domain scenarios and the simulation. It passes the same contract as DynamoDB's.
+
+use super::{
+    Attr, CommitError, Condition, Indexed, Item, Key, MAX_PAGE, Rejected, Store, Write, check_shape,
+};
+use crate::failure::Failure;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+#[derive(Default)]
+struct Table {
+    rows: BTreeMap<Key, Item>,
+    inserted: Vec<Item>,
+}
+
+/// A table in memory. Clones share it.
+#[derive(Clone, Default)]
+pub struct MemoryStore(Arc<Mutex<Table>>);
+
+impl MemoryStore {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The rows inserted since the last call, oldest first: what a stream would have shown.
+    #[must_use]
+    pub fn take_inserted(&self) -> Vec<Item> {
+        std::mem::take(&mut self.table().inserted)
+    }
+
+    /// Every row, by key.
+    #[must_use]
+    pub fn rows(&self) -> Vec<Item> {
+        self.table().rows.values().cloned().collect()
+    }
+
+    /// A table of its own with the same rows.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let rows = self.table().rows.clone();
+        Self(Arc::new(Mutex::new(Table { rows, inserted: Vec::new() })))
+    }
+
+    /// Deletes a row, as TTL would.
+    pub fn expire(&self, key: &Key) {
+        self.table().rows.remove(key);
+    }
+}
+
+fn holds(when: &Condition, current: Option<&Item>) -> bool {
+    match (when, current) {
+        (Condition::Absent | Condition::AbsentOrExpired(_) | Condition::Newer(..), None) => true,
+        (Condition::Absent, Some(_)) | (Condition::Matches(_), None) => false,
+        (Condition::AbsentOrExpired(now), Some(item)) => {
+            item.number("expires_at").is_some_and(|at| at <= *now)
+        }
+        (Condition::Newer(name, value), Some(item)) => item.number(name).is_some_and(|n| n < *value),
+        (Condition::Matches(wanted), Some(item)) => {
+            wanted.iter().all(|(name, value)| item.attrs.get(*name) == Some(value))
+        }
+    }
+}
+
+/// The row after the write, or `None` when its condition does not hold.
+fn apply(write: &Write, current: Option<&Item>) -> Option<Item> {
+    match write {
+        Write::Put { item, when } => holds(when, current).then(|| item.clone()),
+        Write::Adjust { by, .. } => {
+            let mut item = current?.clone();
+            for (name, difference) in by {
+                let sum = item.number(name)?.checked_add(*difference).filter(|n| *n >= 0)?;
+                item.attrs.insert((*name).to_owned(), Attr::N(sum));
+            }
+            Some(item)
+        }
+    }
+}
+
+impl Store for MemoryStore {
+    async fn load(&self, key: &Key) -> Result<Option<Item>, Failure> {
+        Ok(self.table().rows.get(key).cloned())
+    }
+
+    async fn load_many(&self, keys: &[Key]) -> Result<Vec<Option<Item>>, Failure> {
+        let table = self.table();
+        Ok(keys.iter().map(|key| table.rows.get(key).cloned()).collect())
+    }
+
+    async fn page(
+        &self,
+        pk: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Item>, Failure> {
+        let table = self.table();
+        let wanted = |key: &Key| key.sk.starts_with(prefix) && after.is_none_or(|after| *key.sk > *after);
+        let from = Key::new(pk, prefix);
+        let rows = table.rows.range(from..).take_while(|(key, _)| key.pk == pk);
+        let most = usize::try_from(limit.min(MAX_PAGE)).unwrap_or(usize::MAX);
+        Ok(rows.filter(|(key, _)| wanted(key)).map(|(_, item)| item.clone()).take(most).collect())
+    }
+
+    async fn newest(
+        &self,
+        index: &'static str,
+        partition: &str,
+        before: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Indexed>, Failure> {
+        let table = self.table();
+        let of = table.rows.values().filter(|item| item.text(index) == Some(partition));
+        let name = format!("{index}_at");
+        let indexed = |item: &Item| Some(Indexed { key: item.key.clone(), at: item.text(&name)?.to_owned() });
+        let mut found: Vec<Indexed> = of.filter_map(indexed).collect();
+        found.retain(|row| before.is_none_or(|before| row.at.as_str() < before));
+        found.sort_by(|a, b| b.at.cmp(&a.at));
+        found.truncate(usize::try_from(limit.min(MAX_PAGE)).unwrap_or(usize::MAX));
+        Ok(found)
+    }
+
+    async fn commit(&self, writes: Vec<Write>) -> Result<(), CommitError> {
+        check_shape(&writes)?;
+        let mut table = self.table();
+        let results: Vec<Option<Item>> =
+            writes.iter().map(|write| apply(write, table.rows.get(write.key()))).collect();
+        if results.iter().any(Option::is_none) {
+            let rejected = |(write, result): (&Write, &Option<Item>)| match result {
+                Some(_) => None,
+                None => Some(Rejected { current: table.rows.get(write.key()).cloned() }),
+            };
+            return Err(CommitError::Rejected(writes.iter().zip(&results).map(rejected).collect()));
+        }
+        for item in results.into_iter().flatten() {
+            if table.rows.insert(item.key.clone(), item.clone()).is_none() {
+                table.inserted.push(item);
+            }
+        }
+        Ok(())
+    }
+}

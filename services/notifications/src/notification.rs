@@ -1,0 +1,174 @@
+//! One message to a customer: the pure core. Each event is an aggregate of its own here: its message is published or it is
+//! not.
+
+use chassis::{Decider, Refusal};
+use chrono::{DateTime, Utc};
+use events::orders::CancelReason;
+use events::{CustomerId, EventId, Money, OrderId};
+use serde::{Deserialize, Serialize};
+
+/// What happened to an order, as far as its customer cares.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Outcome {
+    /// It will happen.
+    OrderConfirmed,
+    /// It is on its way.
+    OrderFulfilled { carrier: String, tracking_number: String },
+    /// It will not happen.
+    OrderCancelled { reason: CancelReason },
+    /// What was paid was given back.
+    PaymentRefunded { amount: Money },
+    /// The refund failed so far: an operator looks into it.
+    OrderFailed,
+}
+
+/// A message as it is published.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// The event it is about: its receiver deduplicates on it, as the topic does.
+    pub event_id: EventId,
+    /// The order; messages of one order are published in turn.
+    pub order_id: OrderId,
+    /// The customer, where the event names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer_id: Option<CustomerId>,
+    /// What happened.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// A sentence for people.
+    pub text: String,
+}
+
+impl Notice {
+    /// The message about an outcome.
+    #[must_use]
+    pub fn new(
+        event_id: EventId,
+        order_id: OrderId,
+        customer_id: Option<CustomerId>,
+        outcome: Outcome,
+    ) -> Self {
+        let text = text(order_id, &outcome);
+        Self { event_id, order_id, customer_id, outcome, text }
+    }
+}
+
+fn text(order_id: OrderId, outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::OrderConfirmed => format!("Your order {order_id} is confirmed."),
+        Outcome::OrderFulfilled { carrier, tracking_number } => {
+            format!("Your order {order_id} is on its way with {carrier}, {tracking_number}.")
+        }
+        Outcome::OrderCancelled { reason } => {
+            format!("Your order {order_id} is cancelled: {}.", sentence(reason))
+        }
+        Outcome::PaymentRefunded { amount } => {
+            let Money { amount, currency } = amount;
+            let (whole, cents) = (amount / 100, amount % 100);
+            format!("{whole}.{cents:02} {} of your order {order_id} were refunded.", currency.as_str())
+        }
+        Outcome::OrderFailed => {
+            format!("Your order {order_id} is cancelled; somebody is seeing to your refund.")
+        }
+    }
+}
+
+fn sentence(reason: &CancelReason) -> &'static str {
+    match reason {
+        CancelReason::InsufficientStock { .. } => "there is not enough stock",
+        CancelReason::UnknownProduct { .. } => "a product is not sold any more",
+        CancelReason::PaymentDeclined { .. } => "the payment was declined",
+        CancelReason::PaymentProviderUnavailable { .. } => "the payment provider cannot be reached",
+        CancelReason::FulfillmentFailed { .. } => "it cannot be shipped",
+        CancelReason::TimedOut { .. } => "something took too long on our side",
+        CancelReason::CustomerRequest => "you asked for it",
+    }
+}
+
+/// One notification: a message to a customer about one event.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "stage", rename_all = "snake_case")]
+pub enum Notification {
+    /// Not begun.
+    #[default]
+    Unknown,
+    /// The intent is committed: the topic may have the message.
+    Publishing(Notice),
+    Published,
+}
+
+/// What notifications decides on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// Something happened that the customer learns of.
+    Happened(Notice),
+    /// The topic has accepted the message.
+    Published,
+}
+
+/// What notifications decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// Notifications is about to publish the message.
+    Started(Notice),
+    /// The topic has it.
+    Published,
+}
+
+impl Decider for Notification {
+    type Message = Message;
+    type Fact = Fact;
+
+    fn decide(&self, message: &Message, _now: DateTime<Utc>) -> Result<Vec<Fact>, Refusal> {
+        match (self, message) {
+            (Self::Unknown, Message::Happened(notice)) => Ok(vec![Fact::Started(notice.clone())]),
+            // Delivered again: the topic may not have the message.
+            (Self::Publishing(_), Message::Happened(_)) => Ok(Vec::new()),
+            (Self::Publishing(_), Message::Published) => Ok(vec![Fact::Published]),
+            (Self::Published, _) => Err(Refusal::Stale("already published")),
+            (Self::Unknown, Message::Published) => Err(Refusal::Illegal("published without a message")),
+        }
+    }
+
+    fn evolve(self, fact: &Fact) -> Self {
+        match fact {
+            Fact::Started(notice) => Self::Publishing(notice.clone()),
+            Fact::Published => Self::Published,
+        }
+    }
+}
+
+#[cfg(test)]
+mod specs {
+    use super::*;
+    use events::Currency;
+    use uuid::Uuid;
+
+    type Spec = chassis::spec::Spec<Notification>;
+
+    fn notice() -> Notice {
+        let amount = Money::new(1205, Currency::USD);
+        Notice::new(EventId(Uuid::nil()), OrderId(Uuid::nil()), None, Outcome::PaymentRefunded { amount })
+    }
+
+    /// Guards: each notification once.
+    #[test]
+    fn a_message_is_published_once() {
+        let (happened, started) = (Message::Happened(notice()), Fact::Started(notice()));
+        Spec::given([]).when(happened.clone()).then([started.clone()]);
+        Spec::given([started.clone()]).when(happened.clone()).then([]);
+        Spec::given([started.clone()]).when(Message::Published).then([Fact::Published]);
+        Spec::given([started, Fact::Published])
+            .when(happened.clone())
+            .refused(Refusal::Stale("already published"));
+    }
+
+    #[test]
+    fn a_notice_reads_like_a_sentence() {
+        let order = "00000000-0000-0000-0000-000000000000";
+        assert_eq!(notice().text, format!("12.05 USD of your order {order} were refunded."));
+        let json = serde_json::to_value(notice()).unwrap();
+        assert_eq!((&json["kind"], &json["amount"]["amount"]), (&"PAYMENT_REFUNDED".into(), &1205.into()));
+    }
+}

@@ -1,0 +1,123 @@
+//! `Prefer: wait=N` (RFC 7240): stay on the line until the order has an outcome, and answer with it.
+
+use super::view;
+use crate::saga::{Saga, Status};
+use chassis::http::{Problem, Request, Response};
+use chassis::{Failure, Loaded};
+use events::OrderId;
+use events::orders::{CancelReason, OrderCancelled};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// The longest wait, in seconds; a request for more waits this long.
+const MAX_WAIT: u64 = 10;
+
+/// How long a request prefers to wait. A preference that makes no sense is ignored, as RFC 7240 demands.
+#[must_use]
+pub fn preference(request: &Request) -> Option<Duration> {
+    let mut preferences = request.header("prefer")?.split(',');
+    let seconds = preferences.find_map(|one| {
+        let (name, value) = one.split_once('=')?;
+        name.trim()
+            .eq_ignore_ascii_case("wait")
+            .then(|| value.trim().trim_matches('"').parse::<u64>().ok())?
+    });
+    seconds.map(|seconds| Duration::from_secs(seconds.min(MAX_WAIT)))
+}
+
+/// Whether there is an outcome to wait for.
+#[must_use]
+pub fn is_underway(order: &Saga) -> bool {
+    matches!(order.status(), Status::Pending | Status::Cancelling)
+}
+
+/// The answer to a client that waited: 201 for an order that will happen, a problem for one that will not, 202 for
+/// one that is still underway.
+///
+/// # Errors
+/// 402, 409 or 503, by the reason of the cancellation.
+pub fn outcome(id: OrderId, loaded: &Loaded<Saga>) -> Result<Response, Problem> {
+    let order = &loaded.state;
+    match (order.status(), order.event()) {
+        (Status::Confirmed | Status::Fulfilled, _) => Ok(Response::json(201, shown(id, loaded)?)),
+        (Status::Cancelled | Status::Compensated | Status::Failed, Some(OrderCancelled { reason, .. })) => {
+            Err(problem(id, reason))
+        }
+        _ => Ok(Response::json(202, shown(id, loaded)?).with("retry-after", "1")),
+    }
+}
+
+fn shown(id: OrderId, loaded: &Loaded<Saga>) -> Result<Value, Failure> {
+    view::order(id, &loaded.state, loaded.seq)
+}
+
+/// The answer to an order that orders refuses while payments cannot charge.
+#[must_use]
+pub fn unavailable(seconds: u32) -> Problem {
+    let detail = "the payment provider cannot be reached; no order was made, try again";
+    Problem::new(503, "PAYMENT_PROVIDER_UNAVAILABLE", detail)
+        .saying("retry-after", seconds.to_string())
+        .with("retry_after_seconds", seconds.into())
+        .with("message", detail.into())
+}
+
+fn problem(id: OrderId, reason: &CancelReason) -> Problem {
+    let (status, detail) = match reason {
+        CancelReason::PaymentDeclined { .. } => (402, "the payment was declined; the order is cancelled"),
+        CancelReason::PaymentProviderUnavailable { .. } => {
+            (503, "the payment provider cannot be reached; the order is cancelled, nothing was charged")
+        }
+        CancelReason::InsufficientStock { .. } => (409, "there is not enough stock; the order is cancelled"),
+        CancelReason::UnknownProduct { .. } => {
+            (409, "a product is not sold any more; the order is cancelled")
+        }
+        CancelReason::FulfillmentFailed { .. } => {
+            (409, "the goods cannot be shipped; the order is cancelled")
+        }
+        CancelReason::TimedOut { .. } => (409, "a step did not answer in time; the order is cancelled"),
+        CancelReason::CustomerRequest => (409, "the order was cancelled on request"),
+    };
+    let mut problem = Problem::new(status, reason.code(), detail).with("order_id", json!(id));
+    if let Value::Object(members) = view::failure(reason) {
+        problem.more.extend(members);
+    }
+    if let CancelReason::PaymentProviderUnavailable { retry_after_seconds } = reason {
+        let after = retry_after_seconds.to_string();
+        problem = problem.saying("retry-after", after).with("message", detail.into());
+    }
+    problem
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(header: &str) -> Option<u64> {
+        let headers = [("prefer".to_owned(), header.to_owned())].into();
+        preference(&Request { headers, ..Request::default() }).map(|wait| wait.as_secs())
+    }
+
+    #[test]
+    fn a_preference_is_capped_and_nonsense_is_ignored() {
+        assert_eq!(seconds("wait=3"), Some(3));
+        assert_eq!(seconds("respond-async, Wait = \"7\""), Some(7));
+        assert_eq!(seconds("wait=3600"), Some(10));
+        for nonsense in ["wait", "wait=", "wait=-1", "wait=soon", "return=minimal", ""] {
+            assert_eq!(seconds(nonsense), None, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn each_reason_has_its_status() {
+        let beans = || "beans".parse().unwrap();
+        for (reason, status) in [
+            (CancelReason::PaymentDeclined { decline_code: "card_declined".into() }, 402),
+            (CancelReason::InsufficientStock { product_id: beans(), requested: 2, available: 1 }, 409),
+            (CancelReason::PaymentProviderUnavailable { retry_after_seconds: 60 }, 503),
+            (CancelReason::CustomerRequest, 409),
+        ] {
+            let problem = problem(OrderId(uuid::Uuid::nil()), &reason);
+            assert_eq!((problem.status, problem.error), (status, reason.code()));
+        }
+    }
+}

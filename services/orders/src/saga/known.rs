@@ -1,0 +1,195 @@
+//! What can be known about an order: orders' own decisions, and the events of the other services.
+
+use super::deadlines::Step;
+use chassis::outbox::OutboxEntry;
+use chrono::{DateTime, Utc};
+use events::envelope::millis;
+use events::fulfillment::{FulfillmentFailed, FulfillmentShipped};
+use events::inventory::{InventoryReleased, InventoryReservationFailed, InventoryReserved};
+use events::orders::{
+    Address, OrderCancelled, OrderCompensated, OrderConfirmed, OrderCreated, OrderFailed, OrderFulfilled,
+};
+use events::payments::{
+    PaymentCharged, PaymentDeclined, PaymentRefundFailed, PaymentRefunded, PaymentUnavailable, PaymentVoided,
+};
+use events::{Envelope, Event, EventId, Unreadable};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+/// The service whose saga this is.
+pub(super) const SERVICE: &str = "orders";
+/// The type of the row that keeps an order's address. Recorded only: no rule and no pipe lets it out.
+pub(super) const ADDRESSED: &str = "order.addressed";
+/// The type of the row that keeps a reminder. Recorded only.
+pub(super) const NUDGED: &str = "order.nudged";
+
+/// One thing known about an order: when, from which event, and what. It is the fact that orders decides and the entry that
+/// its state keeps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Noted {
+    #[serde(with = "millis")]
+    pub at: DateTime<Utc>,
+    /// The event that orders learned it from; none for what orders itself decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<EventId>,
+    pub what: Known,
+}
+
+/// An event that a saga may know.
+pub trait InSaga: Event {
+    /// The event in `known`, if it is one of this type.
+    fn of(known: &Known) -> Option<&Self>;
+}
+
+/// The table: each variant with its event. From it follow the reader, the row, the name and the lookup of every event.
+macro_rules! table {
+    (
+        own { $($own:ident($own_event:ty),)* }
+        participants { $($(#[$doc:meta])* $name:ident($event:ty),)* }
+    ) => {
+        /// What can be known.
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Known {
+            $($own($own_event),)*
+            /// Where the goods go. Personal data stays off the bus until fulfillment needs it.
+            Addressed(Address),
+            /// The sweeper reminded a silent step.
+            Nudged(Step),
+            /// Another service published an event.
+            Received(ParticipantEvent),
+        }
+
+        /// An event that another service published about an order.
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum ParticipantEvent {
+            $($(#[$doc])* $name($event),)*
+        }
+
+        $(impl InSaga for $own_event {
+            fn of(known: &Known) -> Option<&Self> {
+                if let Known::$own(event) = known { Some(event) } else { None }
+            }
+        })*
+
+        $(impl InSaga for $event {
+            fn of(known: &Known) -> Option<&Self> {
+                if let Known::Received(ParticipantEvent::$name(event)) = known { Some(event) } else { None }
+            }
+        })*
+
+        impl ParticipantEvent {
+            /// The event in an envelope.
+            ///
+            /// # Errors
+            /// [`Unreadable`] for a type that orders does not consume, or data that is not of its shape.
+            pub fn read(envelope: &Envelope) -> Result<Self, Unreadable> {
+                match envelope.metadata.kind.as_str() {
+                    $(<$event>::TYPE => envelope.data().map(Self::$name),)*
+                    _ => Err(envelope.not_consumed_by(SERVICE)),
+                }
+            }
+
+            /// Its type.
+            #[must_use]
+            pub const fn kind(&self) -> &'static str {
+                match self {
+                    $(Self::$name(_) => <$event>::TYPE,)*
+                }
+            }
+
+            fn entry(&self, from: EventId) -> OutboxEntry {
+                match self {
+                    $(Self::$name(event) => OutboxEntry::recorded(event, from),)*
+                }
+            }
+        }
+
+        impl Known {
+            /// Its type: the event's, or that of the row that keeps it.
+            #[must_use]
+            pub const fn kind(&self) -> &'static str {
+                match self {
+                    $(Self::$own(_) => <$own_event>::TYPE,)*
+                    Self::Addressed(_) => ADDRESSED,
+                    Self::Nudged(_) => NUDGED,
+                    Self::Received(event) => event.kind(),
+                }
+            }
+
+            /// One of orders' own events, if this is one.
+            pub(super) fn read_own(envelope: &Envelope) -> Result<Option<Self>, Unreadable> {
+                Ok(Some(match envelope.metadata.kind.as_str() {
+                    $(<$own_event>::TYPE => Self::$own(envelope.data()?),)*
+                    _ => return Ok(None),
+                }))
+            }
+
+            fn own_entry(&self) -> Option<OutboxEntry> {
+                match self {
+                    $(Self::$own(event) => Some(OutboxEntry::published(event)),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+table! {
+    own {
+        Created(OrderCreated),
+        Confirmed(OrderConfirmed),
+        Fulfilled(OrderFulfilled),
+        Cancelled(OrderCancelled),
+        Compensated(OrderCompensated),
+        Failed(OrderFailed),
+    }
+    participants {
+        /// Inventory holds every line.
+        Reserved(InventoryReserved),
+        /// Inventory could not hold a line.
+        ReservationFailed(InventoryReservationFailed),
+        /// Inventory's final word: what it held is free again.
+        Released(InventoryReleased),
+        /// The provider captured the total.
+        Charged(PaymentCharged),
+        /// The provider declined.
+        Declined(PaymentDeclined),
+        /// Payments could not call the provider.
+        Unavailable(PaymentUnavailable),
+        /// Payments' final word when nothing was charged.
+        Voided(PaymentVoided),
+        /// Payments' final word when something was charged.
+        Refunded(PaymentRefunded),
+        /// The provider refused to give the money back.
+        RefundFailed(PaymentRefundFailed),
+        /// The carrier took the goods.
+        Shipped(FulfillmentShipped),
+        /// The carrier will not take the goods.
+        FulfillmentFailed(FulfillmentFailed),
+    }
+}
+
+impl Noted {
+    /// What orders itself decided at `at`.
+    pub(super) const fn own(what: Known, at: DateTime<Utc>) -> Self {
+        Self { at, event_id: None, what }
+    }
+
+    /// What orders learned at `at` from another service's event.
+    pub(super) const fn received(event: ParticipantEvent, event_id: EventId, at: DateTime<Utc>) -> Self {
+        Self { at, event_id: Some(event_id), what: Known::Received(event) }
+    }
+
+    /// The event row of this fact.
+    #[must_use]
+    pub fn entry(&self) -> Option<OutboxEntry> {
+        match (&self.what, self.event_id) {
+            (Known::Received(event), Some(from)) => Some(event.entry(from)),
+            (Known::Addressed(address), _) => Some(OutboxEntry::private(SERVICE, ADDRESSED, json!(address))),
+            (Known::Nudged(step), _) => Some(OutboxEntry::private(SERVICE, NUDGED, json!({ "step": step }))),
+            (own, _) => own.own_entry(),
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! The saga tracker: the pure core of orders.
+//!
+//! A saga is the set of facts known about an order. Status and next fact are functions of that set, so the order in which
+//! events arrive cannot matter. The tracker records and, when something failed, cancels; it never tells a service what to
+//! do next.
+
+pub mod deadlines;
+pub mod history;
+pub mod known;
+#[cfg(test)]
+mod specs;
+
+use chassis::{Decider, Refusal};
+use chrono::{DateTime, Utc};
+use events::EventId;
+use events::fulfillment::{FulfillmentFailed, FulfillmentShipped};
+use events::inventory::{InventoryReleased, InventoryReservationFailed, InventoryReserved};
+use events::orders::{
+    Address, CancelReason, OrderCancelled, OrderCompensated, OrderConfirmed, OrderCreated, OrderFailed,
+    OrderFulfilled,
+};
+use events::payments::{
+    PaymentCharged, PaymentDeclined, PaymentRefundFailed, PaymentRefunded, PaymentUnavailable, PaymentVoided,
+};
+use known::{ADDRESSED, InSaga, Known, NUDGED, Noted, ParticipantEvent};
+use serde::{Deserialize, Serialize};
+
+/// What orders decides on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// A customer places an order, priced.
+    Place { order: OrderCreated, address: Option<Address> },
+    /// The customer does not want it any more.
+    Cancel,
+    /// The sweeper looks whether a step is overdue.
+    Sweep,
+    /// Another service published an event.
+    Received { event_id: EventId, event: ParticipantEvent },
+}
+
+/// Everything known about an order, in the order in which orders learned it: a set that only grows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saga {
+    known: Vec<Noted>,
+}
+
+/// Where an order stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Status {
+    /// Waiting for stock and money.
+    Pending,
+    /// Stock is held and the total is charged.
+    Confirmed,
+    /// The goods are on their way. Terminal.
+    Fulfilled,
+    /// Cancelled; the participants are undoing what they hold.
+    Cancelling,
+    /// Cancelled, and nothing had to be undone. Terminal.
+    Cancelled,
+    /// Cancelled, and everything is undone. Terminal.
+    Compensated,
+    /// Cancelled, and the provider refused a refund: waits for an operator.
+    Failed,
+}
+
+impl Status {
+    /// As the API and the index show it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Confirmed => "CONFIRMED",
+            Self::Fulfilled => "FULFILLED",
+            Self::Cancelling => "CANCELLING",
+            Self::Cancelled => "CANCELLED",
+            Self::Compensated => "COMPENSATED",
+            Self::Failed => "FAILED",
+        }
+    }
+}
+
+impl Saga {
+    /// The entry of this event, if it is known.
+    #[must_use]
+    pub fn noted<E: InSaga>(&self) -> Option<&Noted> {
+        self.known.iter().find(|noted| E::of(&noted.what).is_some())
+    }
+
+    /// This event, if it is known.
+    #[must_use]
+    pub fn event<E: InSaga>(&self) -> Option<&E> {
+        self.known.iter().find_map(|noted| E::of(&noted.what))
+    }
+
+    /// Whether this event is known.
+    #[must_use]
+    pub fn knows<E: InSaga>(&self) -> bool {
+        self.noted::<E>().is_some()
+    }
+
+    fn address(&self) -> Option<&Address> {
+        self.known.iter().find_map(|noted| match &noted.what {
+            Known::Addressed(address) => Some(address),
+            _ => None,
+        })
+    }
+
+    /// Where the order stands: a function of the set of facts and of nothing else.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        if !self.knows::<OrderCancelled>() {
+            return match (self.knows::<OrderFulfilled>(), self.knows::<OrderConfirmed>()) {
+                (true, _) => Status::Fulfilled,
+                (false, true) => Status::Confirmed,
+                (false, false) => Status::Pending,
+            };
+        }
+        if self.knows::<OrderCompensated>() {
+            Status::Compensated
+        } else if self.needs_operator() && self.payments_owes() {
+            Status::Failed
+        } else if self.final_words_are_in() {
+            Status::Cancelled
+        } else {
+            Status::Cancelling
+        }
+    }
+
+    /// Whether every final word that can still be expected is known.
+    fn final_words_are_in(&self) -> bool {
+        let payments = self.knows::<PaymentVoided>() || self.knows::<PaymentRefunded>();
+        !self.inventory_owes() && (payments || !self.payments_owes())
+    }
+
+    /// Whether inventory owes a final word. Its "no" was one.
+    #[must_use]
+    pub fn inventory_owes(&self) -> bool {
+        !self.knows::<InventoryReleased>() && !self.knows::<InventoryReservationFailed>()
+    }
+
+    /// Whether payments owes a final word. Its "no" was one; and payments charges only for what is held. What comes from
+    /// payments nevertheless is undone there, and changes no status (I7).
+    #[must_use]
+    pub fn payments_owes(&self) -> bool {
+        !self.knows::<PaymentDeclined>()
+            && !self.knows::<PaymentUnavailable>()
+            && !self.knows::<InventoryReservationFailed>()
+    }
+
+    /// Whether the provider refused a refund, and has not made it since.
+    fn needs_operator(&self) -> bool {
+        let undone = self.knows::<PaymentRefunded>() || self.knows::<PaymentVoided>();
+        self.knows::<PaymentRefundFailed>() && !undone
+    }
+
+    /// The events of the order, oldest first: the wire name of each and when orders knew it. Of what became known in the
+    /// same transaction, the cause stands first.
+    #[must_use]
+    pub fn timeline(&self) -> Vec<(&'static str, DateTime<Utc>)> {
+        let all = self.known.iter().map(|noted| (noted.what.kind(), noted.at));
+        let mut events: Vec<_> = all.filter(|(kind, _)| ![ADDRESSED, NUDGED].contains(kind)).collect();
+        events.sort_by_key(|(_, at)| *at);
+        events
+    }
+
+    /// The event that cancels the order for its customer: while it is pending, and not afterwards.
+    fn cancellable(&self) -> Result<Known, Refusal> {
+        let placed = self.event::<OrderCreated>().ok_or(Refusal::Illegal("never placed"))?;
+        match self.status() {
+            Status::Pending => Ok(cancelled(placed, CancelReason::CustomerRequest)),
+            Status::Confirmed | Status::Fulfilled => Err(Refusal::Illegal("already confirmed")),
+            Status::Cancelling | Status::Cancelled | Status::Compensated | Status::Failed => {
+                Err(Refusal::Stale("already cancelled"))
+            }
+        }
+    }
+
+    fn something_was_undone(&self) -> bool {
+        let refunded = self.knows::<PaymentRefunded>() && self.payments_owes();
+        refunded || self.event::<InventoryReleased>().is_some_and(|released| !released.lines.is_empty())
+    }
+
+    /// Why the order cannot happen, if a service has published a reason.
+    fn failure(&self) -> Option<CancelReason> {
+        if let Some(failed) = self.event::<InventoryReservationFailed>() {
+            return Some(failed.clone().into());
+        }
+        if let Some(PaymentDeclined { code, .. }) = self.event() {
+            return Some(CancelReason::PaymentDeclined { decline_code: code.clone() });
+        }
+        if let Some(PaymentUnavailable { retry_after_seconds, .. }) = self.event() {
+            let retry_after_seconds = *retry_after_seconds;
+            return Some(CancelReason::PaymentProviderUnavailable { retry_after_seconds });
+        }
+        let failed = self.event::<FulfillmentFailed>().filter(|_| self.knows::<OrderConfirmed>())?;
+        Some(CancelReason::FulfillmentFailed { carrier_code: failed.code.clone() })
+    }
+
+    /// The next decision that follows from what is known, if one does.
+    fn next(&self) -> Option<Known> {
+        let order = self.event::<OrderCreated>()?;
+        if let Some(cancelled) = self.event::<OrderCancelled>() {
+            return self.next_of_cancelled(cancelled);
+        }
+        if let Some(reason) = self.failure() {
+            return Some(cancelled(order, reason));
+        }
+        // What was captured has to be what was ordered: I2.
+        let paid = self.event::<PaymentCharged>().is_some_and(|charged| charged.amount == order.total);
+        if !self.knows::<OrderConfirmed>() {
+            let ready = self.knows::<InventoryReserved>() && paid;
+            return ready.then(|| confirmed(order, self.address()));
+        }
+        let shipped = self.event::<FulfillmentShipped>().filter(|_| !self.knows::<OrderFulfilled>())?;
+        Some(fulfilled(order, shipped))
+    }
+
+    fn next_of_cancelled(&self, cancelled: &OrderCancelled) -> Option<Known> {
+        let OrderCancelled { order_id, customer_id, reason } = cancelled.clone();
+        if !self.knows::<OrderFailed>() && self.needs_operator() {
+            return Some(Known::Failed(OrderFailed { order_id, customer_id, reason }));
+        }
+        let undone = self.final_words_are_in() && self.something_was_undone();
+        let due = undone && !self.knows::<OrderCompensated>();
+        due.then_some(Known::Compensated(OrderCompensated { order_id, customer_id, reason }))
+    }
+}
+
+fn confirmed(order: &OrderCreated, address: Option<&Address>) -> Known {
+    let OrderCreated { order_id, customer_id, total, lines, .. } = order.clone();
+    let shipping_address = address.cloned();
+    Known::Confirmed(OrderConfirmed { order_id, customer_id, total, lines, shipping_address })
+}
+
+fn fulfilled(order: &OrderCreated, shipped: &FulfillmentShipped) -> Known {
+    let FulfillmentShipped { order_id, carrier, tracking_number } = shipped.clone();
+    let customer_id = order.customer_id.clone();
+    Known::Fulfilled(OrderFulfilled { order_id, customer_id, carrier, tracking_number })
+}
+
+fn cancelled(order: &OrderCreated, reason: CancelReason) -> Known {
+    let (order_id, customer_id) = (order.order_id, order.customer_id.clone());
+    Known::Cancelled(OrderCancelled { order_id, customer_id, reason })
+}
+
+impl Decider for Saga {
+    type Message = Message;
+    type Fact = Noted;
+
+    /// The fact itself, and every fact that follows from it.
+    fn decide(&self, message: &Message, now: DateTime<Utc>) -> Result<Vec<Noted>, Refusal> {
+        let mut facts = match message {
+            Message::Place { .. } if self.knows::<OrderCreated>() => {
+                return Err(Refusal::Illegal("already placed"));
+            }
+            Message::Place { order, address } => {
+                let addressed = address.clone().map(Known::Addressed);
+                let placed = std::iter::once(Known::Created(order.clone())).chain(addressed);
+                placed.map(|what| Noted::own(what, now)).collect()
+            }
+            Message::Cancel => vec![Noted::own(self.cancellable()?, now)],
+            Message::Sweep => vec![Noted::own(self.sweep(now)?, now)],
+            Message::Received { event, .. } if self.has_kind(event.kind()) => {
+                return Err(Refusal::Stale("already known"));
+            }
+            Message::Received { event_id, event } => vec![Noted::received(event.clone(), *event_id, now)],
+        };
+        let mut after = facts.iter().fold(self.clone(), Self::evolve);
+        while let Some(what) = after.next() {
+            let fact = Noted::own(what, now);
+            after = after.evolve(&fact);
+            facts.push(fact);
+        }
+        Ok(facts)
+    }
+
+    fn evolve(mut self, fact: &Noted) -> Self {
+        self.known.push(fact.clone());
+        self
+    }
+}
+
+impl Saga {
+    fn has_kind(&self, kind: &str) -> bool {
+        self.known.iter().any(|noted| noted.what.kind() == kind)
+    }
+}
