@@ -22,15 +22,15 @@ load *flags:
 
 # What changed in the contracts since the last release, and whether anybody is broken by it
 contracts:
-    @cargo run --quiet -p tests --bin contracts
+    @cargo run --quiet --bin contracts
 
 # Write what is generated in contracts/ anew after a change of an event type or of openapi.yaml
 bless:
-    cargo run --quiet -p tests --bin contracts -- bless
+    cargo run --quiet --bin contracts -- bless
 
 # Promise today's contracts for good, `just release-contracts 0.2.0`
 release-contracts number:
-    cargo run --quiet -p tests --bin contracts -- release {{number}}
+    cargo run --quiet --bin contracts -- release {{number}}
 
 # Have a refused refund tried again, `just retry-compensation 018f2b9e-…`
 retry-compensation order stage="local":

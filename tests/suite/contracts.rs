@@ -2,6 +2,8 @@
 
 use crate::platform::{copy, on_platform, root, run, scratch};
 use crate::world::{Dice, World};
+use contracts::openapi::{self, Description};
+use contracts::{Contracts, gate, pretty, promise, release};
 use events::catalogue::{Entry, Subscription, metadata_schema};
 use hyper::Method;
 use schemars::JsonSchema;
@@ -9,8 +11,6 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
-use tests::contracts::openapi::{self, Description};
-use tests::contracts::{Contracts, gate, pretty, promise, release};
 
 /// Stories that no customer sees: goods that nobody carries, and a provider that is down for a while.
 async fn late_and_broken(world: &mut World) {

@@ -22,7 +22,7 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
 }
 
 fn all() -> Vec<(PathBuf, String)> {
-    ["events", "services", "localstack", "tests"].into_iter().flat_map(sources).collect()
+    ["contracts", "events", "services", "localstack", "tests"].into_iter().flat_map(sources).collect()
 }
 
 const SERVICES: [&str; 6] = ["fulfillment", "inventory", "notifications", "orders", "payments", "rewards"];

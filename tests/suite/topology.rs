@@ -3,11 +3,11 @@
 use crate::platform::root;
 use chassis::http::Api;
 use chassis::memory::MemoryStore;
+use contracts::{Contracts, gate};
 use inventory::api::ProductsApi;
 use localstack::template::{self, resources::Model};
 use orders::api::OrdersApi;
 use std::collections::BTreeSet;
-use tests::contracts::{Contracts, gate};
 
 fn model() -> Model {
     gate::model(&Contracts::of(&root())).unwrap()

@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use contracts::{Contracts, gate, release};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use tests::contracts::{Contracts, gate, release};
 
 /// Says what changed in the contracts since the last release, and whether anybody is broken by it.
 ///

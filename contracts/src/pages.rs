@@ -1,7 +1,7 @@
 //! The pages that are generated for people and tools: the catalogue with the picture of the dance, and the AsyncAPI
 //! description of the bus.
 
-use super::{Contracts, schema_path, yaml};
+use crate::{Contracts, schema_path, yaml};
 use anyhow::{Context, Result};
 use events::catalogue::Entry;
 use serde_json::{Map, Value, json};

@@ -1,6 +1,6 @@
 //! Releases: the schemas and examples that were once promised, kept for as long as anybody may hold such an event.
 
-use super::{Contracts, examples_path, promise, schema_path};
+use crate::{Contracts, examples_path, promise, schema_path};
 use anyhow::{Context, Result, ensure};
 use events::catalogue::Entry;
 use serde_json::{Value, json};

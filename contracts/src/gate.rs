@@ -1,7 +1,7 @@
 //! The gate: every way in which the contracts can drift, looked for in both directions. A breach is one line that
 //! names the event and what is wrong.
 
-use super::{Consumer, Contracts, pretty, promise, release};
+use crate::{Consumer, Contracts, pretty, promise, release};
 use anyhow::{Context, Result};
 use chassis::rows::{Attr, Item};
 use chassis::telling::{self, Cause, envelope_of, event_rows};
@@ -70,7 +70,7 @@ fn examples(contracts: &Contracts, entry: &Entry) -> Vec<String> {
         }
     }
     let written = pretty(&Value::Array(again));
-    let kept = fs::read_to_string(contracts.folder.join(super::examples_path(entry))).unwrap_or_default();
+    let kept = fs::read_to_string(contracts.folder.join(crate::examples_path(entry))).unwrap_or_default();
     if found.is_empty() && kept != written {
         found
             .push(format!("{name}: its examples do not come back from the type as the bytes that they were"));
@@ -135,7 +135,7 @@ fn personal(schema: &Value) -> Vec<(String, String)> {
 /// What was released still holds: old events are read by today's code, today's events by the readers of then.
 fn promises(contracts: &Contracts) -> Result<Vec<String>> {
     let mut found = release::tampered(&contracts.folder)?;
-    found.extend(release::http(&contracts.folder, &super::openapi::read(&contracts.folder)?)?);
+    found.extend(release::http(&contracts.folder, &crate::openapi::read(&contracts.folder)?)?);
     for old in release::promised(&contracts.folder)? {
         let name = format!("{} v{}: release {}", old.kind, old.version, old.release);
         let today = contracts.entries.iter().find(|e| e.kind == old.kind && e.version == old.version);
@@ -363,14 +363,16 @@ fn files(contracts: &Contracts) -> Result<Vec<String>> {
             found.push(format!("contracts/{path} differs from the code; run `just bless`"));
         }
     }
-    let by_hand = contracts.entries.iter().map(super::examples_path);
-    let by_hand =
-        by_hand.chain(["openapi.yaml", "schemathesis.toml", "schemathesis_hooks.py"].map(str::to_owned));
+    let by_hand = contracts.entries.iter().map(crate::examples_path);
+    let by_hand = by_hand.chain(
+        ["Cargo.toml", "openapi.yaml", "schemathesis.toml", "schemathesis_hooks.py"].map(str::to_owned),
+    );
     let known: BTreeSet<String> = by_hand.chain(generated.into_keys()).collect();
     for file in release::files_below(&contracts.folder)? {
         let path = file.strip_prefix(&contracts.folder).unwrap_or(&file).display().to_string();
+        let elsewhere = ["released/", "src/"].iter().any(|folder| path.starts_with(folder));
         let cached = path.contains("__pycache__");
-        if !path.starts_with("released/") && !known.contains(&path) && !cached {
+        if !elsewhere && !known.contains(&path) && !cached {
             found.push(format!("contracts/{path}: belongs to no event and no service"));
         }
     }
