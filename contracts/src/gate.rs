@@ -1,49 +1,53 @@
 //! The gate: every way in which the contracts can drift, looked for in both directions. A breach is one line that
-//! names the event and what is wrong.
+//! names the event or the service, what is wrong, and the file to edit.
 
-use crate::{Consumer, Contracts, pretty, promise, release};
-use anyhow::{Context, Result};
-use chassis::rows::{Attr, Item};
-use chassis::telling::{self, Cause, envelope_of, event_rows};
-use chrono::DateTime;
-use events::catalogue::Entry;
-use events::{Envelope, source_of};
-use localstack::engine::StreamRecord;
-use localstack::pipes::{PipeData, Shape};
-use localstack::template::names::{self, Names};
-use localstack::template::{self, resources};
-use serde_json::{Map, Value, json};
+use crate::{Consumer, Contracts, examples_path, openapi, pretty, promise, release, services, wiring};
+use anyhow::Result;
+use events::Envelope;
+use events::catalogue::{Entry, Subscription};
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
-use uuid::Uuid;
-
-/// The subject of every example: the order that its data names.
-const SUBJECT: &str = "018f2b9e-7c1a-7d3e-9f00-4b6a1c2d3e4f";
 
 /// Everything that is wrong.
 ///
 /// # Errors
 /// When the folders cannot be read at all.
 pub fn breaches(contracts: &Contracts) -> Result<Vec<String>> {
-    let mut found = Vec::new();
+    let mut found = services::drift(&contracts.services, &contracts.infra)?;
     for entry in &contracts.entries {
         found.extend(examples(contracts, entry));
         found.extend(interest(contracts, entry));
     }
     for consumer in &contracts.consumers {
-        found.extend(needs(contracts, consumer));
+        found.extend(consumer.subscriptions.iter().flat_map(|s| needs(contracts, consumer, s)));
     }
     found.extend(promises(contracts)?);
-    found.extend(wiring(contracts)?);
+    found.extend(wiring::breaches(contracts)?);
     found.extend(files(contracts)?);
     Ok(found)
 }
 
-fn named(entry: &Entry) -> String {
+/// `order.created v1`
+pub(crate) fn named(entry: &Entry) -> String {
     format!("{} v{}", entry.kind, entry.version)
 }
 
-fn invalid(schema: &Value, data: &Value) -> Option<String> {
+/// The catalogue's file.
+const CATALOGUE: &str = "events/src/catalogue.rs";
+
+/// The file of an event's type.
+fn type_file(entry: &Entry) -> String {
+    format!("events/src/{}.rs", entry.producer)
+}
+
+/// The file of a service's views.
+fn views_file(service: &str) -> String {
+    format!("services/{service}/src/subscriptions.rs")
+}
+
+/// What is wrong with data under a schema; nothing when it is valid.
+pub(crate) fn invalid(schema: &Value, data: &Value) -> Option<String> {
     match jsonschema::options().should_validate_formats(true).build(schema) {
         Err(error) => Some(format!("the schema is not one: {error}")),
         Ok(validator) => validator.iter_errors(data).next().map(|e| format!("{}: {e}", e.instance_path())),
@@ -52,9 +56,13 @@ fn invalid(schema: &Value, data: &Value) -> Option<String> {
 
 /// Examples satisfy the schema and come back from the Rust type as the bytes that they were.
 fn examples(contracts: &Contracts, entry: &Entry) -> Vec<String> {
-    let name = named(entry);
+    let (name, file) = (named(entry), format!("contracts/{}", examples_path(entry)));
     let examples = match contracts.examples(entry) {
-        Ok(examples) if examples.is_empty() => return vec![format!("{name}: has no example")],
+        Ok(examples) if examples.is_empty() => {
+            return vec![format!(
+                "{name}: {file} holds no example; delete it, and `just bless` writes a first one"
+            )];
+        }
         Ok(examples) => examples,
         Err(error) => return vec![format!("{name}: {error:#}")],
     };
@@ -62,69 +70,76 @@ fn examples(contracts: &Contracts, entry: &Entry) -> Vec<String> {
     let mut again = Vec::new();
     for (n, example) in examples.iter().enumerate() {
         if let Some(reason) = invalid(&(entry.schema)(), example) {
-            found.push(format!("{name}: example {n} is not valid: {reason}"));
+            found.push(format!("{name}: example {n} in {file} is not valid: {reason}"));
         }
         match (entry.reread)(example) {
             Ok(value) => again.push(value),
-            Err(reason) => found.push(format!("{name}: example {n} is not read: {reason}")),
+            Err(reason) => found.push(format!("{name}: example {n} in {file} is not read: {reason}")),
         }
     }
     let written = pretty(&Value::Array(again));
-    let kept = fs::read_to_string(contracts.folder.join(crate::examples_path(entry))).unwrap_or_default();
+    let kept = fs::read_to_string(contracts.folder.join(examples_path(entry))).unwrap_or_default();
     if found.is_empty() && kept != written {
-        found
-            .push(format!("{name}: its examples do not come back from the type as the bytes that they were"));
+        let of = type_file(entry);
+        found.push(format!("{name}: the examples in {file} do not come back from the type in {of} as the bytes that they were"));
     }
     found
 }
 
-/// Every event is told by somebody and taken by somebody, and by exactly those that the catalogue names.
+/// Every event has a producer that publishes it, and exactly the consumers that the catalogue names.
 fn interest(contracts: &Contracts, entry: &Entry) -> Vec<String> {
     let name = named(entry);
-    let reads = |c: &&Consumer| c.reads.iter().any(|r| r.kind == entry.kind && r.version == entry.version);
-    let consumers: BTreeSet<&str> = contracts.consumers.iter().filter(reads).map(|c| c.service).collect();
+    let of = |s: &Subscription| s.kind == entry.kind && s.version == entry.version;
+    let consumers = contracts.consumers.iter().filter(|c| c.subscriptions.iter().any(of));
+    let consumers: BTreeSet<&str> = consumers.map(|c| c.service).collect();
     let mut found = Vec::new();
     if consumers != entry.consumers.iter().copied().collect() {
+        let named = entry.consumers;
         found.push(format!(
-            "{name}: the catalogue names the consumers {:?}, the code has {consumers:?}",
-            entry.consumers
+            "{name}: the catalogue ({CATALOGUE}) names the consumers {named:?}, services/*/src/subscriptions.rs have {consumers:?}"
         ));
     }
     if consumers.is_empty() && entry.audience.is_none() {
-        found.push(format!("{name}: is taken by nobody"));
+        found.push(format!(
+            "{name}: is consumed by no service: name a consumer or an audience in {CATALOGUE}"
+        ));
     }
-    if contracts.told.as_ref().is_some_and(|told| !told.contains(entry.kind)) {
-        found.push(format!("{name}: is told by nobody"));
-    }
-    found
-}
-
-/// What a consumer reads is promised, and it reads every example and no other service's personal data.
-fn needs(contracts: &Contracts, consumer: &Consumer) -> Vec<String> {
-    let mut found = Vec::new();
-    for reading in &consumer.reads {
-        let name = format!("{} reads {} v{}", consumer.service, reading.kind, reading.version);
-        let entry = contracts.entries.iter().find(|e| (e.kind, e.version) == (reading.kind, reading.version));
-        let Some(entry) = entry else {
-            found.push(format!("{name}: is told by nobody"));
-            continue;
-        };
-        let (written, view) = ((entry.schema)(), (reading.schema)());
-        let unmet = promise::unmet(&written, &view, promise::Reader::Strict);
-        found.extend(unmet.into_iter().map(|reason| format!("{name}: {reason}")));
-        for example in contracts.examples(entry).unwrap_or_default() {
-            found.extend((reading.read)(&example).err().map(|reason| format!("{name}: {reason}")));
-        }
-        for (field, reader) in personal(&written) {
-            if view["properties"].get(&field).is_some() && reader != consumer.service {
-                found.push(format!("{name}: {field} is personal data, and for {reader} alone"));
-            }
-        }
+    if contracts.published.as_ref().is_some_and(|published| !published.contains(entry.kind)) {
+        let producer = entry.producer;
+        found.push(format!(
+            "{name}: no story makes {producer} publish it; add one in tests/suite/contracts.rs, or delete the event in {CATALOGUE}"
+        ));
     }
     found
 }
 
-/// The fields of personal data, and who reads them.
+/// What a consumer reads is promised; it reads every example, and no personal data that is meant for another service.
+fn needs(contracts: &Contracts, consumer: &Consumer, subscription: &Subscription) -> Vec<String> {
+    let (service, Subscription { kind, version, .. }) = (consumer.service, subscription);
+    let name = format!("{service} consumes {kind} v{version}");
+    let file = views_file(service);
+    let entry = contracts.entries.iter().find(|e| (e.kind, e.version) == (*kind, *version));
+    let Some(entry) = entry else {
+        return vec![format!(
+            "{name}: no service publishes it: give it a row in {CATALOGUE}, or delete it in {file}"
+        )];
+    };
+    let (written, view) = ((entry.schema)(), (subscription.schema)());
+    let mut reasons = promise::unmet(&written, &view, promise::Reader::Strict);
+    let examples = contracts.examples(entry).unwrap_or_default();
+    reasons.extend(examples.iter().filter_map(|example| (subscription.read)(example).err()));
+    for (field, reader) in personal(&written) {
+        if view["properties"].get(&field).is_some() && reader != service {
+            reasons.push(format!("{field} is personal data, and for {reader} alone"));
+        }
+    }
+    reasons
+        .into_iter()
+        .map(|reason| format!("{name}: {reason}; edit {file}, or {}", type_file(entry)))
+        .collect()
+}
+
+/// The fields of personal data, and the service that each is meant for.
 fn personal(schema: &Value) -> Vec<(String, String)> {
     let properties = schema["properties"].as_object().into_iter().flatten();
     let tagged =
@@ -135,223 +150,69 @@ fn personal(schema: &Value) -> Vec<(String, String)> {
 /// What was released still holds: old events are read by today's code, today's events by the readers of then.
 fn promises(contracts: &Contracts) -> Result<Vec<String>> {
     let mut found = release::tampered(&contracts.folder)?;
-    found.extend(release::http(&contracts.folder, &crate::openapi::read(&contracts.folder)?)?);
+    let http = release::http(&contracts.folder, &openapi::read(&contracts.folder)?)?;
+    found.extend(http.into_iter().map(|reason| format!("contracts/openapi.yaml: {reason}")));
     for old in release::promised(&contracts.folder)? {
         let name = format!("{} v{}: release {}", old.kind, old.version, old.release);
         let today = contracts.entries.iter().find(|e| e.kind == old.kind && e.version == old.version);
-        let Some(today) = today else {
-            found.push(format!("{name} promised it, and nobody tells it any more"));
-            continue;
-        };
-        if let release::Change::Breaking(reasons) = release::change(&old.schema, &(today.schema)()) {
-            found.extend(reasons.into_iter().map(|reason| format!("{name} is broken: {reason}")));
-        }
-        for example in &old.examples {
-            found.extend(reads_again(contracts, today, example).map(|reason| format!("{name}: {reason}")));
-        }
-        for example in contracts.examples(today).unwrap_or_default() {
-            let refused = invalid(&old.schema, &example);
-            found.extend(refused.map(|reason| format!("{name}: its reader refuses today's event: {reason}")));
+        match today {
+            Some(today) => {
+                found.extend(broken(contracts, &old, today).map(|reason| format!("{name} {reason}")));
+            }
+            None => found.push(format!(
+                "{name} promised it, and no service publishes it any more; it has to stay in {CATALOGUE}"
+            )),
         }
     }
     Ok(found)
 }
 
-/// Whether an old event, as the bus would bring it, is still read by everybody who takes it.
-fn reads_again(contracts: &Contracts, entry: &Entry, data: &Value) -> Option<String> {
+/// How a promise is broken, in words that follow the release's name.
+fn broken<'a>(
+    contracts: &'a Contracts,
+    old: &'a release::Promised,
+    today: &'a Entry,
+) -> impl Iterator<Item = String> + 'a {
+    let of = type_file(today);
+    let reasons = match release::change(&old.schema, &(today.schema)()) {
+        release::Change::Breaking(reasons) => reasons,
+        release::Change::None | release::Change::Compatible => Vec::new(),
+    };
+    let changed = reasons.into_iter().map(move |reason| {
+        format!("is broken: {reason}; publish a new version beside the old one, {of} has to keep this one")
+    });
+    let unread = old.examples.iter().filter_map(|example| {
+        let (file, reason) = reads_again(contracts, today, example)?;
+        Some(format!("is broken: its event is not read: {reason}; edit {file}"))
+    });
+    let examples = contracts.examples(today).unwrap_or_default();
+    let refused = examples.into_iter().filter_map(|example| invalid(&old.schema, &example));
+    let refused = refused.map(|reason| {
+        let (file, of) = (examples_path(today), type_file(today));
+        format!("is broken: its reader refuses today's event: {reason}; edit contracts/{file}, or {of}")
+    });
+    changed.chain(unread).chain(refused)
+}
+
+/// Whether an old event, as the bus would bring it, is still read by each service that consumes it; if not, the file to
+/// edit, and why.
+fn reads_again(contracts: &Contracts, entry: &Entry, data: &Value) -> Option<(String, String)> {
     let text = Value::String(data.to_string());
     for placed in [data, &text] {
-        let detail = json!({"metadata": metadata(entry), "data": placed});
+        let detail = json!({"metadata": wiring::metadata(entry), "data": placed});
         let envelope = match Envelope::read(detail) {
             Ok(envelope) => envelope,
-            Err(error) => return Some(format!("its event is not read: {error}")),
+            Err(error) => return Some(("events/src/envelope.rs".into(), error.to_string())),
         };
-        let readings = contracts.consumers.iter().flat_map(|c| &c.reads);
-        let mut readings = readings.filter(|r| (r.kind, r.version) == (entry.kind, entry.version));
-        if let Some(reason) = readings.find_map(|reading| (reading.read)(&envelope.data).err()) {
-            return Some(format!("its event is not read: {reason}"));
-        }
-    }
-    (entry.reread)(data).err().map(|reason| format!("its event is not read: {reason}"))
-}
-
-fn metadata(entry: &Entry) -> Value {
-    let row = row(entry, &json!({}));
-    row.and_then(|row| Ok(json!(envelope_of(&row)?.metadata))).unwrap_or_default()
-}
-
-/// The templates, as a stage named dev has them.
-///
-/// # Errors
-/// When one is refused.
-pub fn model(contracts: &Contracts) -> Result<resources::Model> {
-    let names = Names { endpoint: "http://127.0.0.1:1".into(), api: "http://127.0.0.1:2".into() };
-    let given =
-        [("ProviderKey", "sk_test"), ("CarrierKey", "ck_test"), ("CarrierUrl", "https://carrier.example")];
-    let given = given.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    template::load(&contracts.infra, &names, &given)
-}
-
-/// Rules let in exactly what the crates read, and pipes make envelopes of event rows.
-fn wiring(contracts: &Contracts) -> Result<Vec<String>> {
-    let model = model(contracts)?;
-    let mut found = Vec::new();
-    for consumer in &contracts.consumers {
-        let name = format!("dev-{}-events", consumer.service);
-        match model.rules.iter().find(|rule| rule.name == name) {
-            Some(rule) => {
-                found.extend(rule_difference(contracts, consumer, &rule.event_pattern));
-                found.extend(way_in(consumer.service, rule, &model));
-            }
-            None => found.push(format!("{}: no rule {name}", consumer.service)),
-        }
-    }
-    for producer in contracts.entries.iter().map(|entry| entry.producer).collect::<BTreeSet<_>>() {
-        match model.pipes.iter().find(|pipe| pipe.name == format!("dev-{producer}")) {
-            Some(pipe) => {
-                found.extend(pipe_difference(contracts, producer, pipe));
-                found.extend(way_out(producer, pipe));
-            }
-            None => found.push(format!("{producer}: no pipe carries its events")),
-        }
-    }
-    Ok(found)
-}
-
-/// A service's rule leads from the one bus to its own queue, which no other rule fills, and on to its reactor.
-fn way_in(service: &str, rule: &resources::Rule, model: &resources::Model) -> Vec<String> {
-    let inbox = format!("dev-{service}-events");
-    let leads = |rule: &resources::Rule| rule.targets.iter().any(|t| names::last_part(&t.arn) == inbox);
-    let mut found = Vec::new();
-    if rule.event_bus_name != BUS {
-        found.push(format!("{service}: its rule listens to the bus {}", rule.event_bus_name));
-    }
-    if !leads(rule) || rule.targets.len() != 1 {
-        found.push(format!("{service}: its rule has to lead to {inbox} and nowhere else"));
-    }
-    let others = model.rules.iter().filter(|other| other.name != rule.name && leads(other));
-    found.extend(others.map(|other| format!("{service}: the rule {} fills its queue too", other.name)));
-    let reactor = format!("dev-{service}-reactor");
-    let fed = |m: &&resources::EventSourceMapping| names::last_part(&m.event_source_arn) == inbox;
-    if model.mappings.iter().find(fed).is_none_or(|m| names::last_part(&m.function_name) != reactor) {
-        found.push(format!("{service}: its queue does not feed {reactor}"));
-    }
-    found
-}
-
-/// A service's pipe leads from its own table's stream to the one bus.
-fn way_out(producer: &str, pipe: &resources::Pipe) -> Vec<String> {
-    let mut found = Vec::new();
-    if names::table_of_stream(&pipe.source) != Some(&format!("dev-{producer}")) {
-        found.push(format!("{producer}: its pipe starts at {}", pipe.source));
-    }
-    if names::last_part(&pipe.target) != BUS {
-        found.push(format!("{producer}: its pipe ends at {}", pipe.target));
-    }
-    found
-}
-
-/// The bus of the stage that the gate looks at.
-const BUS: &str = "dev-quadrille";
-
-fn rule_difference(contracts: &Contracts, consumer: &Consumer, pattern: &Value) -> Vec<String> {
-    let kinds: BTreeSet<String> = consumer.reads.iter().map(|reading| reading.kind.to_owned()).collect();
-    let told = |entry: &&Entry| kinds.contains(entry.kind);
-    let sources = contracts.entries.iter().filter(told).map(|entry| source_of(entry.producer)).collect();
-    let of_replays = json!([{"exists": false}]);
-    let mut found = Vec::new();
-    for (field, wanted) in [("detail-type", kinds), ("source", sources)] {
-        let has: BTreeSet<String> = pattern[field]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
-            .collect();
-        for one in wanted.difference(&has) {
-            found.push(format!("{}: its rule does not let in the {field} {one}", consumer.service));
-        }
-        for one in has.difference(&wanted) {
-            found.push(format!(
-                "{}: its rule lets in the {field} {one}, which it does not read",
-                consumer.service
-            ));
-        }
-    }
-    if pattern["replay-name"] != of_replays || pattern.as_object().map(Map::len) != Some(3) {
-        found.push(format!("{}: its rule has to match source, detail-type and no replay", consumer.service));
-    }
-    found
-}
-
-/// The event row of an example, as a service writes it.
-fn row(entry: &Entry, data: &Value) -> Result<Item> {
-    let told = telling::Entry {
-        kind: telling::Kind::Published,
-        event: entry.kind.into(),
-        version: entry.version,
-        data: data.clone(),
-        producer: entry.producer.into(),
-        learned_from: None,
-    };
-    // Every id another one: a template that confuses two of them is found.
-    let request = Cause::request(Uuid::from_u128(1), Uuid::from_u128(2), None);
-    let cause = Cause { is_request: false, origin: Uuid::from_u128(3), ..request };
-    let subject = data["product_id"].as_str().filter(|_| data.get("order_id").is_none()).unwrap_or(SUBJECT);
-    let about = (&*format!("order#{subject}"), subject);
-    let mut rows = event_rows(&[told], about, 1, (entry.producer, &cause, DateTime::UNIX_EPOCH))?;
-    rows.pop().context("one entry is one row")
-}
-
-/// A row as the table's stream shows it.
-fn record(row: &Item) -> StreamRecord {
-    let text = |text: &str| json!({ "S": text });
-    let keys = json!({"pk": text(&row.key.pk), "sk": text(&row.key.sk)});
-    let mut image = keys.as_object().cloned().unwrap_or_default();
-    image.extend(row.attrs.iter().map(|(name, attr)| match attr {
-        Attr::S(value) => (name.clone(), text(value)),
-        Attr::N(number) => (name.clone(), json!({"N": number.to_string()})),
-    }));
-    StreamRecord {
-        sequence: 1,
-        event_name: "INSERT".into(),
-        keys: keys.to_string(),
-        new_image: Some(Value::Object(image).to_string()),
-        created_at: 0,
-    }
-}
-
-fn pipe_difference(contracts: &Contracts, producer: &str, pipe: &resources::Pipe) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in contracts.entries.iter().filter(|entry| entry.producer == producer) {
-        for mode in [PipeData::Object, PipeData::String] {
-            for example in contracts.examples(entry).unwrap_or_default() {
-                let carried = carry(entry, &example, pipe, mode);
-                let name = named(entry);
-                found.extend(
-                    carried.err().map(|reason| format!("{name}: the pipe of {producer}: {reason:#}")),
-                );
+        for consumer in &contracts.consumers {
+            let mut views = consumer.subscriptions.iter();
+            let view = views.find(|s| (s.kind, s.version) == (entry.kind, entry.version));
+            if let Some(reason) = view.and_then(|view| (view.read)(&envelope.data).err()) {
+                return Some((views_file(consumer.service), reason));
             }
         }
     }
-    found.sort();
-    found.dedup();
-    found
-}
-
-/// Sends an example's row through the pipe; what comes out has to be its envelope.
-fn carry(entry: &Entry, data: &Value, pipe: &resources::Pipe, mode: PipeData) -> Result<()> {
-    let row = row(entry, data)?;
-    let put = Shape::new(pipe, mode)?.make(&record(&row))?.context("its filter lets no event row through")?;
-    let envelope = Envelope::read(serde_json::from_str(&put.detail)?)?;
-    let told = envelope_of(&row)?;
-    anyhow::ensure!(envelope == told, "it does not yield the envelope of the row");
-    anyhow::ensure!(put.source == told.metadata.source, "its source is {:?}", put.source);
-    anyhow::ensure!(put.detail_type == entry.kind, "its detail-type is {:?}", put.detail_type);
-    anyhow::ensure!(put.time == told.metadata.time, "its time is {:?}", put.time);
-    anyhow::ensure!(put.resources == [told.metadata.subject], "its resources are {:?}", put.resources);
-    let recorded = Shape::new(pipe, mode)?.make(&record(&row.with("kind", "recorded")))?;
-    anyhow::ensure!(recorded.is_none(), "it lets out what was only recorded");
-    Ok(())
+    (entry.reread)(data).err().map(|reason| (type_file(entry), reason))
 }
 
 /// The generated files are the code's, and there is no other.
@@ -363,17 +224,16 @@ fn files(contracts: &Contracts) -> Result<Vec<String>> {
             found.push(format!("contracts/{path} differs from the code; run `just bless`"));
         }
     }
-    let by_hand = contracts.entries.iter().map(crate::examples_path);
-    let by_hand = by_hand.chain(
-        ["Cargo.toml", "openapi.yaml", "schemathesis.toml", "schemathesis_hooks.py"].map(str::to_owned),
-    );
+    let by_hand =
+        ["Cargo.toml", "openapi.yaml", "schemathesis.toml", "schemathesis_hooks.py"].map(str::to_owned);
+    let by_hand = contracts.entries.iter().map(examples_path).chain(by_hand);
     let known: BTreeSet<String> = by_hand.chain(generated.into_keys()).collect();
     for file in release::files_below(&contracts.folder)? {
         let path = file.strip_prefix(&contracts.folder).unwrap_or(&file).display().to_string();
         let elsewhere = ["released/", "src/"].iter().any(|folder| path.starts_with(folder));
         let cached = path.contains("__pycache__");
         if !elsewhere && !known.contains(&path) && !cached {
-            found.push(format!("contracts/{path}: belongs to no event and no service"));
+            found.push(format!("contracts/{path}: belongs to no event and no service; delete it, or name its event in {CATALOGUE}"));
         }
     }
     Ok(found)

@@ -3,14 +3,14 @@
 use crate::platform::root;
 use chassis::http::Api;
 use chassis::memory::MemoryStore;
-use contracts::{Contracts, gate};
+use contracts::{Contracts, wiring};
 use inventory::api::ProductsApi;
 use localstack::template::{self, resources::Model};
 use orders::api::OrdersApi;
 use std::collections::BTreeSet;
 
 fn model() -> Model {
-    gate::model(&Contracts::of(&root())).unwrap()
+    wiring::model(&Contracts::of(&root())).unwrap()
 }
 
 /// Every route that some service's code answers.

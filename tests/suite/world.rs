@@ -234,8 +234,8 @@ impl World {
         self.store(service).commits.load(Ordering::SeqCst)
     }
 
-    /// The types of everything that was told so far.
-    pub fn all_told(&self) -> BTreeSet<String> {
+    /// The types of everything that was published so far.
+    pub fn all_published(&self) -> BTreeSet<String> {
         let rows = SERVICES.iter().flat_map(|service| self.store(service).inner.rows());
         let told = rows.filter(|row| row.text("kind") == Some("published"));
         told.filter_map(|row| Some(row.text("type")?.to_owned())).collect()
