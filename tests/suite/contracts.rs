@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 /// Stories that no customer sees: goods that no carrier accepts, and a provider that is down for a while.
 async fn late_and_broken(world: &mut World) {
@@ -65,7 +66,8 @@ async fn published() -> BTreeSet<String> {
 }
 
 fn contracts() -> Contracts {
-    Contracts { published: Some(run(published())), ..Contracts::of(&root()) }
+    static PUBLISHED: LazyLock<BTreeSet<String>> = LazyLock::new(|| run(published()));
+    Contracts { published: Some(PUBLISHED.clone()), ..Contracts::of(&root()) }
 }
 
 #[test]
