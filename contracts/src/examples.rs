@@ -1,5 +1,5 @@
-//! The first example of an event that has none, made from its schema: a file to start from, and to make more telling by
-//! hand.
+//! The first example of an event that has none, made from its schema: a file to start from, and to fill with better
+//! values by hand.
 
 use crate::{examples_path, gate, pretty, promise, wiring};
 use anyhow::{Context, Result, bail};
@@ -17,7 +17,7 @@ pub fn begin(folder: &Path, entry: &Entry) -> Result<()> {
     if path.exists() {
         return Ok(());
     }
-    let by_hand = || format!("write contracts/{}, a list of examples, by hand", examples_path(entry));
+    let by_hand = || format!("write contracts/{}, a JSON array of examples, by hand", examples_path(entry));
     let first = first(entry).with_context(by_hand)?;
     fs::create_dir_all(path.parent().unwrap_or(folder))?;
     fs::write(&path, pretty(&json!([first]))).with_context(|| path.display().to_string())

@@ -81,7 +81,10 @@ fn examples(contracts: &Contracts, entry: &Entry) -> Vec<String> {
     let kept = fs::read_to_string(contracts.folder.join(examples_path(entry))).unwrap_or_default();
     if found.is_empty() && kept != written {
         let of = type_file(entry);
-        found.push(format!("{name}: the examples in {file} do not come back from the type in {of} as the bytes that they were"));
+        found.push(format!(
+            "{name}: the examples in {file} do not come back from the type in {of} as the bytes that they \
+             were"
+        ));
     }
     found
 }
@@ -96,7 +99,8 @@ fn interest(contracts: &Contracts, entry: &Entry) -> Vec<String> {
     if consumers != entry.consumers.iter().copied().collect() {
         let named = entry.consumers;
         found.push(format!(
-            "{name}: the catalogue ({CATALOGUE}) names the consumers {named:?}, services/*/src/subscriptions.rs have {consumers:?}"
+            "{name}: the catalogue ({CATALOGUE}) names the consumers {named:?}, \
+             services/*/src/subscriptions.rs have {consumers:?}"
         ));
     }
     if consumers.is_empty() && entry.audience.is_none() {
@@ -107,13 +111,15 @@ fn interest(contracts: &Contracts, entry: &Entry) -> Vec<String> {
     if contracts.published.as_ref().is_some_and(|published| !published.contains(entry.kind)) {
         let producer = entry.producer;
         found.push(format!(
-            "{name}: no story makes {producer} publish it; add one in tests/suite/contracts.rs, or delete the event in {CATALOGUE}"
+            "{name}: no story makes {producer} publish it; add one in tests/suite/contracts.rs, or delete the \
+             event in {CATALOGUE}"
         ));
     }
     found
 }
 
-/// What a consumer reads is promised; it reads every example, and no personal data that is meant for another service.
+/// What a consumer reads is promised; it reads every example, and no personal data that is meant for another
+/// service.
 fn needs(contracts: &Contracts, consumer: &Consumer, subscription: &Subscription) -> Vec<String> {
     let (service, Subscription { kind, version, .. }) = (consumer.service, subscription);
     let name = format!("{service} consumes {kind} v{version}");
@@ -194,8 +200,8 @@ fn broken<'a>(
     changed.chain(unread).chain(refused)
 }
 
-/// Whether an old event, as the bus would bring it, is still read by each service that consumes it; if not, the file to
-/// edit, and why.
+/// Whether an old event, as the bus would bring it, is still read by each service that consumes it; if not, the
+/// file to edit, and why.
 fn reads_again(contracts: &Contracts, entry: &Entry, data: &Value) -> Option<(String, String)> {
     let text = Value::String(data.to_string());
     for placed in [data, &text] {
@@ -233,7 +239,10 @@ fn files(contracts: &Contracts) -> Result<Vec<String>> {
         let elsewhere = ["released/", "src/"].iter().any(|folder| path.starts_with(folder));
         let cached = path.contains("__pycache__");
         if !elsewhere && !known.contains(&path) && !cached {
-            found.push(format!("contracts/{path}: belongs to no event and no service; delete it, or name its event in {CATALOGUE}"));
+            found.push(format!(
+                "contracts/{path}: belongs to no event and no service; delete it, or name its event in \
+                 {CATALOGUE}"
+            ));
         }
     }
     Ok(found)

@@ -1,4 +1,5 @@
-//! Releases: the schemas and examples that were once promised, kept for as long as an archive or a consumer may hold such an event.
+//! Releases: the schemas and examples that were once promised, kept for as long as an archive or a consumer may hold
+//! such an event.
 
 use crate::{Contracts, examples_path, promise, schema_path};
 use anyhow::{Context, Result, ensure};

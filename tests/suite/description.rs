@@ -92,35 +92,12 @@ type Variant = (String, String, Option<Value>, bool);
 /// Values at and beyond each bound of a schema; `None` leaves the field out.
 fn variants(field: &str, pointer: &str, schema: &Value, document: &Value, out: &mut Vec<Variant>) {
     let schema = Value::Object(promise::resolve(schema, document));
-    let mut add = |value: Option<Value>, good: bool| out.push((field.into(), pointer.into(), value, good));
-    match schema["type"].as_str() {
-        Some("integer") => {
-            let (least, most) = (schema["minimum"].as_i64().unwrap(), schema["maximum"].as_i64().unwrap());
-            [(least, true), (most, true), (least - 1, false), (most + 1, false)]
-                .into_iter()
-                .for_each(|(n, good)| add(Some(json!(n)), good));
-            [json!("1"), json!(1.5), json!(true), Value::Null]
-                .into_iter()
-                .for_each(|bad| add(Some(bad), false));
-        }
-        Some("string") => {
-            let most = schema["maxLength"].as_u64().or((schema["pattern"] == "^[A-Z]{2}$").then_some(2));
-            let most = usize::try_from(most.unwrap_or(64)).unwrap();
-            add(Some("X".repeat(most).into()), true);
-            add(Some("X".repeat(most + 1).into()), false);
-            [json!(""), json!("\u{7f}"), json!(" "), json!(7)]
-                .into_iter()
-                .for_each(|bad| add(Some(bad), false));
-        }
+    let values = match schema["type"].as_str() {
+        Some("integer") => integers(&schema),
+        Some("string") => texts(&schema),
         Some("array") => {
-            let (least, most) = (schema["minItems"].as_u64().unwrap(), schema["maxItems"].as_u64().unwrap());
-            let items = |n: u64| {
-                Some(Value::Array(vec![sample(&schema["items"], document); usize::try_from(n).unwrap()]))
-            };
-            [(least, true), (most, true), (least - 1, false), (most + 1, false)]
-                .into_iter()
-                .for_each(|(n, good)| add(items(n), good));
             variants(&format!("{field}[0]"), &format!("{pointer}/0"), &schema["items"], document, out);
+            arrays(&schema, document)
         }
         _ => {
             let required = schema["required"].as_array().cloned().unwrap_or_default();
@@ -130,6 +107,30 @@ fn variants(field: &str, pointer: &str, schema: &Value, document: &Value, out: &
                 out.push((inner.clone(), at.clone(), None, !required.contains(&json!(name))));
                 variants(&inner, &at, of, document, out);
             }
+            Vec::new()
         }
-    }
+    };
+    out.extend(values.into_iter().map(|(value, good)| (field.into(), pointer.into(), Some(value), good)));
+}
+
+fn integers(schema: &Value) -> Vec<(Value, bool)> {
+    let (least, most) = (schema["minimum"].as_i64().unwrap(), schema["maximum"].as_i64().unwrap());
+    let bounds = [(least, true), (most, true), (least - 1, false), (most + 1, false)];
+    let bad = [json!("1"), json!(1.5), json!(true), Value::Null].map(|bad| (bad, false));
+    bounds.map(|(n, good)| (json!(n), good)).into_iter().chain(bad).collect()
+}
+
+fn texts(schema: &Value) -> Vec<(Value, bool)> {
+    let most = schema["maxLength"].as_u64().or((schema["pattern"] == "^[A-Z]{2}$").then_some(2));
+    let most = usize::try_from(most.unwrap_or(64)).unwrap();
+    let bounds = [(json!("X".repeat(most)), true), (json!("X".repeat(most + 1)), false)];
+    let bad = [json!(""), json!("\u{7f}"), json!(" "), json!(7)].map(|bad| (bad, false));
+    bounds.into_iter().chain(bad).collect()
+}
+
+fn arrays(schema: &Value, document: &Value) -> Vec<(Value, bool)> {
+    let (least, most) = (schema["minItems"].as_u64().unwrap(), schema["maxItems"].as_u64().unwrap());
+    let items = |n: u64| Value::Array(vec![sample(&schema["items"], document); usize::try_from(n).unwrap()]);
+    let bounds = [(least, true), (most, true), (least - 1, false), (most + 1, false)];
+    bounds.map(|(n, good)| (items(n), good)).into()
 }

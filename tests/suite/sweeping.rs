@@ -26,7 +26,7 @@ fn deliveries_of_a_reminder(step: Step) -> usize {
     entries.filter(|entry| step.causes().contains(&entry.kind)).map(|entry| entry.consumers.len()).sum()
 }
 
-/// Delivers everything, but for the `n`-th delivery that somebody waits for: that one is lost. False when there was none.
+/// Delivers everything, but for the `n`-th that the saga waits for: that one is lost. False when there was none.
 async fn play_losing(world: &mut World, n: usize, dice: &mut Dice) -> bool {
     let mut awaited = 0;
     while !world.pending.is_empty() {
@@ -40,7 +40,7 @@ async fn play_losing(world: &mut World, n: usize, dice: &mut Dice) -> bool {
     awaited > n
 }
 
-/// Guards: I3 and I4, the sweeper, and answers told again. Every single delivery that somebody waits for is lost once;
+/// Guards: I3 and I4, the sweeper, and answers told again. Every single delivery that the saga waits for is lost once;
 /// reminders bring every order to the same end, with the same stock, money, points and messages.
 #[test]
 fn any_lost_event_is_made_good() {
