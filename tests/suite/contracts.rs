@@ -216,11 +216,12 @@ fn an_event_without_a_producer_or_a_consumer_is_named() {
     );
     let payments = contracts.consumers.iter_mut().find(|c| c.service == "payments").unwrap();
     payments.subscriptions.retain(|subscription| subscription.kind != "order.created");
-    names(
-        &contracts,
-        "order.created v1: the catalogue (events/src/catalogue.rs) names the consumers [\"inventory\", \"payments\"], \
-         services/*/src/subscriptions.rs have {\"inventory\"}",
+    let named = entry(&mut contracts, "order.created").consumers;
+    let breach = format!(
+        "order.created v1: the catalogue (events/src/catalogue.rs) names the consumers {named:?}, \
+         services/*/src/subscriptions.rs have {{"
     );
+    names(&contracts, &breach);
 }
 
 /// A file, what stands in it, what is planted instead, and the breach that this is.
@@ -432,18 +433,18 @@ fn a_service_that_is_not_in_the_registry_is_named() {
     contracts.services = contracts.folder.with_file_name("services");
     copy(&root().join("services"), &contracts.services);
     assert!(gate::breaches(&contracts).unwrap().is_empty());
-    copy(&contracts.services.join("rewards"), &contracts.services.join("fraud"));
+    copy(&contracts.services.join("rewards"), &contracts.services.join("newcomer"));
     let infra = contracts.infra.with_file_name("more");
     copy(&contracts.infra, &infra);
-    fs::write(infra.join("fraud.yaml"), "").unwrap();
+    fs::write(infra.join("newcomer.yaml"), "").unwrap();
     let misnamed = services::found(&contracts.services, &infra).unwrap_err().to_string();
-    assert!(misnamed.contains("the package has to be called fraud"), "{misnamed}");
-    let manifest = contracts.services.join("fraud/Cargo.toml");
-    replace(manifest, "name = \"rewards\"", "name = \"fraud\"");
+    assert!(misnamed.contains("the package has to be called newcomer"), "{misnamed}");
+    let manifest = contracts.services.join("newcomer/Cargo.toml");
+    replace(manifest, "name = \"rewards\"", "name = \"newcomer\"");
     let drift = services::drift(&contracts.services, &infra).unwrap();
     assert_eq!(drift.len(), 2, "{drift:?}");
     assert!(
-        drift.iter().all(|line| line.contains("\"fraud\"") && line.ends_with("run `just bless`")),
+        drift.iter().all(|line| line.contains("\"newcomer\"") && line.ends_with("run `just bless`")),
         "{drift:?}"
     );
     assert!(services::bless(&contracts.services, &infra).unwrap());
