@@ -4,6 +4,10 @@
 operator_here := "cargo build --quiet --workspace --bins && target/debug/operator"
 operator_on_aws := "cargo run --quiet -p operator --features tls --"
 
+# A service is a package under services/ that has a template of its name in infra/; the bus goes before them, the others after.
+services := `cd services && for name in *; do test ! -f "../infra/$name.yaml" || printf '%s ' "$name"; done`
+others := `cd infra && for name in *.yaml; do name=${name%.yaml}; test "$name" = bus || test -d "../services/$name" || printf '%s ' "$name"; done`
+
 _list:
     @just --list --unsorted
 
@@ -20,17 +24,17 @@ load *flags:
     cargo build --release --workspace --bins
     target/release/load {{flags}}
 
-# What changed in the contracts since the last release, and whether anybody is broken by it
+# What changed in the contracts since the last release, and whether that breaks a consumer
 contracts:
-    @cargo run --quiet -p tests --bin contracts
+    @cargo run --quiet --bin contracts
 
-# Write what is generated in contracts/ anew after a change of an event type or of openapi.yaml
+# Write anew what is generated, after a change of an event type or of openapi.yaml, or for a new service: contracts/ and services/registry/
 bless:
-    cargo run --quiet -p tests --bin contracts -- bless
+    cargo run --quiet --bin contracts -- bless
 
 # Promise today's contracts for good, `just release-contracts 0.2.0`
 release-contracts number:
-    cargo run --quiet -p tests --bin contracts -- release {{number}}
+    cargo run --quiet --bin contracts -- release {{number}}
 
 # Have a refused refund tried again, `just retry-compensation 018f2b9e-…`
 retry-compensation order stage="local":
@@ -64,12 +68,11 @@ lint:
 
 # Build for Lambda (needs cargo-lambda)
 build:
-    cargo lambda build --profile lambda --arm64 -p orders -p inventory -p payments -p fulfillment -p rewards -p notifications \
-        --features orders/tls,inventory/tls,payments/tls,fulfillment/tls,rewards/tls,notifications/tls
+    cargo lambda build --profile lambda --arm64 {{prepend("-p ", services)}} --features {{replace(append("/tls", services), " ", ",")}}
 
-# Deploy a stage; `bucket` takes the packaged code, PROVIDER_KEY is the payment provider's secret key, CARRIER_URL and CARRIER_KEY the carrier's, ALARM_TOPIC the ARN of a topic that wakes somebody (optional), TOKEN_ISSUER the OpenID Connect issuer
+# Deploy a stage; `bucket` takes the packaged code, PROVIDER_KEY is the payment provider's secret key, CARRIER_URL and CARRIER_KEY the carrier's, ALARM_TOPIC the ARN of a topic that wakes an operator (optional), TOKEN_ISSUER the OpenID Connect issuer
 deploy bucket stage="dev": build
-    for stack in bus orders inventory payments fulfillment rewards notifications api observability; do \
+    for stack in bus {{services}}{{others}}; do \
         aws cloudformation package --template-file infra/$stack.yaml --s3-bucket {{bucket}} --output-template-file target/lambda/$stack.yaml && \
         aws cloudformation deploy --template-file target/lambda/$stack.yaml --stack-name {{stage}}-quadrille-$stack --capabilities CAPABILITY_IAM --no-fail-on-empty-changeset \
             --parameter-overrides Stage={{stage}} $([ $stack = payments ] && echo ProviderKey="${PROVIDER_KEY:?the payment provider secret key}") \

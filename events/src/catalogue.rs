@@ -59,7 +59,8 @@ const fn entry<E: Event>(consumers: &'static [&'static str]) -> Entry {
     }
 }
 
-/// An event that no service takes.
+/// An event that no service consumes, and who reads it outside the platform: free text for the contracts' pages. Without
+/// an audience, an event that no service consumes is a breach of the contract gate.
 const fn published_for<E: Event>(audience: &'static str) -> Entry {
     Entry { audience: Some(audience), ..entry::<E>(&[]) }
 }
@@ -102,7 +103,7 @@ pub fn entries() -> Vec<Entry> {
     ]
 }
 
-/// What `service` takes from the bus.
+/// What `service` consumes.
 #[must_use]
 pub fn consumed_by(service: &str) -> Vec<Entry> {
     entries().into_iter().filter(|entry| entry.consumers.contains(&service)).collect()

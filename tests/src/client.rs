@@ -1,26 +1,16 @@
 //! A small JSON client for the API.
 
-use crate::contracts::openapi::Description;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
+pub use contracts::openapi::Answer;
+use contracts::openapi::Description;
 use http_body_util::{BodyExt, Full};
-use hyper::{HeaderMap, Method, Request};
+use hyper::{Method, Request};
 use hyper_util::client::legacy::{Client as Hyper, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// An answer.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    /// HTTP status.
-    pub status: u16,
-    /// Its headers.
-    pub headers: HeaderMap,
-    /// Its body; null when it is not JSON.
-    pub body: Value,
-}
 
 /// A client of one API. Clones share its connections.
 #[derive(Clone)]

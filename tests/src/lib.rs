@@ -2,6 +2,5 @@
 //! platform to run them on.
 
 pub mod client;
-pub mod contracts;
 pub mod invariants;
 pub mod process;

@@ -1,18 +1,17 @@
 //! The contract gate: nothing has drifted, and every way to drift is noticed when it is planted.
 
-use crate::platform::{copy, on_platform, root, run, scratch};
+use crate::platform::{copy, root, run, scratch};
 use crate::world::{Dice, World};
+use contracts::{Contracts, gate, release, services};
 use events::catalogue::{Entry, Subscription, metadata_schema};
-use hyper::Method;
 use schemars::JsonSchema;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
-use tests::contracts::openapi::{self, Description};
-use tests::contracts::{Contracts, gate, pretty, promise, release};
+use std::sync::LazyLock;
 
-/// Stories that no customer sees: goods that nobody carries, and a provider that is down for a while.
+/// Stories that no customer sees: goods that no carrier accepts, and a provider that is down for a while.
 async fn late_and_broken(world: &mut World) {
     world.list("unshippable", 50).await;
     let mut heavy = order(1, "accepts");
@@ -39,8 +38,8 @@ fn order(quantity: u32, method: &str) -> Value {
     json!({"customer_id": "ada", "payment_method": method, "items": [{"product_id": "beans", "quantity": quantity}]})
 }
 
-/// Plays stories until every service has told everything that it can tell.
-async fn told() -> BTreeSet<String> {
+/// Plays stories until every service has published everything that it can publish: a new event gets its story here.
+async fn published() -> BTreeSet<String> {
     let mut world = World::new();
     world.list("beans", 50).await;
     world.list("beans", 50).await;
@@ -61,11 +60,12 @@ async fn told() -> BTreeSet<String> {
         world.play(&mut Dice::new(1)).await;
     }
     late_and_broken(&mut world).await;
-    world.all_told()
+    world.all_published()
 }
 
 fn contracts() -> Contracts {
-    Contracts { told: Some(run(told())), ..Contracts::of(&root()) }
+    static PUBLISHED: LazyLock<BTreeSet<String>> = LazyLock::new(|| run(published()));
+    Contracts { published: Some(PUBLISHED.clone()), ..Contracts::of(&root()) }
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn charged(change: impl Fn(&mut Value)) -> Value {
     schema
 }
 
-/// Guards: what was released. Each change of a producer's schema that could break somebody is named.
+/// Guards: what was released. Each change of a producer's schema that could break a consumer is named.
 #[test]
 fn a_producer_that_breaks_a_released_schema_is_named() {
     fn without_amount() -> Value {
@@ -154,7 +154,10 @@ fn an_optional_field_more_is_compatible_and_an_event_less_is_not() {
         "{lines:?}"
     );
     contracts.entries.retain(|entry| entry.kind != "payment.charged");
-    names(&contracts, "payment.charged v1: release 0.1.0 promised it, and nobody tells it any more");
+    names(
+        &contracts,
+        "payment.charged v1: release 0.1.0 promised it, and no service publishes it any more; it has to stay in events/src/catalogue.rs",
+    );
     assert!(!release::report(&contracts).unwrap().1);
 }
 
@@ -177,32 +180,48 @@ fn a_consumer_that_needs_what_is_not_promised_is_named() {
     for (reading, breach) in [
         (
             events::catalogue::subscription::<Created, Wishful>(),
-            "payments reads order.created v1: gift_note: is required, and not always written",
+            "payments consumes order.created v1: gift_note: is required, and not always written",
         ),
         (
             events::catalogue::subscription::<Confirmed, Curious>(),
-            "payments reads order.confirmed v1: shipping_address is personal data, and for fulfillment alone",
+            "payments consumes order.confirmed v1: shipping_address is personal data, and for fulfillment alone",
         ),
     ] {
         let mut contracts = planted("consumer");
         let payments = contracts.consumers.iter_mut().find(|c| c.service == "payments").unwrap();
-        payments.reads.push(reading);
+        payments.subscriptions.push(reading);
         names(&contracts, breach);
     }
 }
 
 #[test]
-fn an_event_told_or_taken_by_nobody_is_named() {
-    let mut contracts = planted("nobody");
-    contracts.told.as_mut().unwrap().remove("payment.voided");
-    names(&contracts, "payment.voided v1: is told by nobody");
+fn an_event_without_a_producer_or_a_consumer_is_named() {
+    let mut contracts = planted("alone");
+    contracts.published.as_mut().unwrap().remove("payment.voided");
+    names(
+        &contracts,
+        "payment.voided v1: no story makes payments publish it; add one in tests/suite/contracts.rs",
+    );
     entry(&mut contracts, "product.counted").audience = None;
-    names(&contracts, "product.counted v1: is taken by nobody");
+    names(
+        &contracts,
+        "product.counted v1: is consumed by no service: name a consumer or an audience in events/src/catalogue.rs",
+    );
     let reading = Subscription { kind: "order.gifted", ..payments::subscriptions::CONSUMES[0] };
     let inventory = contracts.consumers.iter_mut().find(|c| c.service == "inventory").unwrap();
-    inventory.reads.push(reading);
-    names(&contracts, "inventory reads order.gifted v1: is told by nobody");
-    names(&contracts, "inventory: its rule does not let in the detail-type order.gifted");
+    inventory.subscriptions.push(reading);
+    names(
+        &contracts,
+        "inventory consumes order.gifted v1: no service publishes it: give it a row in events/src/catalogue.rs",
+    );
+    let payments = contracts.consumers.iter_mut().find(|c| c.service == "payments").unwrap();
+    payments.subscriptions.retain(|subscription| subscription.kind != "order.created");
+    let named = entry(&mut contracts, "order.created").consumers;
+    let breach = format!(
+        "order.created v1: the catalogue (events/src/catalogue.rs) names the consumers {named:?}, \
+         services/*/src/subscriptions.rs have {{"
+    );
+    names(&contracts, &breach);
 }
 
 /// A file, what stands in it, what is planted instead, and the breach that this is.
@@ -211,73 +230,92 @@ const DRIFTS: &[(&str, &str, &str, &str)] = &[
         "contracts/payment.charged/v1.examples.json",
         "\"order_id\": \"018f",
         "\"order_id\": \"x18f",
-        "payment.charged v1: example 0 is not valid",
+        "payment.charged v1: example 0 in contracts/payment.charged/v1.examples.json is not valid",
     ),
     (
         "contracts/payment.charged/v1.examples.json",
         "\"order_id\"",
         "\"colour\": \"red\",\n    \"order_id\"",
-        "payment.charged v1: its examples do not come back from the type as the bytes that they were",
+        "payment.charged v1: the examples in contracts/payment.charged/v1.examples.json do not come back from the type in \
+         events/src/payments.rs as the bytes that they were",
     ),
     (
         "contracts/payment.charged/v1.examples.json",
         "  {\n    \"amount\"",
         "  {\n   \"amount\"",
-        "do not come back from the type as the bytes",
+        "do not come back from the type in events/src/payments.rs as the bytes",
     ),
     (
         "contracts/released/0.1.0/payment.charged/v1.examples.json",
         "\"amount\"",
         "\"sum\"",
-        "payment.charged v1: release 0.1.0: its event is not read: missing field `amount`",
+        "payment.charged v1: release 0.1.0 is broken: its event is not read: missing field `amount`",
     ),
     (
         "contracts/released/0.1.0/payment.charged/v1.schema.json",
         "\"provider_charge_id\": {",
         "\"provider_charge_id\": {\n      \"maxLength\": 3,",
-        "payment.charged v1: release 0.1.0: its reader refuses today's event",
+        "payment.charged v1: release 0.1.0 is broken: its reader refuses today's event",
     ),
     (
         "infra/payments.yaml",
         "Arn: !GetAtt EventsQueue.Arn",
         "Arn: !GetAtt EventsDeadLetters.Arn",
-        "payments: its rule has to lead to dev-payments-events and nowhere else",
+        "infra/payments.yaml: the rule has to lead to dev-payments-events and nowhere else",
     ),
     (
         "infra/payments.yaml",
         "Source: !GetAtt Table.StreamArn",
         "Source: arn:aws:dynamodb:eu:1:table/dev-orders/stream/x",
-        "payments: its pipe starts at",
+        "infra/payments.yaml: the pipe starts at",
     ),
     (
         "infra/payments.yaml",
         "EventSourceArn: !GetAtt EventsQueue.Arn",
         "EventSourceArn: !GetAtt EventsDeadLetters.Arn",
-        "payments: its queue does not feed dev-payments-reactor",
+        "infra/payments.yaml: dev-payments-events does not feed dev-payments-reactor",
     ),
     (
         "infra/payments.yaml",
         "EventBusName: !Sub \"${Stage}-quadrille\"",
         "EventBusName: default",
-        "payments: its rule listens to the bus default",
+        "infra/payments.yaml: the rule listens to the bus default",
     ),
     (
         "contracts/openapi.yaml",
         "  /orders/{id}/cancel:",
         "  /orders/{id}/stop:",
-        "POST /orders/{id}/cancel: release 0.1.0 is broken: there is no such call any more",
+        "contracts/openapi.yaml: POST /orders/{id}/cancel: release 0.1.0 is broken: there is no such call any more",
     ),
     (
         "contracts/openapi.yaml",
         "required: [customer_id, items]",
         "required: [customer_id, items, payment_method]",
-        "POST /orders: release 0.1.0 is broken: request: payment_method: is required",
+        "contracts/openapi.yaml: POST /orders: release 0.1.0 is broken: request: payment_method: is required",
     ),
     (
         "contracts/openapi.yaml",
         "      required: [order_id, status, total_cents,",
         "      required: [order_id, total_cents,",
-        "POST /orders: release 0.1.0 is broken: 202: the data: one of the alternatives",
+        "contracts/openapi.yaml: POST /orders: release 0.1.0 is broken: 202: the data: one of the alternatives",
+    ),
+    (
+        "infra/rewards.yaml",
+        "      Name: !Sub \"${Stage}-rewards-events\"",
+        "      Name: !Sub \"${Stage}-rewards-others\"",
+        "infra/rewards.yaml: there is no rule dev-rewards-events",
+    ),
+    (
+        "infra/rewards.yaml",
+        "      Name: !Sub \"${Stage}-rewards\"\n",
+        "      Name: !Sub \"${Stage}-others\"\n",
+        "infra/rewards.yaml: there is no pipe dev-rewards",
+    ),
+    (
+        "infra/rewards.yaml",
+        "QueueName: !Sub \"${Stage}-rewards-events\"\n",
+        "QueueName: !Sub \"${Stage}-rewards-others\"\n",
+        "infra/rewards.yaml: there is no queue dev-rewards-events",
     ),
     ("contracts/order.created/v1.schema.json", "uuid", "guid", "order.created/v1.schema.json differs"),
     ("contracts/consumers/payments.v1.json", "total", "sum", "consumers/payments.v1.json differs"),
@@ -288,32 +326,38 @@ const DRIFTS: &[(&str, &str, &str, &str)] = &[
         "infra/payments.yaml",
         "          - order.created\n",
         "",
-        "payments: its rule does not let in the detail-type order.created",
+        "infra/payments.yaml: the rule does not let in the detail-type order.created",
     ),
     (
         "infra/payments.yaml",
         "          - order.created\n",
         "          - order.created\n          - order.confirmed\n",
-        "payments: its rule lets in the detail-type order.confirmed, which it does not read",
+        "infra/payments.yaml: the rule lets in the detail-type order.confirmed, which no subscription in \
+         services/payments/src/subscriptions.rs needs",
     ),
-    ("infra/orders.yaml", "- exists: false", "- exists: true", "orders: its rule has to match source"),
+    (
+        "infra/orders.yaml",
+        "- exists: false",
+        "- exists: true",
+        "infra/orders.yaml: the rule has to match source",
+    ),
     (
         "infra/orders.yaml",
         "<$.dynamodb.NewImage.correlation_id.S>",
         "<$.dynamodb.NewImage.causation_id.S>",
-        "the pipe of orders: it does not yield the envelope of the row",
+        "infra/orders.yaml: the pipe: order.created v1: it does not yield the envelope of the row",
     ),
     (
         "infra/orders.yaml",
-        "{\"kind\": {\"S\": [\"told\"]}}",
+        "{\"kind\": {\"S\": [\"published\"]}}",
         "{\"type\": {\"S\": [{\"prefix\": \"o\"}]}}",
-        "the pipe of orders: it lets out what was only recorded",
+        "infra/orders.yaml: the pipe: order.created v1: it lets out what was only recorded",
     ),
     (
         "infra/orders.yaml",
         "DetailType: $.dynamodb.NewImage.type.S",
         "DetailType: $.dynamodb.NewImage.id.S",
-        "order.created v1: the pipe of orders: its detail-type is",
+        "infra/orders.yaml: the pipe: order.created v1: its detail-type is",
     ),
 ];
 
@@ -327,7 +371,7 @@ fn a_file_that_drifts_is_named() {
     }
 }
 
-/// Guards: a promise is neither changed nor taken away, and nothing lies about that belongs to nobody.
+/// Guards: a promise is neither changed nor removed, and no file lies about that belongs to no event.
 #[test]
 fn a_release_that_shrinks_and_a_stray_file_are_named() {
     let remove: fn(PathBuf) = |path| fs::remove_file(path).unwrap();
@@ -348,7 +392,11 @@ fn a_release_that_shrinks_and_a_stray_file_are_named() {
         ("released/0.1.0/openapi.json.bak", make, "openapi.json.bak: was never released like this"),
         ("payment.charged/v2.schema.json", make, "payment.charged/v2.schema.json: belongs to no event"),
         ("consumers/ghost.v1.json", make, "consumers/ghost.v1.json: belongs to no event"),
-        ("order.created/v1.examples.json", remove, "order.created/v1.examples.json: no examples"),
+        (
+            "order.created/v1.examples.json",
+            remove,
+            "order.created/v1.examples.json: no examples; `just bless` writes a first one",
+        ),
     ] {
         let contracts = planted("shrunk");
         act(contracts.folder.join(file));
@@ -358,6 +406,50 @@ fn a_release_that_shrinks_and_a_stray_file_are_named() {
         };
         assert!(found.iter().any(|line| line.contains(breach)), "{breach:?} is not among {found:#?}");
     }
+}
+
+/// Every event of the catalogue could have had its first example from its schema; the consumers read it.
+#[test]
+fn a_first_example_is_made_from_the_schema() {
+    let contracts = planted("first");
+    for entry in &contracts.entries {
+        fs::remove_file(contracts.folder.join(contracts::examples_path(entry))).unwrap();
+    }
+    contracts.bless().unwrap();
+    let breaches = gate::breaches(&contracts).unwrap();
+    assert!(breaches.is_empty(), "{breaches:#?}");
+    let created = contracts.entries.iter().find(|entry| entry.kind == "order.created").unwrap();
+    let money = json!({"amount": 1, "currency": "USD"});
+    let line = json!({"product_id": "product-1", "quantity": 1, "unit_price": money});
+    let example = json!({"order_id": "018f2b9e-7c1a-7d3e-9f00-4b6a1c2d3e4f", "customer_id": "customer-1",
+        "total": money, "lines": [line], "payment_method": "payment-method-1"});
+    assert_eq!(contracts.examples(created).unwrap(), [example]);
+}
+
+/// Guards: a new service that is not registered. The registry is compared with the folders, and the command named.
+#[test]
+fn a_service_that_is_not_in_the_registry_is_named() {
+    let mut contracts = planted("services");
+    contracts.services = contracts.folder.with_file_name("services");
+    copy(&root().join("services"), &contracts.services);
+    assert!(gate::breaches(&contracts).unwrap().is_empty());
+    copy(&contracts.services.join("rewards"), &contracts.services.join("newcomer"));
+    let infra = contracts.infra.with_file_name("more");
+    copy(&contracts.infra, &infra);
+    fs::write(infra.join("newcomer.yaml"), "").unwrap();
+    let misnamed = services::found(&contracts.services, &infra).unwrap_err().to_string();
+    assert!(misnamed.contains("the package has to be called newcomer"), "{misnamed}");
+    let manifest = contracts.services.join("newcomer/Cargo.toml");
+    replace(manifest, "name = \"rewards\"", "name = \"newcomer\"");
+    let drift = services::drift(&contracts.services, &infra).unwrap();
+    assert_eq!(drift.len(), 2, "{drift:?}");
+    assert!(
+        drift.iter().all(|line| line.contains("\"newcomer\"") && line.ends_with("run `just bless`")),
+        "{drift:?}"
+    );
+    assert!(services::bless(&contracts.services, &infra).unwrap());
+    assert_eq!(services::drift(&contracts.services, &infra).unwrap(), Vec::<String>::new());
+    names(&contracts, "services/registry/src/lib.rs is not that of the services found");
 }
 
 #[test]
@@ -385,131 +477,4 @@ fn the_metadata_schema_is_that_of_real_metadata() {
     let envelope = crate::world::envelope("order.created", 1, "orders", json!({}));
     assert!(validator.is_valid(&json!(envelope.metadata)));
     assert!(!validator.is_valid(&json!({"id": "x"})));
-}
-
-/// The served description is the committed one, and has exactly the routes that there are.
-#[test]
-fn the_description_is_served_and_complete() {
-    on_platform(async |platform| {
-        let document = openapi::read(&root().join("contracts")).unwrap();
-        let served = platform.api.get("/openapi.json").await.unwrap();
-        assert_eq!(pretty(&served.body), pretty(&document));
-        let routes: BTreeSet<String> = Description::new(document).routes().into_iter().collect();
-        let code = crate::topology::routes().into_iter().filter(|route| route != "$default");
-        assert_eq!(routes, code.collect());
-    });
-}
-
-/// Bounds of the description and of the reader are the same: what is just inside is taken, what is just outside
-/// is refused by name.
-#[test]
-fn every_bound_of_the_description_is_the_readers() {
-    on_platform(async |platform| {
-        let document = openapi::read(&root().join("contracts")).unwrap();
-        for (path, method, send) in
-            [("/orders", "post", Method::POST), ("/products/{id}", "put", Method::PUT)]
-        {
-            let schema = document.pointer(&format!(
-                "/paths/{}/{method}/requestBody/content/application~1json/schema",
-                path.replace('/', "~1")
-            ));
-            let mut probes = Vec::new();
-            probe(schema.unwrap(), &document, &mut probes);
-            assert!(probes.len() >= 20, "{path}: {}", probes.len());
-            let url = path.replace("{id}", "bounds");
-            for Probe { field, body, good } in probes {
-                let answer = platform.api.send(send.clone(), &url, body.to_string()).await.unwrap();
-                let errors = answer.body["errors"].as_array().cloned().unwrap_or_default();
-                let named =
-                    answer.status == 400 && errors.iter().any(|error| error["field"] == field.as_str());
-                assert_ne!(named, good, "{path} {field}: {} {}", answer.status, answer.body);
-            }
-        }
-    });
-}
-
-/// A body that differs from a good one in one field.
-struct Probe {
-    field: String,
-    body: Value,
-    good: bool,
-}
-
-/// A small value that satisfies the schema.
-fn sample(schema: &Value, document: &Value) -> Value {
-    let schema = Value::Object(promise::resolve(schema, document));
-    match schema["type"].as_str() {
-        Some("integer") => schema["minimum"].clone(),
-        Some("string") if schema["pattern"] == "^[A-Z]{2}$" => json!("NO"),
-        Some("string") => json!("x"),
-        Some("array") => json!([sample(&schema["items"], document)]),
-        _ => {
-            let properties = schema["properties"].as_object().into_iter().flatten();
-            properties.map(|(name, field)| (name.clone(), sample(field, document))).collect()
-        }
-    }
-}
-
-fn probe(schema: &Value, document: &Value, probes: &mut Vec<Probe>) {
-    let whole = sample(schema, document);
-    let mut fields = Vec::new();
-    variants("", "", schema, document, &mut fields);
-    for (field, pointer, value, good) in fields {
-        let mut body = whole.clone();
-        match value {
-            Some(value) => *body.pointer_mut(&pointer).unwrap() = value,
-            None => {
-                let (parent, name) = pointer.rsplit_once('/').unwrap();
-                body.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(name);
-            }
-        }
-        probes.push(Probe { field, body, good });
-    }
-}
-
-type Variant = (String, String, Option<Value>, bool);
-
-/// Values at and beyond each bound of a schema; `None` leaves the field out.
-fn variants(field: &str, pointer: &str, schema: &Value, document: &Value, out: &mut Vec<Variant>) {
-    let schema = Value::Object(promise::resolve(schema, document));
-    let mut add = |value: Option<Value>, good: bool| out.push((field.into(), pointer.into(), value, good));
-    match schema["type"].as_str() {
-        Some("integer") => {
-            let (least, most) = (schema["minimum"].as_i64().unwrap(), schema["maximum"].as_i64().unwrap());
-            [(least, true), (most, true), (least - 1, false), (most + 1, false)]
-                .into_iter()
-                .for_each(|(n, good)| add(Some(json!(n)), good));
-            [json!("1"), json!(1.5), json!(true), Value::Null]
-                .into_iter()
-                .for_each(|bad| add(Some(bad), false));
-        }
-        Some("string") => {
-            let most = schema["maxLength"].as_u64().or((schema["pattern"] == "^[A-Z]{2}$").then_some(2));
-            let most = usize::try_from(most.unwrap_or(64)).unwrap();
-            add(Some("X".repeat(most).into()), true);
-            add(Some("X".repeat(most + 1).into()), false);
-            [json!(""), json!("\u{7f}"), json!(" "), json!(7)]
-                .into_iter()
-                .for_each(|bad| add(Some(bad), false));
-        }
-        Some("array") => {
-            let (least, most) = (schema["minItems"].as_u64().unwrap(), schema["maxItems"].as_u64().unwrap());
-            let items = |n: u64| {
-                Some(Value::Array(vec![sample(&schema["items"], document); usize::try_from(n).unwrap()]))
-            };
-            [(least, true), (most, true), (least - 1, false), (most + 1, false)]
-                .into_iter()
-                .for_each(|(n, good)| add(items(n), good));
-            variants(&format!("{field}[0]"), &format!("{pointer}/0"), &schema["items"], document, out);
-        }
-        _ => {
-            let required = schema["required"].as_array().cloned().unwrap_or_default();
-            for (name, of) in schema["properties"].as_object().unwrap() {
-                let inner = if field.is_empty() { name.clone() } else { format!("{field}.{name}") };
-                let at = format!("{pointer}/{name}");
-                out.push((inner.clone(), at.clone(), None, !required.contains(&json!(name))));
-                variants(&inner, &at, of, document, out);
-            }
-        }
-    }
 }

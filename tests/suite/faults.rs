@@ -4,6 +4,7 @@
 use crate::platform::{Platform, options, run};
 use hyper::Method;
 use localstack::faults::{Fault, When};
+use registry::SERVICES;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tests::client::{CENTS, order_of};
@@ -65,7 +66,7 @@ fn every_event_twice() {
 fn every_event_after_its_successors() {
     run(async {
         let platform = platform("reverse", Vec::new()).await;
-        for service in ["inventory", "payments", "orders", "fulfillment", "rewards", "notifications"] {
+        for service in SERVICES {
             let queue = Some(format!("test-{service}-events"));
             platform.stack.faults.set(Fault::Reverse { queue, millis: 600 }).unwrap();
             every_order_ends_as_ever(&platform).await;
@@ -85,10 +86,10 @@ fn every_event_after_its_successors() {
 #[test]
 fn throttled_and_unanswered_transactions() {
     run(async {
-        let faults = ["payments", "inventory", "orders", "fulfillment"]
-            .map(|service| Fault::LoseAnswer { function: format!("test-{service}-reactor"), times: 3 });
+        let functions = SERVICES.iter().map(|service| format!("test-{service}-reactor"));
+        let lost = functions.map(|function| Fault::LoseAnswer { function, times: 3 });
         let throttle = Fault::Throttle { function: Some("test-payments-reactor".into()), times: 2 };
-        every_order_ends_as_ever(&platform("unanswered", [&faults[..], &[throttle]].concat()).await).await;
+        every_order_ends_as_ever(&platform("unanswered", lost.chain([throttle]).collect()).await).await;
     });
 }
 

@@ -1,8 +1,12 @@
-//! I10: what must never exist, looked for in the source itself; and tidiness.
+//! I10: what must never exist, looked for in the manifests and in the source itself; and tidiness.
 
 use crate::platform::root;
+use contracts::services;
+use registry::SERVICES;
+use serde_json::Value;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::process::Command;
 
 fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
@@ -22,51 +26,94 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
 }
 
 fn all() -> Vec<(PathBuf, String)> {
-    ["events", "services", "localstack", "tests"].into_iter().flat_map(sources).collect()
+    ["contracts", "events", "services", "localstack", "tests"].into_iter().flat_map(sources).collect()
 }
 
-const SERVICES: [&str; 6] = ["fulfillment", "inventory", "notifications", "orders", "payments", "rewards"];
+/// The packages of the workspace, as their manifests describe them.
+fn packages() -> Vec<Value> {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["metadata", "--format-version", "1", "--no-deps", "--offline"]).current_dir(root());
+    let output = cargo.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    metadata["packages"].as_array().unwrap().clone()
+}
+
+/// What a manifest depends on, for its tests and its build too.
+fn dependencies(package: &Value) -> Vec<&str> {
+    package["dependencies"].as_array().unwrap().iter().map(|d| d["name"].as_str().unwrap()).collect()
+}
+
+/// Guards: the one list of services. It is that of the folders, and a failure names the command that mends it.
+#[test]
+fn the_registry_has_every_service_of_the_folders() {
+    let (services, infra) = (root().join("services"), root().join("infra"));
+    assert_eq!(services::drift(&services, &infra).unwrap(), Vec::<String>::new());
+    assert_eq!(SERVICES, services::found(&services, &infra).unwrap());
+    assert!(SERVICES.len() >= 6, "{SERVICES:?}");
+}
 
 #[test]
 fn no_service_depends_on_another() {
+    let packages = packages();
     for service in SERVICES {
-        let manifest = fs::read_to_string(root().join("services").join(service).join("Cargo.toml")).unwrap();
-        for other in SERVICES.iter().filter(|other| **other != service) {
-            assert!(!manifest.contains(&format!("\n{other}")), "{service} depends on {other}");
+        let package = packages.iter().find(|package| package["name"] == *service).unwrap();
+        for other in SERVICES.iter().filter(|other| *other != service) {
+            assert!(!dependencies(package).contains(other), "{service} depends on {other}");
         }
+        assert!(!dependencies(package).contains(&"registry"), "{service} depends on all the others");
     }
 }
 
+/// One crate calls AWS, and the tests do, as an operator of an account would.
 #[test]
 fn aws_is_called_in_one_place_only() {
+    let packages = packages();
+    let exists = |name: &str| packages.iter().any(|package| package["name"] == name);
+    let allowed = [if exists("aws") { "aws" } else { "chassis" }, "tests"];
+    for package in packages.iter().filter(|package| !allowed.iter().any(|name| package["name"] == *name)) {
+        let sdks: Vec<&str> =
+            dependencies(package).into_iter().filter(|name| name.starts_with("aws-sdk-")).collect();
+        assert_eq!(sdks, Vec::<&str>::new(), "{} calls AWS", package["name"]);
+    }
     for (path, text) in sources("services") {
-        let allowed = path.starts_with("services/chassis/src/aws");
+        let allowed = path.starts_with("services/aws") || path.starts_with("services/chassis/src/aws");
         assert!(allowed || !text.contains("aws_sdk_"), "{} calls AWS", path.display());
     }
 }
 
-/// The pure cores: decide and evolve, and what they decide on.
-const CORES: [&str; 11] = [
-    "services/fulfillment/src/shipping.rs",
-    "services/inventory/src/holding.rs",
+/// Parts of pure cores that define no decider of their own: what it decides on, and what it derives.
+const PARTS: [&str; 4] = [
     "services/inventory/src/product.rs",
-    "services/notifications/src/notices.rs",
     "services/orders/src/deadlines.rs",
     "services/orders/src/placing.rs",
-    "services/orders/src/tracker.rs",
     "services/orders/src/view.rs",
-    "services/payments/src/breaker.rs",
-    "services/payments/src/charging.rs",
-    "services/rewards/src/granting.rs",
 ];
+
+/// The pure cores: every file of a service that says how its state evolves, and the parts named above.
+fn cores() -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    for service in SERVICES {
+        let files = sources(&format!("services/{service}/src")).into_iter();
+        let decider = |text: &str| text.contains("pub fn evolve(") || text.contains("impl Decider for");
+        let deciders: Vec<_> = files.filter(|(_, text)| decider(text)).collect();
+        assert!(!deciders.is_empty(), "services/{service}/src has no file that decides and evolves");
+        found.extend(deciders);
+    }
+    for part in PARTS {
+        let text = fs::read_to_string(root().join(part));
+        let text = text.unwrap_or_else(|e| panic!("{part}: {e}; name in PARTS the file that has it now"));
+        found.push((part.into(), text));
+    }
+    found
+}
 
 #[test]
 fn domain_code_has_no_clock_no_randomness_no_environment_and_no_io() {
-    for core in CORES {
-        let text = fs::read_to_string(root().join(core)).unwrap();
+    for (core, text) in cores() {
         let code = text.split("#[cfg(test)]").next().unwrap();
         for never in ["::now()", "fastrand", "new_v4", "now_v7", "std::env", "async ", ".await", "std::fs"] {
-            assert!(!code.contains(never), "{core} holds {never:?}");
+            assert!(!code.contains(never), "{} holds {never:?}", core.display());
         }
     }
 }
@@ -99,10 +146,10 @@ fn no_file_is_longer_than_six_hundred_lines() {
 /// Every unit of the workspace is linted like the others.
 #[test]
 fn every_crate_takes_the_workspace_lints() {
-    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
-    let members = manifest.split("members = [").nth(1).unwrap().split(']').next().unwrap();
-    for member in members.split(',').map(|m| m.trim().trim_matches('"')).filter(|m| !m.is_empty()) {
-        let manifest = fs::read_to_string(Path::new(&root()).join(member).join("Cargo.toml")).unwrap();
-        assert!(manifest.contains("[lints]\nworkspace = true"), "{member}");
+    for package in packages() {
+        let manifest = package["manifest_path"].as_str().unwrap();
+        let text = fs::read_to_string(manifest).unwrap();
+        assert!(text.contains("[lints]\nworkspace = true"), "{manifest}");
+        assert!(package["description"].is_string(), "{manifest} says nothing about the crate");
     }
 }

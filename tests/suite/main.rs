@@ -9,6 +9,7 @@ mod compensation;
 mod contracts;
 mod crashes;
 mod dance;
+mod description;
 mod edge;
 mod faults;
 mod fulfillment;

@@ -1,10 +1,11 @@
 //! Every race of the three services: any order of arrival, every delivery repeated, every commit crashed.
 
 use crate::platform::run;
-use crate::world::{Crash, Dice, FLOW, SERVICES, World};
+use crate::world::{Crash, Dice, FLOW, World};
 use chassis::Verdict;
 use chassis::http::{Api, Request};
 use orders::tracker::Status;
+use registry::SERVICES;
 use serde_json::{Value, json};
 
 pub fn order(lines: &[(&str, u64)], method: &str) -> Value {

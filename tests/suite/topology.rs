@@ -3,14 +3,14 @@
 use crate::platform::root;
 use chassis::http::Api;
 use chassis::memory::MemoryStore;
+use contracts::{Contracts, wiring};
 use inventory::api::ProductsApi;
 use localstack::template::{self, resources::Model};
 use orders::api::OrdersApi;
 use std::collections::BTreeSet;
-use tests::contracts::{Contracts, gate};
 
 fn model() -> Model {
-    gate::model(&Contracts::of(&root())).unwrap()
+    wiring::model(&Contracts::of(&root())).unwrap()
 }
 
 /// Every route that some service's code answers.
@@ -49,7 +49,7 @@ fn every_dead_letter_queue_has_an_alarm() {
     };
     let dead = model.queues.iter().filter(|queue| queue.queue_name.ends_with("-dlq"));
     let unwatched: Vec<&str> = dead.map(|q| q.queue_name.as_str()).filter(|name| !watched(name)).collect();
-    assert_eq!(unwatched, Vec::<&str>::new());
+    assert_eq!(unwatched, Vec::<&str>::new(), "queues without an alarm in infra/observability.yaml");
 }
 
 /// Guards: whatever a rule, pipe, schedule or asynchronous call cannot deliver lies somewhere.

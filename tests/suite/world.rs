@@ -20,14 +20,12 @@ use fulfillment::reactor::{Effort, Fulfillment};
 use futures_util::future::join;
 use inventory::api::ProductsApi;
 use notifications::notices::Notice;
-use notifications::reactor::Notifications;
 use orders::api::OrdersApi;
 use orders::sweeping::{Input, Sweeper};
 use payments::compensating::Compensator;
 use payments::guard::Guarded;
-use payments::reactor::Payments;
+use registry::SERVICES;
 use rewards::granting::Grant;
-use rewards::reactor::Rewards;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -180,9 +178,6 @@ pub const EXHAUSTED: &str = "fulfillment-exhausted";
 /// Where requests to undo a charge go.
 pub const FLOW: &str = "payment-compensation";
 
-pub const SERVICES: [&str; 6] =
-    ["fulfillment", "inventory", "notifications", "orders", "payments", "rewards"];
-
 impl World {
     pub fn new() -> Self {
         let counter = Arc::new(Counter::default());
@@ -192,7 +187,7 @@ impl World {
             ids: Arc::clone(&counter) as Arc<dyn Ids>,
         };
         Self {
-            ports: SERVICES.map(|service| (service, ports())).into(),
+            ports: SERVICES.iter().map(|service| (*service, ports())).collect(),
             clock: Arc::clone(&counter),
             till: Till::default(),
             depot: Depot::default(),
@@ -204,7 +199,8 @@ impl World {
     }
 
     fn of(&self, service: &str) -> &Ports<Faulty> {
-        &self.ports[service]
+        let unknown = || panic!("{service} is not in services/registry: run `just bless`");
+        self.ports.get(service).unwrap_or_else(unknown)
     }
 
     /// Lets time pass.
@@ -234,8 +230,8 @@ impl World {
         self.store(service).commits.load(Ordering::SeqCst)
     }
 
-    /// The types of everything that was told so far.
-    pub fn all_told(&self) -> BTreeSet<String> {
+    /// The types of everything that was published so far.
+    pub fn all_published(&self) -> BTreeSet<String> {
         let rows = SERVICES.iter().flat_map(|service| self.store(service).inner.rows());
         let told = rows.filter(|row| row.text("kind") == Some("published"));
         told.filter_map(|row| Some(row.text("type")?.to_owned())).collect()
@@ -323,37 +319,60 @@ impl World {
     }
 
     async fn react(&self, service: &str, envelope: &Envelope) -> Result<Verdict, Failure> {
-        if service == FLOW {
-            return self.flow(envelope).await;
+        /// How a service reacts. One that needs nothing but its store has no line here: its reactor is the unit struct
+        /// of its usual name, `rewards::reactor::Rewards`. One that needs more, a carrier, gets a line.
+        macro_rules! reaction {
+            (orders $_reactor:ident) => {
+                orders::reactor::Inbox { ports: self.of(service).clone() }.take(envelope).await
+            };
+            (inventory $reactor:ident) => {
+                self.answering(service, inventory::reactor::$reactor).take(envelope).await
+            };
+            (fulfillment $_reactor:ident) => {
+                self.answering(service, self.fulfillment(Effort::Ship)).take(envelope).await
+            };
+            (payments $reactor:ident) => {{
+                let reactor = payments::reactor::$reactor { provider: self.provider() };
+                self.answering(service, reactor).take(envelope).await
+            }};
+            (notifications $reactor:ident) => {{
+                let reactor = notifications::reactor::$reactor { topic: self.board.clone() };
+                react(self.of(service), &reactor, envelope).await
+            }};
+            ($service:ident $reactor:ident) => {
+                react(self.of(service), &registry::$service::reactor::$reactor, envelope).await
+            };
         }
-        let owner = if service == EXHAUSTED { "fulfillment" } else { service };
-        let (ports, bus) = (self.of(owner).clone(), self.wire.clone());
-        match service {
-            "orders" => orders::reactor::Inbox { ports }.take(envelope).await,
-            "rewards" => react(&ports, &Rewards, envelope).await,
-            "inventory" => {
-                let reactor = inventory::reactor::Inventory;
-                Answering { ports, reactor, bus }.take(envelope).await
-            }
-            "fulfillment" | EXHAUSTED => {
-                let effort = if service == EXHAUSTED { Effort::GiveUp } else { Effort::Ship };
-                let reactor = Fulfillment { carrier: self.depot.clone(), effort };
-                Answering { ports, reactor, bus }.take(envelope).await
-            }
-            "notifications" => react(&ports, &Notifications { topic: self.board.clone() }, envelope).await,
-            _ => {
-                let reactor = Payments {
-                    provider: Guarded::new(self.till.clone(), ports.clone(), TimeDelta::minutes(1)),
-                };
-                Answering { ports, reactor, bus }.take(envelope).await
-            }
+        macro_rules! by_name {
+            ($($service:ident $reactor:ident,)*) => {
+                match service {
+                    FLOW => self.flow(envelope).await,
+                    EXHAUSTED => {
+                        self.answering("fulfillment", self.fulfillment(Effort::GiveUp)).take(envelope).await
+                    }
+                    $(stringify!($service) => reaction!($service $reactor),)*
+                    unknown => panic!("{unknown} is not in services/registry: run `just bless`"),
+                }
+            };
         }
+        registry::for_each_service!(by_name)
+    }
+
+    fn answering<R>(&self, service: &str, reactor: R) -> Answering<R, Faulty, Wire> {
+        Answering { ports: self.of(service).clone(), reactor, bus: self.wire.clone() }
+    }
+
+    fn fulfillment(&self, effort: Effort) -> Fulfillment<Depot> {
+        Fulfillment { carrier: self.depot.clone(), effort }
+    }
+
+    fn provider(&self) -> Guarded<Till, Faulty> {
+        Guarded::new(self.till.clone(), self.of("payments").clone(), TimeDelta::minutes(1))
     }
 
     fn compensator(&self) -> Compensator<Faulty, Guarded<Till, Faulty>, Wire> {
         let ports = self.of("payments").clone();
-        let provider = Guarded::new(self.till.clone(), ports.clone(), TimeDelta::minutes(1));
-        Compensator { ports, bus: self.wire.clone(), provider }
+        Compensator { ports, bus: self.wire.clone(), provider: self.provider() }
     }
 
     /// The operator's verb for a refund that was refused for good.
@@ -434,7 +453,7 @@ impl World {
 
     /// Deletes every inbox row, as TTL does after a week.
     pub fn expire_inboxes(&self) {
-        for store in SERVICES.map(|service| &self.store(service).inner) {
+        for store in SERVICES.iter().map(|service| &self.store(service).inner) {
             let rows = store.rows().into_iter().map(|row| row.key);
             rows.filter(|key| key.sk.starts_with("inbox#")).for_each(|key| store.expire(&key));
         }

@@ -1,9 +1,8 @@
 //! The API's description, and whether an answer is as it says.
 
-use super::yaml;
-use crate::client::Answer;
+use crate::yaml;
 use anyhow::{Context, Result};
-use hyper::Method;
+use hyper::{HeaderMap, Method};
 use jsonschema::Validator;
 use orders::openapi::matches;
 use serde_json::{Value, json};
@@ -11,6 +10,17 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// An answer that was got.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body; null when it is not JSON.
+    pub body: Value,
+}
 
 /// `openapi.yaml` of a `contracts` folder.
 ///

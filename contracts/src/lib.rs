@@ -1,11 +1,14 @@
 //! The contracts: what the services promise each other and their clients, as the code has it and as `contracts/`
 //! has it, and the gate that lets neither drift.
 
+pub mod examples;
 pub mod gate;
 pub mod openapi;
 pub mod pages;
 pub mod promise;
 pub mod release;
+pub mod services;
+pub mod wiring;
 pub mod yaml;
 
 use anyhow::{Context, Result};
@@ -15,13 +18,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A service and what it reads.
+/// A service and what it consumes.
 #[derive(Clone)]
 pub struct Consumer {
     /// `payments`
     pub service: &'static str,
-    /// Its views.
-    pub reads: Vec<Subscription>,
+    /// Its views of the events.
+    pub subscriptions: Vec<Subscription>,
 }
 
 /// Everything that is compared.
@@ -29,34 +32,31 @@ pub struct Consumer {
 pub struct Contracts {
     /// The catalogue, as the code has it.
     pub entries: Vec<Entry>,
-    /// What each service reads, as the code has it.
+    /// What each service consumes, as the code has it.
     pub consumers: Vec<Consumer>,
-    /// The events that the services were seen to tell; none when nobody looked.
-    pub told: Option<BTreeSet<String>>,
+    /// The events that the services published in the stories of the tests; none when no story was played.
+    pub published: Option<BTreeSet<String>>,
     /// The folder `contracts`.
     pub folder: PathBuf,
     /// The folder `infra`.
     pub infra: PathBuf,
+    /// The folder `services`.
+    pub services: PathBuf,
 }
 
 impl Contracts {
     /// The contracts of the code as it was built, and of the folders below `root`.
     #[must_use]
     pub fn of(root: &Path) -> Self {
-        let consumer = |service, reads: &[Subscription]| Consumer { service, reads: reads.to_vec() };
+        let consumers = registry::CONSUMES.iter();
+        let consumers = consumers.map(|(service, all)| Consumer { service, subscriptions: all.to_vec() });
         Self {
             entries: catalogue::entries(),
-            consumers: vec![
-                consumer("fulfillment", fulfillment::subscriptions::CONSUMES),
-                consumer("inventory", inventory::subscriptions::CONSUMES),
-                consumer("notifications", notifications::subscriptions::CONSUMES),
-                consumer("orders", orders::subscriptions::CONSUMES),
-                consumer("payments", payments::subscriptions::CONSUMES),
-                consumer("rewards", rewards::subscriptions::CONSUMES),
-            ],
-            told: None,
+            consumers: consumers.collect(),
+            published: None,
             folder: root.join("contracts"),
             infra: root.join("infra"),
+            services: root.join("services"),
         }
     }
 
@@ -79,11 +79,12 @@ impl Contracts {
         Ok(files)
     }
 
-    /// Writes the generated files.
+    /// Writes the generated files, and a first example of each event that has none.
     ///
     /// # Errors
     /// When one cannot be made or written.
     pub fn bless(&self) -> Result<()> {
+        self.entries.iter().try_for_each(|entry| examples::begin(&self.folder, entry))?;
         for (path, text) in self.generated()? {
             let path = self.folder.join(path);
             fs::create_dir_all(path.parent().unwrap_or(&self.folder))?;
@@ -98,7 +99,8 @@ impl Contracts {
     /// When there is no file of examples, or it is not a list.
     pub fn examples(&self, entry: &Entry) -> Result<Vec<Value>> {
         let path = self.folder.join(examples_path(entry));
-        let text = fs::read_to_string(&path).with_context(|| format!("{}: no examples", path.display()))?;
+        let text = fs::read_to_string(&path)
+            .with_context(|| format!("{}: no examples; `just bless` writes a first one", path.display()))?;
         serde_json::from_str(&text).with_context(|| path.display().to_string())
     }
 }
@@ -121,9 +123,9 @@ pub fn pretty(value: &Value) -> String {
     format!("{value:#}\n")
 }
 
-/// A consumer's contract: of each event that it takes, the part that it reads.
+/// A consumer's contract: of each event that it consumes, the part that it reads.
 fn needs(consumer: &Consumer) -> Value {
-    let reads = consumer.reads.iter();
-    let reads = reads.map(|r| (r.kind.to_owned(), json!({"version": r.version, "reads": (r.schema)()})));
-    json!({"consumer": consumer.service, "takes": reads.collect::<serde_json::Map<_, _>>()})
+    let views = consumer.subscriptions.iter();
+    let views = views.map(|s| (s.kind.to_owned(), json!({"version": s.version, "reads": (s.schema)()})));
+    json!({"consumer": consumer.service, "takes": views.collect::<serde_json::Map<_, _>>()})
 }

@@ -83,13 +83,13 @@ fn texts(value: Option<&Value>) -> Vec<&str> {
 }
 
 /// The values that a schema names, if it names them.
-fn values(schema: &Map<String, Value>) -> Option<Vec<&Value>> {
+pub(crate) fn values(schema: &Map<String, Value>) -> Option<Vec<&Value>> {
     let named = schema.get("enum").and_then(Value::as_array).map(|all| all.iter().collect());
     named.or_else(|| schema.get("const").map(|one| vec![one]))
 }
 
 /// The alternatives of a schema, each with the keywords around them.
-fn alternatives(schema: &Map<String, Value>) -> Option<Vec<Value>> {
+pub(crate) fn alternatives(schema: &Map<String, Value>) -> Option<Vec<Value>> {
     let (name, all) =
         ["oneOf", "anyOf"].into_iter().find_map(|name| Some((name, schema.get(name)?.as_array()?)))?;
     let around =

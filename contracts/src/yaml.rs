@@ -85,7 +85,7 @@ fn nested(value: &Value, indent: usize, out: &mut String) {
     }
 }
 
-/// JSON is YAML; only what cannot be taken for anything else stands without quotes.
+/// JSON is YAML; only what cannot be read as anything else stands without quotes.
 fn scalar(value: &Value) -> String {
     match value {
         Value::String(text) => {

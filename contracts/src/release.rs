@@ -1,6 +1,7 @@
-//! Releases: the schemas and examples that were once promised, kept for as long as anybody may hold such an event.
+//! Releases: the schemas and examples that were once promised, kept for as long as an archive or a consumer may hold
+//! such an event.
 
-use super::{Contracts, examples_path, promise, schema_path};
+use crate::{Contracts, examples_path, promise, schema_path};
 use anyhow::{Context, Result, ensure};
 use events::catalogue::Entry;
 use serde_json::{Value, json};
@@ -30,7 +31,7 @@ pub enum Change {
     None,
     /// Changed within what the promise allows.
     Compatible,
-    /// Somebody would be broken, and how.
+    /// A consumer would be broken, and how.
     Breaking(Vec<String>),
 }
 
@@ -142,7 +143,7 @@ pub fn report(contracts: &Contracts) -> Result<(Vec<String>, bool)> {
     for gone in promised.iter().filter(|p| p.release == newest) {
         if !contracts.entries.iter().any(|e| e.kind == gone.kind && e.version == gone.version) {
             compatible = false;
-            lines.push(format!("  {} v{}: BREAKING, is not told any more", gone.kind, gone.version));
+            lines.push(format!("  {} v{}: BREAKING, is not published any more", gone.kind, gone.version));
         }
     }
     if lines.len() == 1 {
@@ -171,7 +172,7 @@ pub fn make(contracts: &Contracts, release: &str) -> Result<()> {
     Ok(())
 }
 
-/// The file that holds the digest of every released file: what was promised is neither changed nor taken away.
+/// The file that holds the digest of every released file: what was promised is neither changed nor removed.
 const LOCK: &str = "lock";
 
 /// The lock as the files are: one line each, digest and path.
@@ -216,12 +217,15 @@ pub fn tampered(folder: &Path) -> Result<Vec<String>> {
     let (now, then): (BTreeSet<_>, BTreeSet<_>) =
         (locked(folder)?.lines().map(str::to_owned).collect(), kept.lines().map(str::to_owned).collect());
     let path = |line: &String| line.split("  ").nth(1).unwrap_or_default().to_owned();
-    let gone = then
-        .difference(&now)
-        .map(|line| format!("contracts/released/{}: was released, and is changed or gone", path(line)));
-    let more = now
-        .difference(&then)
-        .map(|line| format!("contracts/released/{}: was never released like this", path(line)));
+    let gone = then.difference(&now).map(|line| {
+        format!("contracts/released/{}: was released, and is changed or gone; restore it", path(line))
+    });
+    let more = now.difference(&then).map(|line| {
+        format!(
+            "contracts/released/{}: was never released like this; delete it, or `just release-contracts`",
+            path(line)
+        )
+    });
     Ok(gone.chain(more).collect())
 }
 

@@ -2,12 +2,12 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use contracts::{Contracts, gate, release, services};
 use std::io::Write;
-use std::path::PathBuf;
-use std::process::ExitCode;
-use tests::contracts::{Contracts, gate, release};
+use std::path::{Path, PathBuf};
+use std::process::{self, ExitCode};
 
-/// Says what changed in the contracts since the last release, and whether anybody is broken by it.
+/// Says what changed in the contracts since the last release, and whether that breaks a consumer.
 ///
 /// Ends with 0 when everything is compatible and nothing has drifted, with 1 otherwise.
 #[derive(Parser)]
@@ -22,7 +22,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Write the generated files anew
+    /// Write the generated files anew, first the registry of services
     Bless,
     /// Promise today's schemas and examples for good
     Release {
@@ -46,10 +46,21 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<bool> {
     let contracts = Contracts::of(&arguments.root);
     match &arguments.command {
+        Some(Command::Bless) if services::bless(&contracts.services, &contracts.infra)? => {
+            anew(&arguments.root)
+        }
         Some(Command::Bless) => contracts.bless().map(|()| true),
         Some(Command::Release { number }) => release::make(&contracts, number).map(|()| true),
         None => report(&contracts),
     }
+}
+
+/// Builds this program with the services that the registry has now, and lets that one write the rest.
+fn anew(root: &Path) -> Result<bool> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut run = process::Command::new(cargo);
+    run.args(["run", "--quiet", "--bin", "contracts", "--", "bless"]).current_dir(root);
+    Ok(run.status()?.success())
 }
 
 fn report(contracts: &Contracts) -> Result<bool> {

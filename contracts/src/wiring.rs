@@ -1,0 +1,211 @@
+//! The wiring in `infra/`: each service's rule lets in exactly what its crate consumes, and each pipe makes envelopes of
+//! event rows. A breach names the template to edit.
+
+use crate::gate::named;
+use crate::{Consumer, Contracts};
+use anyhow::{Context, Result};
+use chassis::rows::{Attr, Item};
+use chassis::telling::{self, Cause, envelope_of, event_rows};
+use chrono::DateTime;
+use events::catalogue::Entry;
+use events::{Envelope, source_of};
+use localstack::engine::StreamRecord;
+use localstack::pipes::{PipeData, Shape};
+use localstack::template::names::{self, Names};
+use localstack::template::{self, resources};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
+use uuid::Uuid;
+
+/// The subject of every example: the order that its data names.
+pub const SUBJECT: &str = "018f2b9e-7c1a-7d3e-9f00-4b6a1c2d3e4f";
+
+/// The templates, as a stage named dev has them.
+///
+/// # Errors
+/// When one is refused.
+pub fn model(contracts: &Contracts) -> Result<resources::Model> {
+    let names = Names { endpoint: "http://127.0.0.1:1".into(), api: "http://127.0.0.1:2".into() };
+    let given =
+        [("ProviderKey", "sk_test"), ("CarrierKey", "ck_test"), ("CarrierUrl", "https://carrier.example")];
+    let given = given.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    template::load(&contracts.infra, &names, &given)
+}
+
+/// Everything that is wrong with the rules, the queues and the pipes.
+///
+/// # Errors
+/// When a template is refused.
+pub fn breaches(contracts: &Contracts) -> Result<Vec<String>> {
+    let model = model(contracts)?;
+    let mut found = Vec::new();
+    for consumer in &contracts.consumers {
+        let name = format!("dev-{}-events", consumer.service);
+        match model.rules.iter().find(|rule| rule.name == name) {
+            Some(rule) => {
+                found.extend(rule_difference(contracts, consumer, &rule.event_pattern));
+                found.extend(way_in(consumer.service, rule, &model));
+            }
+            None => found.push(format!("{}: there is no rule {name}", template_of(consumer.service))),
+        }
+    }
+    for producer in contracts.entries.iter().map(|entry| entry.producer).collect::<BTreeSet<_>>() {
+        match model.pipes.iter().find(|pipe| pipe.name == format!("dev-{producer}")) {
+            Some(pipe) => {
+                found.extend(pipe_difference(contracts, producer, pipe));
+                found.extend(way_out(producer, pipe));
+            }
+            None => found.push(format!("{}: there is no pipe dev-{producer}", template_of(producer))),
+        }
+    }
+    Ok(found)
+}
+
+/// The template of a service.
+fn template_of(service: &str) -> String {
+    format!("infra/{service}.yaml")
+}
+
+/// A service's rule leads from the one bus to its own queue, which no other rule fills, and on to its reactor.
+fn way_in(service: &str, rule: &resources::Rule, model: &resources::Model) -> Vec<String> {
+    let (file, queue) = (template_of(service), format!("dev-{service}-events"));
+    let leads = |rule: &resources::Rule| rule.targets.iter().any(|t| names::last_part(&t.arn) == queue);
+    let mut found = Vec::new();
+    if rule.event_bus_name != BUS {
+        found.push(format!("{file}: the rule listens to the bus {}", rule.event_bus_name));
+    }
+    if !leads(rule) || rule.targets.len() != 1 {
+        found.push(format!("{file}: the rule has to lead to {queue} and nowhere else"));
+    }
+    if !model.queues.iter().any(|known| known.queue_name == queue) {
+        found.push(format!("{file}: there is no queue {queue}"));
+    }
+    let others = model.rules.iter().filter(|other| other.name != rule.name && leads(other));
+    found.extend(others.map(|other| format!("{file}: the rule {} fills {queue} too", other.name)));
+    let reactor = format!("dev-{service}-reactor");
+    let fed = |m: &&resources::EventSourceMapping| names::last_part(&m.event_source_arn) == queue;
+    if model.mappings.iter().find(fed).is_none_or(|m| names::last_part(&m.function_name) != reactor) {
+        found.push(format!("{file}: {queue} does not feed {reactor}"));
+    }
+    found
+}
+
+/// A service's pipe leads from its own table's stream to the one bus.
+fn way_out(producer: &str, pipe: &resources::Pipe) -> Vec<String> {
+    let (mut found, file) = (Vec::new(), template_of(producer));
+    if names::table_of_stream(&pipe.source) != Some(&format!("dev-{producer}")) {
+        found.push(format!("{file}: the pipe starts at {}", pipe.source));
+    }
+    if names::last_part(&pipe.target) != BUS {
+        found.push(format!("{file}: the pipe ends at {}", pipe.target));
+    }
+    found
+}
+
+/// The bus of the stage that the gate looks at.
+const BUS: &str = "dev-quadrille";
+
+fn rule_difference(contracts: &Contracts, consumer: &Consumer, pattern: &Value) -> Vec<String> {
+    let kinds: BTreeSet<String> = consumer.subscriptions.iter().map(|s| s.kind.to_owned()).collect();
+    let consumed = |entry: &&Entry| kinds.contains(entry.kind);
+    let sources = contracts.entries.iter().filter(consumed).map(|entry| source_of(entry.producer)).collect();
+    let of_replays = json!([{"exists": false}]);
+    let (mut found, file) = (Vec::new(), template_of(consumer.service));
+    for (field, wanted) in [("detail-type", kinds), ("source", sources)] {
+        let has: BTreeSet<String> = pattern[field]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+            .collect();
+        for one in wanted.difference(&has) {
+            found.push(format!("{file}: the rule does not let in the {field} {one}"));
+        }
+        for one in has.difference(&wanted) {
+            let views = format!("services/{}/src/subscriptions.rs", consumer.service);
+            found.push(format!(
+                "{file}: the rule lets in the {field} {one}, which no subscription in {views} needs"
+            ));
+        }
+    }
+    if pattern["replay-name"] != of_replays || pattern.as_object().map(Map::len) != Some(3) {
+        found.push(format!("{file}: the rule has to match source, detail-type and no replay"));
+    }
+    found
+}
+
+/// The event row of an example, as a service writes it.
+fn row(entry: &Entry, data: &Value) -> Result<Item> {
+    let published = telling::Entry {
+        kind: telling::Kind::Published,
+        event: entry.kind.into(),
+        version: entry.version,
+        data: data.clone(),
+        producer: entry.producer.into(),
+        learned_from: None,
+    };
+    // Every id another one: a template that confuses two of them is found.
+    let request = Cause::request(Uuid::from_u128(1), Uuid::from_u128(2), None);
+    let cause = Cause { is_request: false, origin: Uuid::from_u128(3), ..request };
+    let subject = data["product_id"].as_str().filter(|_| data.get("order_id").is_none()).unwrap_or(SUBJECT);
+    let about = (&*format!("order#{subject}"), subject);
+    let mut rows = event_rows(&[published], about, 1, (entry.producer, &cause, DateTime::UNIX_EPOCH))?;
+    rows.pop().context("one entry is one row")
+}
+
+/// A row as the table's stream shows it.
+fn record(row: &Item) -> StreamRecord {
+    let text = |text: &str| json!({ "S": text });
+    let keys = json!({"pk": text(&row.key.pk), "sk": text(&row.key.sk)});
+    let mut image = keys.as_object().cloned().unwrap_or_default();
+    image.extend(row.attrs.iter().map(|(name, attr)| match attr {
+        Attr::S(value) => (name.clone(), text(value)),
+        Attr::N(number) => (name.clone(), json!({"N": number.to_string()})),
+    }));
+    StreamRecord {
+        sequence: 1,
+        event_name: "INSERT".into(),
+        keys: keys.to_string(),
+        new_image: Some(Value::Object(image).to_string()),
+        created_at: 0,
+    }
+}
+
+fn pipe_difference(contracts: &Contracts, producer: &str, pipe: &resources::Pipe) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in contracts.entries.iter().filter(|entry| entry.producer == producer) {
+        for mode in [PipeData::Object, PipeData::String] {
+            for example in contracts.examples(entry).unwrap_or_default() {
+                let carried = carry(entry, &example, pipe, mode);
+                let name = named(entry);
+                let file = template_of(producer);
+                found.extend(carried.err().map(|reason| format!("{file}: the pipe: {name}: {reason:#}")));
+            }
+        }
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// Sends an example's row through the pipe; what comes out has to be its envelope.
+fn carry(entry: &Entry, data: &Value, pipe: &resources::Pipe, mode: PipeData) -> Result<()> {
+    let row = row(entry, data)?;
+    let put = Shape::new(pipe, mode)?.make(&record(&row))?.context("its filter lets no event row through")?;
+    let envelope = Envelope::read(serde_json::from_str(&put.detail)?)?;
+    let written = envelope_of(&row)?;
+    anyhow::ensure!(envelope == written, "it does not yield the envelope of the row");
+    anyhow::ensure!(put.source == written.metadata.source, "its source is {:?}", put.source);
+    anyhow::ensure!(put.detail_type == entry.kind, "its detail-type is {:?}", put.detail_type);
+    anyhow::ensure!(put.time == written.metadata.time, "its time is {:?}", put.time);
+    anyhow::ensure!(put.resources == [written.metadata.subject], "its resources are {:?}", put.resources);
+    let recorded = Shape::new(pipe, mode)?.make(&record(&row.with("kind", "recorded")))?;
+    anyhow::ensure!(recorded.is_none(), "it lets out what was only recorded");
+    Ok(())
+}
+
+/// The metadata of an event as its producer writes it; null when its row cannot be made.
+pub(crate) fn metadata(entry: &Entry) -> Value {
+    let row = row(entry, &json!({}));
+    row.and_then(|row| Ok(json!(envelope_of(&row)?.metadata))).unwrap_or_default()
+}
