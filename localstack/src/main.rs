@@ -2,11 +2,12 @@
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use localstack::aws::eventbridge::pipes::PipeData;
+use localstack::aws::iam::ADMINISTRATOR_KEY;
 use localstack::faults::Fault;
-use localstack::iam::ADMINISTRATOR_KEY;
-use localstack::pipes::PipeData;
+use localstack::outside::token_issuer as issuer;
 use localstack::stack::{self, Options, Stack};
-use localstack::{issuer, seed, template};
+use localstack::{seed, template};
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};

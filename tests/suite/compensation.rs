@@ -4,7 +4,7 @@ use crate::platform::{Platform, on_platform};
 use chassis::Failure;
 use events::{Currency, Money, OrderId};
 use hyper::Method;
-use localstack::machine::{Execution, Status};
+use localstack::aws::stepfunctions::{Execution, Status};
 use payments::charging::{Bill, Message};
 use payments::compensating::Undoing;
 use payments::provider::Provider;

@@ -348,7 +348,7 @@ fn attribute_of(names: &Names, kind: &str, attribute: &str, name: &str, bus: &st
         ("AWS::Events::Rule", "Arn") => names::arn("events", &format!("rule/{bus}/{name}")),
         ("AWS::Logs::LogGroup", "Arn") => names::arn("logs", &format!("log-group:{name}:*")),
         ("AWS::ApiGatewayV2::Api", "ApiEndpoint") => names.api.clone(),
-        ("AWS::StepFunctions::StateMachine", "Ref" | "Arn") => crate::machine::arn(name),
+        ("AWS::StepFunctions::StateMachine", "Ref" | "Arn") => crate::aws::stepfunctions::arn(name),
         ("AWS::SecretsManager::Secret", "Ref" | "Id") => secret(),
         (_, "Ref") => name.to_owned(),
         _ => return None,

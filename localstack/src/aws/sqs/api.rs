@@ -2,10 +2,10 @@
 //!
 //! <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_Operations.html>
 
-use crate::endpoint::{Endpoint, Fault, Outcome, ok, parse, unknown};
-use crate::iam::Caller;
-use crate::lambda::md5_of;
-use crate::queues::Received;
+use crate::aws::endpoint::{Endpoint, Fault, Outcome, ok, parse, unknown};
+use crate::aws::iam::Caller;
+use crate::aws::lambda::md5_of;
+use crate::aws::sqs::Received;
 use crate::template::names::{self, ACCOUNT};
 use serde::Deserialize;
 use serde_json::{Value, json};

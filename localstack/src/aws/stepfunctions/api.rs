@@ -2,9 +2,9 @@
 //!
 //! <https://docs.aws.amazon.com/step-functions/latest/apireference/API_GetExecutionHistory.html>
 
-use crate::endpoint::{Endpoint, Fault, Outcome, ok, parse, unknown};
-use crate::iam::Caller;
-use crate::machine::{Execution, Happened, Status};
+use crate::aws::endpoint::{Endpoint, Fault, Outcome, ok, parse, unknown};
+use crate::aws::iam::Caller;
+use crate::aws::stepfunctions::{Execution, Happened, Status};
 use crate::template::names;
 use serde::Deserialize;
 use serde_json::{Value, json};

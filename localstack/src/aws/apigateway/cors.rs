@@ -3,7 +3,7 @@
 //!
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-cors.html>
 
-use crate::http::{self, Response};
+use crate::support::http::{self, Response};
 use crate::template::resources::Cors;
 use hyper::header::{HeaderName, HeaderValue, ORIGIN, VARY};
 use hyper::http::request::Parts;

@@ -3,7 +3,7 @@
 //! <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>
 //! <https://docs.aws.amazon.com/sns/latest/dg/fifo-message-dedup.html>
 
-use crate::journal::{self, Journal};
+use crate::support::journal::{self, Journal};
 use crate::template::resources::Topic as Declared;
 use anyhow::{Result, ensure};
 use chrono::{DateTime, Utc};

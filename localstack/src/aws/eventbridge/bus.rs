@@ -3,10 +3,10 @@
 //! <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-event-patterns.html>
 //! <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events-structure.html>
 
+use crate::aws::sqs::{Queue, Queues};
+use crate::aws::stepfunctions::Machines;
 use crate::faults::{Delivery, Faults};
-use crate::journal::{Entry, Journal};
-use crate::machine::Machines;
-use crate::queues::{Queue, Queues};
+use crate::support::journal::{Entry, Journal};
 use crate::template::names::{self, ACCOUNT, REGION};
 use crate::template::resources::{self, Model};
 use anyhow::{Context, Result, anyhow, ensure};

@@ -5,8 +5,8 @@
 //! Its book (calls, captures, refunds) is kept in the journal and can be read at `GET /book`: what a test
 //! needs to know about money stands here and not in the services' own tables.
 
-use crate::http::{self, Incame, Response};
-use crate::journal::{self, Journal};
+use crate::support::http::{self, Incame, Response};
+use crate::support::journal::{self, Journal};
 use hyper::{HeaderMap, Method};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

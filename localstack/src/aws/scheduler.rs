@@ -4,9 +4,9 @@
 //! <https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html>
 //! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>
 
-use crate::iam::Iam;
-use crate::lambda::{Function, Functions};
-use crate::queues::{Queue, Queues};
+use crate::aws::iam::Iam;
+use crate::aws::lambda::{Function, Functions};
+use crate::aws::sqs::{Queue, Queues};
 use crate::template::resources::{Model, Schedule as Declared};
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;

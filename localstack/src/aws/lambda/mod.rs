@@ -4,8 +4,8 @@
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
 //! <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>
 
-use crate::http::{self, Incame, Response, empty};
-use crate::queues::{Queue, Queues, Received};
+use crate::aws::sqs::{Queue, Queues, Received};
+use crate::support::http::{self, Incame, Response, empty};
 use crate::template::names::{self, REGION};
 use crate::template::resources::Function as Declared;
 use anyhow::{Context, Result};

@@ -3,11 +3,11 @@
 //! <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-dynamodb.html>
 //! <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-input-transformation.html>
 
-use crate::bus::{Buses, Put};
-use crate::engine::{Engine, StreamRecord};
+use crate::aws::dynamodb::{Engine, StreamRecord};
+use crate::aws::eventbridge::bus::{Buses, Put};
+use crate::aws::sqs::{Queue, Queues};
 use crate::faults::Faults;
-use crate::journal::{Entry, Journal};
-use crate::queues::{Queue, Queues};
+use crate::support::journal::{Entry, Journal};
 use crate::template::names;
 use crate::template::resources::{BusParameters, Pipe as Declared};
 use anyhow::{Context, Result, anyhow, bail};

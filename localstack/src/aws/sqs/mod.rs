@@ -4,7 +4,9 @@
 //! <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html>
 //! <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html>
 
-use crate::journal::{Entry, Journal, Kept};
+pub mod api;
+
+use crate::support::journal::{Entry, Journal, Kept};
 use crate::template::names;
 use crate::template::resources::{Queue as Declared, RedrivePolicy};
 use anyhow::{Context, Result};

@@ -1,17 +1,17 @@
 //! The one AWS endpoint: authenticates by access key, asks IAM, and hands each call to its service.
 
-use crate::bus::{Buses, Put};
-use crate::engine::Engine;
+use crate::aws::dynamodb::Engine;
+use crate::aws::eventbridge::bus::{Buses, Put};
+use crate::aws::iam::{Caller, Iam};
+use crate::aws::lambda::{Functions, InvokeError};
+use crate::aws::sns::Topics;
+use crate::aws::sqs::Queues;
+use crate::aws::stepfunctions::Machines;
 use crate::faults::{Commit, Fault as Wrong, Faults, When};
-use crate::http::{self, Incame, Response};
-use crate::iam::{Caller, Iam};
-use crate::issuer::{self, Issuer};
-use crate::journal::Journal;
-use crate::lambda::{Functions, InvokeError};
-use crate::machine::Machines;
-use crate::queues::Queues;
+use crate::outside::token_issuer::{self as issuer, Issuer};
+use crate::support::http::{self, Incame, Response};
+use crate::support::journal::Journal;
 use crate::template::names;
-use crate::topics::Topics;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use hyper::header::HeaderValue;

@@ -4,13 +4,15 @@
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html>
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>
 
-use crate::cors;
-use crate::http::{self, Incame, Response};
-use crate::issuer::{Denied, Issuer};
-use crate::lambda::{Function, Functions};
+pub mod cors;
+pub mod throttle;
+
+use crate::aws::apigateway::throttle::Throttle;
+use crate::aws::lambda::{Function, Functions};
+use crate::outside::token_issuer::{Denied, Issuer};
+use crate::support::http::{self, Incame, Response};
 use crate::template::names::{self, ACCOUNT};
 use crate::template::resources::{self, Cors, JwtConfiguration, Model};
-use crate::throttle::Throttle;
 use anyhow::{Context, Result, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;

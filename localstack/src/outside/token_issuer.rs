@@ -5,7 +5,7 @@
 //!
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-jwt-authorizer.html>
 
-use crate::http::{self, Response};
+use crate::support::http::{self, Response};
 use crate::template::resources::JwtConfiguration;
 use anyhow::{Context, Result};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};

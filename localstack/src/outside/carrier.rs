@@ -3,8 +3,8 @@
 //! `unshippable…` is refused for good, `carrier-down…` is never answered, `carrier-flaky…` fails twice before it goes
 //! well, `carrier-lost-answer…` is taken and the first answer lost.
 
-use crate::http::{self, Incame, Response};
-use crate::journal::{self, Journal};
+use crate::support::http::{self, Incame, Response};
+use crate::support::journal::{self, Journal};
 use anyhow::Result;
 use hyper::{Method, StatusCode};
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,6 @@
 //! Secrets Manager's secrets: given by a template, or made at the first start and kept with the data.
 
-use crate::issuer::keep;
+use crate::outside::token_issuer::keep;
 use crate::template::names;
 use crate::template::resources::{GenerateSecretString, Model, Secret};
 use anyhow::{Context, Result, ensure};

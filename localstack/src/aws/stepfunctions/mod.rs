@@ -4,8 +4,10 @@
 //! <https://docs.aws.amazon.com/step-functions/latest/dg/concepts-amazon-states-language.html>
 //! <https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html>
 
-use crate::journal::{self, Entry, Journal};
-use crate::lambda::{Function, Functions, InvokeError};
+pub mod api;
+
+use crate::aws::lambda::{Function, Functions, InvokeError};
+use crate::support::journal::{self, Entry, Journal};
 use crate::template::names;
 use crate::template::resources::StateMachine;
 use anyhow::{Context, Result, ensure};

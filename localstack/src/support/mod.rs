@@ -1,0 +1,4 @@
+//! What several parts of the bench need and no AWS service owns.
+
+pub mod http;
+pub mod journal;
