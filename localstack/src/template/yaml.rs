@@ -1,6 +1,6 @@
 //! YAML with CloudFormation's short tags, every node with its line.
 
-use super::Refused;
+use super::refused::Refused;
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
 use std::borrow::Cow;
 

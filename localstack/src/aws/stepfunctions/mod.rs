@@ -8,7 +8,6 @@ pub mod api;
 
 use crate::aws::lambda::{Function, Functions, InvokeError};
 use crate::support::journal::{self, Entry, Journal};
-use crate::template::names;
 use crate::template::resources::StateMachine;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -529,12 +528,6 @@ fn fill(template: Option<&Value>, data: &Value, context: &Value) -> Result<Value
         }
     }
     Ok(Value::Object(filled))
-}
-
-/// The ARN of a state machine.
-#[must_use]
-pub fn arn(name: &str) -> String {
-    names::arn("states", &format!("stateMachine:{name}"))
 }
 
 #[cfg(test)]
