@@ -1,11 +1,12 @@
 //! The command that starts the platform.
+#![allow(missing_docs, reason = "the documentation of a flag is the text that `--help` shows")]
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use localstack::aws::eventbridge::pipes::PipeData;
+use localstack::aws::eventbridge::input_transformer::PipeData;
 use localstack::aws::iam::ADMINISTRATOR_KEY;
 use localstack::faults::Fault;
-use localstack::outside::token_issuer as issuer;
+use localstack::outside::token_issuer;
 use localstack::stack::{self, Options, Stack};
 use localstack::{seed, template};
 use std::collections::BTreeSet;
@@ -22,7 +23,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// No account, no containers. Everything listens on 127.0.0.1. Ctrl-C stops it; what was acknowledged is
 /// there at the next start.
 #[derive(Parser)]
-#[command(name = "localstack", version)]
+#[command(name = "quadrille", bin_name = "quadrille dev", version)]
 struct Arguments {
     /// Port of the HTTP API
     #[arg(long, default_value_t = 3000)]
@@ -62,7 +63,7 @@ struct Arguments {
     no_auth: bool,
     /// Divide the waits of state machines, schedules and failed messages by this
     #[arg(long, default_value_t = 1)]
-    hurry: u32,
+    time_scale: u32,
     /// Set a parameter of the templates, NAME=VALUE (repeatable): RequestRate=50, AllowedOrigins=http://localhost:5173
     #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
     parameters: Vec<(String, String)>,
@@ -71,8 +72,8 @@ struct Arguments {
     faults: Vec<Fault>,
 }
 
-fn fault(text: &str) -> Result<Fault, String> {
-    serde_json::from_str(text).map_err(|error| error.to_string())
+fn fault(text: &str) -> serde_json::Result<Fault> {
+    serde_json::from_str(text)
 }
 
 fn parameter(text: &str) -> Result<(String, String), String> {
@@ -80,7 +81,7 @@ fn parameter(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// A worker that waits for the disk keeps its thread: on disk there are enough of them for the others to go on.
+/// The number of worker threads. A worker that waits for the disk keeps its thread: a stack on disk gets more.
 fn workers(in_memory: bool) -> usize {
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     if in_memory { cores } else { cores + 14 }
@@ -123,7 +124,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
         stage: arguments.stage.clone(),
         pipe_data: arguments.pipe_data,
         no_auth: arguments.no_auth,
-        hurry: arguments.hurry,
+        time_scale: arguments.time_scale,
         parameters: arguments.parameters.iter().cloned().collect(),
         faults: arguments.faults.clone(),
     };
@@ -132,7 +133,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
     }
     let mut stack = Stack::start(&options).await?;
     if stack.is_new && !arguments.no_seed {
-        seed::products(&stack.api, &stack.issuer.token("seed", issuer::SCOPES)?).await?;
+        seed::products(&stack.api, &stack.issuer.token("seed", token_issuer::SCOPES)?).await?;
         stack.settle(Duration::from_secs(20)).await?;
     }
     announce(&stack, &options)?;
@@ -143,7 +144,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Ctrl-C, or a polite kill.
+/// Returns at Ctrl-C or SIGTERM.
 async fn stopped() -> Result<()> {
     let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
@@ -175,8 +176,8 @@ fn announce(stack: &Stack, options: &Options) -> Result<()> {
     let (token, get, header) = match options.no_auth {
         true => ("not needed (--no-auth)".into(), String::new(), ""),
         false => (
-            stack.issuer.token(CUSTOMER, issuer::SCOPES)?,
-            format!("\n  TOKEN=$(curl -s '{endpoint}{}/token?subject={CUSTOMER}')", issuer::PATH),
+            stack.issuer.token(CUSTOMER, token_issuer::SCOPES)?,
+            format!("\n  TOKEN=$(curl -s '{endpoint}{}/token?subject={CUSTOMER}')", token_issuer::PATH),
             " -H \"authorization: Bearer $TOKEN\"",
         ),
     };

@@ -13,21 +13,35 @@ use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Who makes a call.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Caller {
-    /// The person at the machine: may do everything.
+    /// The person at the machine, who may do everything.
     Administrator,
-    /// A function, under its role's ARN.
+    /// A function, by its role's ARN.
     Role(String),
 }
 
+/// Why a call is refused, in the words of AWS's AccessDenied.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "User: {role} is not authorized to perform: {action} on resource: {resource} because no identity-based policy \
+     allows the {action} action"
+)]
+pub struct AccessDenied {
+    role: String,
+    action: String,
+    resource: String,
+}
+
+/// Role, action and resource.
 type Question = (String, String, String);
 
-/// The roles of the templates and who holds their credentials. Clones share it.
+/// The roles of the templates and their access keys. Clones share it.
 #[derive(Clone, Default)]
 pub struct Iam {
+    /// By role.
     evaluators: Arc<HashMap<String, PolicyEvaluator>>,
+    /// Roles by access key.
     keys: Arc<Mutex<HashMap<String, String>>>,
     answers: Arc<Mutex<HashMap<Question, bool>>>,
 }
@@ -58,7 +72,7 @@ impl Iam {
         Ok(Self { evaluators: Arc::new(evaluators), ..Self::default() })
     }
 
-    /// Gives out an access key for a role.
+    /// Makes an access key for a role.
     #[must_use]
     pub fn issue_key(&self, role: &str) -> String {
         let key = format!("ASIA{}", uuid::Uuid::new_v4().simple().to_string().to_uppercase());
@@ -66,7 +80,6 @@ impl Iam {
         key
     }
 
-    /// Who holds an access key.
     #[must_use]
     pub fn caller(&self, key: &str) -> Option<Caller> {
         if key == ADMINISTRATOR_KEY {
@@ -76,22 +89,18 @@ impl Iam {
         keys.get(key).cloned().map(Caller::Role)
     }
 
-    /// Whether `caller` may do `action` on `resource`.
+    /// Checks that `caller` may do `action` on `resource`.
     ///
     /// # Errors
-    /// The text of AWS's AccessDenied, naming all three.
-    pub fn check(&self, caller: &Caller, action: &str, resource: &str) -> Result<(), String> {
+    /// [`AccessDenied`].
+    pub fn check(&self, caller: &Caller, action: &str, resource: &str) -> Result<(), AccessDenied> {
         let Caller::Role(role) = caller else { return Ok(()) };
         let question = (role.clone(), action.to_owned(), resource.to_owned());
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        let allowed = *answers.entry(question).or_insert_with(|| self.allows(role, action, resource));
-        if allowed {
+        if *answers.entry(question).or_insert_with(|| self.allows(role, action, resource)) {
             return Ok(());
         }
-        Err(format!(
-            "User: {role} is not authorized to perform: {action} on resource: {resource} because no \
-             identity-based policy allows the {action} action"
-        ))
+        Err(AccessDenied { role: role.clone(), action: action.to_owned(), resource: resource.to_owned() })
     }
 
     fn allows(&self, role: &str, action: &str, resource: &str) -> bool {
@@ -102,13 +111,13 @@ impl Iam {
         matches!(evaluated, Some(Ok(result)) if result.decision == Decision::Allow)
     }
 
-    /// Refuses a role that lacks what its resource needs, before anything runs.
+    /// Checks that a role may do every one of `actions` on `resource`, before anything runs.
     ///
     /// # Errors
-    /// Names role, action and resource.
+    /// [`AccessDenied`] for the first action that no policy allows.
     pub fn require(&self, role: &str, actions: &[&str], resource: &str) -> Result<()> {
         for action in actions {
-            self.check(&Caller::Role(role.to_owned()), action, resource).map_err(anyhow::Error::msg)?;
+            self.check(&Caller::Role(role.to_owned()), action, resource)?;
         }
         Ok(())
     }
@@ -124,11 +133,11 @@ fn read(document: &Value) -> Result<IAMPolicy> {
 /// Names rule and queue.
 pub fn require_delivery(model: &Model) -> Result<()> {
     for rule in &model.rules {
-        let source = names::arn("events", &format!("rule/{}/{}", rule.event_bus_name, rule.name));
+        let source = names::rule_arn(&rule.event_bus_name, &rule.name);
         for target in &rule.targets {
             let dead = target.dead_letter_config.as_ref().map(|config| &config.arn);
             // A state machine is started under a role; a queue has a policy of its own.
-            let queue = Some(&target.arn).filter(|arn| !arn.contains(":stateMachine:"));
+            let queue = Some(&target.arn).filter(|arn| !names::is_state_machine(arn));
             for arn in queue.into_iter().chain(dead) {
                 if !admits(&model.queue_policies, arn, &source)? {
                     bail!("rule {} may not send to {arn}: no queue policy allows it", rule.name);

@@ -6,6 +6,7 @@ pub mod endpoint;
 pub mod eventbridge;
 pub mod iam;
 pub mod lambda;
+pub mod protocol;
 pub mod scheduler;
 pub mod secretsmanager;
 pub mod sns;

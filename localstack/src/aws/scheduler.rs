@@ -1,5 +1,5 @@
-//! EventBridge Scheduler: functions that are invoked every so often, and nobody waits for their answer. An invocation
-//! that fails is made twice more; then its input is in the function's dead-letter queue.
+//! EventBridge Scheduler: functions that are invoked at a rate, without waiting for their answers. A failed invocation is
+//! repeated twice; then its input goes to the function's dead-letter queue.
 //!
 //! <https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html>
 //! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>
@@ -8,23 +8,32 @@ use crate::aws::iam::Iam;
 use crate::aws::lambda::{Function, Functions};
 use crate::aws::sqs::{Queue, Queues};
 use crate::template::resources::{Model, Schedule as Declared};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often a failed invocation is made again.
+/// How often a failed invocation is repeated.
 const RETRIES: u32 = 2;
-/// The pause before the first of them; the second waits twice as long.
+/// The pause before the first repetition; the second waits twice as long.
 const PAUSE: Duration = Duration::from_secs(60);
 
 /// A schedule at work.
 pub struct Schedule {
-    every: Duration,
+    period: Duration,
     pause: Duration,
     function: Arc<Function>,
     input: Bytes,
     dead_letters: Option<Arc<Queue>>,
+}
+
+/// What schedules are connected to.
+pub struct Connections<'a> {
+    pub functions: &'a Functions,
+    pub queues: &'a Queues,
+    pub iam: &'a Iam,
+    /// Divides all times.
+    pub time_scale: u32,
 }
 
 /// `rate(1 minute)`, `rate(5 minutes)`, `rate(2 hours)`, `rate(1 day)`.
@@ -41,20 +50,34 @@ fn rate(expression: &str) -> Result<Duration> {
     };
     let number: u64 =
         number.parse().with_context(|| format!("{expression:?}: {number:?} is not a number"))?;
-    anyhow::ensure!(number > 0, "{expression:?}: never is not a rate");
+    ensure!(number > 0, "{expression:?}: never is not a rate");
     Ok(Duration::from_secs(number.saturating_mul(seconds)))
 }
 
-/// Every schedule, ready to run; `hurry` divides all times.
+/// Every schedule, ready to run.
 ///
 /// # Errors
-/// When a schedule's expression is not implemented, its target is not declared, or it may not do what it has to.
-pub fn schedules(
-    model: &Model,
-    (functions, queues): (&Functions, &Queues),
-    (iam, hurry): (&Iam, u32),
-) -> Result<Vec<Schedule>> {
-    let schedule = |declared: &Declared| -> Result<Schedule> {
+/// When a schedule's expression is not implemented, no template declares its target, or a role lacks a permission.
+pub fn schedules(model: &Model, connections: &Connections<'_>) -> Result<Vec<Schedule>> {
+    let schedule = |declared: &Declared| {
+        let schedule = Schedule::new(declared, model, connections);
+        schedule.with_context(|| format!("schedule {}", declared.name))
+    };
+    model.schedules.iter().map(schedule).collect()
+}
+
+/// The dead-letter queue of a function's asynchronous invocations.
+fn dead_letters(function: &str, model: &Model, connections: &Connections<'_>) -> Result<Option<Arc<Queue>>> {
+    let declared = model.functions.iter().find(|declared| declared.function_name == function);
+    let Some(declared) = declared else { return Ok(None) };
+    let Some(config) = &declared.dead_letter_config else { return Ok(None) };
+    connections.iam.require(&declared.role, &["sqs:SendMessage"], &config.target_arn)?;
+    connections.queues.by_arn(&config.target_arn).map(Some)
+}
+
+impl Schedule {
+    fn new(declared: &Declared, model: &Model, connections: &Connections<'_>) -> Result<Self> {
+        let Connections { functions, queues, iam, time_scale } = *connections;
         let target = &declared.target;
         let function = functions.get(&target.arn)?;
         iam.require(&target.role_arn, &["lambda:InvokeFunction"], &target.arn)?;
@@ -62,34 +85,21 @@ pub fn schedules(
             queues.by_arn(&dead.arn)?;
             iam.require(&target.role_arn, &["sqs:SendMessage"], &dead.arn)?;
         }
-        let declared_function = model.functions.iter().find(|one| one.function_name == function.name);
-        let dead_letters = declared_function.and_then(|function| {
-            let dead = function.dead_letter_config.as_ref()?;
-            Some((&function.role, &dead.target_arn))
-        });
-        let dead_letters = dead_letters.map(|(role, queue)| {
-            iam.require(role, &["sqs:SendMessage"], queue)?;
-            queues.by_arn(queue)
-        });
-        Ok(Schedule {
-            every: rate(&declared.schedule_expression)? / hurry.max(1),
-            pause: PAUSE / hurry.max(1),
+        let dead_letters = dead_letters(&function.name, model, connections)?;
+        Ok(Self {
+            period: rate(&declared.schedule_expression)? / time_scale.max(1),
+            pause: PAUSE / time_scale.max(1),
             function,
             input: target.input.clone().unwrap_or_else(|| "{}".into()).into(),
-            dead_letters: dead_letters.transpose()?,
+            dead_letters,
         })
-    };
-    let named =
-        |declared: &Declared| schedule(declared).with_context(|| format!("schedule {}", declared.name));
-    model.schedules.iter().map(named).collect()
-}
+    }
 
-impl Schedule {
-    /// Invokes the function every so often, for as long as the process lives.
+    /// Invokes the function once a period, for as long as the process lives.
     pub async fn run(self) {
         let schedule = Arc::new(self);
         let mut timer =
-            tokio::time::interval_at(tokio::time::Instant::now() + schedule.every, schedule.every);
+            tokio::time::interval_at(tokio::time::Instant::now() + schedule.period, schedule.period);
         timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
             timer.tick().await;

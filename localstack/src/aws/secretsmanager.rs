@@ -1,46 +1,82 @@
-//! Secrets Manager's secrets: given by a template, or made at the first start and kept with the data.
+//! Secrets Manager: secrets given by a template, or generated at the first start and kept with the data.
+//!
+//! <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html>
 
-use crate::outside::token_issuer::keep;
+use crate::aws::protocol::{ApiError, Call, Outcome, ok};
+use crate::support::secret_file;
 use crate::template::names;
-use crate::template::resources::{GenerateSecretString, Model, Secret};
+use crate::template::resources::{GenerateSecretString, Secret};
 use anyhow::{Context, Result, ensure};
 use rsa::rand_core::{OsRng, RngCore};
+use serde::Deserialize;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Secrets Manager's default.
+/// Secrets Manager's default length.
 const LENGTH: u32 = 32;
+/// The symbols of generated secrets.
 const SYMBOLS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
 /// The text of every secret that the templates declare, by ARN.
-///
-/// # Errors
-/// When one has neither a text nor a rule to make it, or cannot be kept in `folder`.
-pub fn secrets(model: &Model, folder: Option<&Path>) -> Result<BTreeMap<String, String>> {
-    let path = folder.map(|folder| folder.join("secrets.json"));
-    let text = path.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
-    let mut made: BTreeMap<String, String> = match &text {
-        Some(text) => serde_json::from_str(text).context("secrets.json does not hold secrets")?,
-        None => BTreeMap::new(),
-    };
-    let before = made.len();
-    let mut secrets = BTreeMap::new();
-    for secret in &model.secrets {
-        let text = text_of(secret, &mut made)?;
-        secrets.insert(names::arn("secretsmanager", &format!("secret:{}-local0", secret.name)), text);
-    }
-    if let Some(path) = path.filter(|_| made.len() > before) {
-        keep(&path, &serde_json::to_vec(&made)?).with_context(|| path.display().to_string())?;
-    }
-    Ok(secrets)
+pub struct Secrets(BTreeMap<String, String>);
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct GetSecretValue {
+    secret_id: String,
 }
 
-fn text_of(secret: &Secret, made: &mut BTreeMap<String, String>) -> Result<String> {
+impl Secrets {
+    /// The declared secrets; generated texts are kept in `folder`, or forgotten without one.
+    ///
+    /// # Errors
+    /// When a secret has neither a text nor a rule to generate it, or cannot be kept.
+    pub fn open(declared: &[Secret], folder: Option<&Path>) -> Result<Self> {
+        let path = folder.map(|folder| folder.join("secrets.json"));
+        let text = path.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
+        let mut generated: BTreeMap<String, String> = match &text {
+            Some(text) => serde_json::from_str(text).context("secrets.json does not hold secrets")?,
+            None => BTreeMap::new(),
+        };
+        let before = generated.len();
+        let mut secrets = BTreeMap::new();
+        for secret in declared {
+            let text = text_of(secret, &mut generated)?;
+            secrets.insert(names::secret_arn(&secret.name), text);
+        }
+        if let Some(path) = path.filter(|_| generated.len() > before) {
+            let text = serde_json::to_vec(&generated)?;
+            secret_file::write(&path, &text).with_context(|| path.display().to_string())?;
+        }
+        Ok(Self(secrets))
+    }
+
+    /// Answers a call.
+    ///
+    /// # Errors
+    /// As Secrets Manager reports them.
+    pub fn answer(&self, call: &Call<'_>) -> Outcome {
+        if call.operation != "GetSecretValue" {
+            return Err(call.unknown());
+        }
+        let GetSecretValue { secret_id } = call.parse()?;
+        let is_meant = |arn: &str| arn == secret_id || arn.contains(&format!(":{secret_id}-"));
+        let (arn, text) = self.0.iter().find(|(arn, _)| is_meant(arn)).ok_or_else(|| {
+            let message = "Secrets Manager can't find the specified secret.";
+            ApiError::new("ResourceNotFoundException", message)
+        })?;
+        call.require("secretsmanager:GetSecretValue", arn)?;
+        ok(&json!({"ARN": arn, "Name": secret_id, "VersionId": "local", "SecretString": text}))
+    }
+}
+
+fn text_of(secret: &Secret, generated: &mut BTreeMap<String, String>) -> Result<String> {
     match (&secret.secret_string, &secret.generate_secret_string) {
         (Some(text), None) => Ok(text.clone()),
         (None, Some(rule)) => {
             ensure!(rule.exclude_punctuation, "{}: the local stack makes no punctuation", secret.name);
-            Ok(made.entry(secret.name.clone()).or_insert_with(|| random(rule)).clone())
+            Ok(generated.entry(secret.name.clone()).or_insert_with(|| random(rule)).clone())
         }
         _ => anyhow::bail!("{}: needs either SecretString or GenerateSecretString", secret.name),
     }

@@ -1,10 +1,10 @@
-//! A carrier to talk to: shipments are made and withdrawn under the reference that the client gives them, so that each
-//! call may be repeated. What it does with a parcel depends on the products in it, never on chance:
-//! `unshippable…` is refused for good, `carrier-down…` is never answered, `carrier-flaky…` fails twice before it goes
-//! well, `carrier-lost-answer…` is taken and the first answer lost.
+//! The carrier simulator: it makes and withdraws shipments under the reference that the client gives them, so that each
+//! call may be repeated. How it answers depends on the products in a parcel, never on chance: `unshippable…` is refused
+//! for good, `carrier-down…` always fails, `carrier-flaky…` fails twice and then succeeds, `carrier-lost-answer…` is
+//! accepted and its first answer lost.
 
-use crate::support::http::{self, Incame, Response};
-use crate::support::journal::{self, Journal};
+use crate::support::http::{self, Request, Response};
+use crate::support::journal::{Journal, Past};
 use anyhow::Result;
 use hyper::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -12,30 +12,31 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Where it answers, below the simulators' address.
+/// Its path below the simulators' address.
 pub const PATH: &str = "/carrier";
-/// Where the journal keeps its book.
+/// The prefix of shipments in the journal.
 const PREFIX: &str = "carrier/";
 /// The most bytes of a request.
 const MAX_BODY_BYTES: usize = 256 * 1024;
 /// How often a flaky parcel fails.
 const FLAKES: u32 = 2;
 
-/// What the book says of one shipment. Addresses are not in it.
+/// What the simulator keeps of a shipment: not the address.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Shipment {
-    /// How often it was asked for.
+    /// How often the client asked for the shipment.
     pub calls: u32,
-    /// The number of the parcel, once it is taken.
+    /// `None` until the carrier accepts the parcel.
     pub tracking_number: Option<String>,
-    /// Whether it was withdrawn: it will never be taken.
+    /// The carrier never accepts a withdrawn shipment.
     pub withdrawn: bool,
 }
 
-/// The running simulator. Clones share it.
+/// Clones share one simulator.
 #[derive(Clone)]
 pub struct Carrier {
-    book: Arc<Mutex<BTreeMap<String, Shipment>>>,
+    /// By reference.
+    shipments: Arc<Mutex<BTreeMap<String, Shipment>>>,
     journal: Journal,
 }
 
@@ -58,27 +59,27 @@ fn parcel(tracking_number: &str) -> Value {
 }
 
 impl Carrier {
-    /// A simulator with the book that the journal kept.
+    /// A simulator with the shipments that the journal kept.
     ///
     /// # Errors
     /// When a kept shipment cannot be read.
-    pub fn new(journal: &Journal, kept: &[(String, String)]) -> Result<Self> {
-        let book = journal::book(kept, PREFIX)?;
-        Ok(Self { book: Arc::new(Mutex::new(book)), journal: journal.clone() })
+    pub fn new(journal: &Journal, past: &Past) -> Result<Self> {
+        let shipments = Arc::new(Mutex::new(past.records(PREFIX)?));
+        Ok(Self { shipments, journal: journal.clone() })
     }
 
-    fn book(&self) -> MutexGuard<'_, BTreeMap<String, Shipment>> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    fn locked(&self) -> MutexGuard<'_, BTreeMap<String, Shipment>> {
+        self.shipments.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The book, by reference.
+    /// By reference.
     #[must_use]
     pub fn shipments(&self) -> BTreeMap<String, Shipment> {
-        self.book().clone()
+        self.locked().clone()
     }
 
     /// Answers a request; `path` begins after [`PATH`].
-    pub async fn answer(&self, path: &str, request: Incame) -> Response {
+    pub async fn answer(&self, path: &str, request: Request) -> Response {
         let (parts, body) = request.into_parts();
         if (&parts.method, path) == (&Method::GET, "/book") {
             return answer(200, &json!(self.shipments()));
@@ -97,15 +98,15 @@ impl Carrier {
         response
     }
 
-    /// Remembers a shipment before anybody hears of it.
+    /// Puts a shipment on disk before its answer is sent.
     async fn keep(&self, reference: &str) {
-        let shipment = self.book().get(reference).cloned();
+        let shipment = self.locked().get(reference).cloned();
         self.journal.keep(format!("{PREFIX}{reference}"), &shipment).await;
     }
 
     fn ship(&self, reference: &str, body: &Value) -> Response {
-        let mut book = self.book();
-        let shipment = book.entry(reference.to_owned()).or_default();
+        let mut shipments = self.locked();
+        let shipment = shipments.entry(reference.to_owned()).or_default();
         shipment.calls += 1;
         let flakes = product_starts(body, "carrier-flaky") && shipment.calls <= FLAKES;
         if product_starts(body, "carrier-down") || flakes {
@@ -126,8 +127,8 @@ impl Carrier {
     }
 
     fn withdraw(&self, reference: &str) -> Response {
-        let mut book = self.book();
-        let shipment = book.entry(reference.to_owned()).or_default();
+        let mut shipments = self.locked();
+        let shipment = shipments.entry(reference.to_owned()).or_default();
         if let Some(number) = &shipment.tracking_number {
             return answer(409, &parcel(number));
         }

@@ -2,4 +2,5 @@
 
 pub mod carrier;
 pub mod payment_provider;
+pub mod simulators;
 pub mod token_issuer;

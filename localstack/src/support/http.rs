@@ -3,28 +3,26 @@
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
-use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::future::Future;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
-/// A request as it comes in.
-pub type Incame = Request<Incoming>;
-/// An answer.
+pub type Request = hyper::Request<Incoming>;
 pub type Response = hyper::Response<Full<Bytes>>;
 
 /// How long a client may take over its headers.
-const HEADERS: Duration = Duration::from_secs(30);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Answers every request on `listener` with `answer`, for as long as the process lives.
 pub async fn serve<F, Fut>(listener: TcpListener, answer: F)
 where
-    F: Fn(Incame) -> Fut + Clone + Send + 'static,
+    F: Fn(Request) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = Response> + Send + 'static,
 {
     loop {
@@ -37,7 +35,7 @@ where
                 continue;
             }
         };
-        // Small answers must not wait for Nagle; a socket that refuses is merely slower.
+        // Nagle's algorithm would hold back small answers; a socket that refuses the option is merely slower.
         let _ = stream.set_nodelay(true);
         let answer = answer.clone();
         tokio::spawn(async move {
@@ -48,23 +46,23 @@ where
             let mut server = hyper::server::conn::http1::Builder::new();
             let connection = server
                 .timer(TokioTimer::new())
-                .header_read_timeout(HEADERS)
+                .header_read_timeout(HEADER_TIMEOUT)
                 .serve_connection(TokioIo::new(stream), service);
-            // A client that goes away in the middle is its own affair.
+            // A client that closes its connection in the middle loses nothing but its answer.
             let _ = connection.await;
         });
     }
 }
 
 /// How long a client may take over its body.
-const BODY: Duration = Duration::from_secs(30);
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Reads a body of at most `most` bytes.
+/// Reads a body of at most `max` bytes.
 ///
 /// # Errors
 /// The status that says what is wrong: 413 too large, 408 too slow, 400 broken.
-pub async fn body(incoming: Incoming, most: usize) -> Result<Bytes, StatusCode> {
-    match tokio::time::timeout(BODY, Limited::new(incoming, most).collect()).await {
+pub async fn body(incoming: Incoming, max: usize) -> Result<Bytes, StatusCode> {
+    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(incoming, max).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
         Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),
@@ -72,7 +70,7 @@ pub async fn body(incoming: Incoming, most: usize) -> Result<Bytes, StatusCode> 
     }
 }
 
-/// An answer of JSON, or of what calls itself so.
+/// An answer with a body of this content type.
 #[must_use]
 pub fn json(status: u16, kind: &'static str, body: impl Into<Bytes>) -> Response {
     let mut response = Response::new(Full::new(body.into()));

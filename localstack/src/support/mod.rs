@@ -2,3 +2,4 @@
 
 pub mod http;
 pub mod journal;
+pub mod secret_file;

@@ -9,7 +9,7 @@ use chrono::DateTime;
 use events::catalogue::Entry;
 use events::{Envelope, source_of};
 use localstack::aws::dynamodb::StreamRecord;
-use localstack::aws::eventbridge::pipes::{PipeData, Shape};
+use localstack::aws::eventbridge::input_transformer::{PipeData, Shape};
 use localstack::template::names::{self, Names};
 use localstack::template::{self, resources};
 use serde_json::{Map, Value, json};

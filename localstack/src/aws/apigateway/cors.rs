@@ -25,7 +25,7 @@ pub fn preflight(cors: &Cors, parts: &Parts) -> Option<Response> {
     Some(response)
 }
 
-/// Adds the headers by which a browser lets an allowed origin read the answer; says whether it is one.
+/// Adds the headers by which a browser lets an allowed origin read the answer; returns whether the origin is allowed.
 pub fn allow(cors: &Cors, parts: &Parts, response: &mut Response) -> bool {
     let origin = parts.headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
     let allowed = origin.filter(|origin| cors.allow_origins.iter().any(|one| one == "*" || one == origin));
@@ -37,7 +37,7 @@ pub fn allow(cors: &Cors, parts: &Parts, response: &mut Response) -> bool {
 }
 
 fn set(response: &mut Response, name: &'static str, value: &str) {
-    // What a template or a client's own header holds may not be a header's value; then there is none.
+    // A text of the template or the client that is no valid header value is left out.
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(HeaderName::from_static(name), value);
     }

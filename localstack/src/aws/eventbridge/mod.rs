@@ -1,4 +1,8 @@
-//! EventBridge: the bus with its rules and archives, and the pipes that lead to it.
+//! EventBridge: buses with their rules and archives, and the pipes that lead to them.
 
+pub mod api;
 pub mod bus;
+pub mod input_transformer;
 pub mod pipes;
+
+pub use bus::{Buses, EntryError, PutEventsEntry};

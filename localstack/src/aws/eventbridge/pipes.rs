@@ -1,210 +1,52 @@
-//! EventBridge Pipes: from a table's stream, through a filter and a template, to a bus.
+//! Pipes: each carries records from a table's stream, through its filter and template, to a bus.
 //!
 //! <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-dynamodb.html>
-//! <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-input-transformation.html>
 
-use crate::aws::dynamodb::{Engine, StreamRecord};
-use crate::aws::eventbridge::bus::{Buses, Put};
+use super::bus::Buses;
+use super::input_transformer::{PipeData, Shape};
+use crate::aws::dynamodb::{Database, StreamRecord};
 use crate::aws::sqs::{Queue, Queues};
 use crate::faults::Faults;
 use crate::support::journal::{Entry, Journal};
 use crate::template::names;
-use crate::template::resources::{BusParameters, Pipe as Declared};
-use anyhow::{Context, Result, anyhow, bail};
-use chrono::{DateTime, Utc};
-use quamina::Quamina;
-use serde_json::{Value, json};
+use crate::template::resources::Pipe as Declared;
+use anyhow::{Context, Result};
+use serde_json::json;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
 
-/// How a pipe places a text that stands unquoted in its template. Public accounts of AWS differ.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum PipeData {
-    /// As it is: JSON inside the text becomes part of the event.
-    #[default]
-    Object,
-    /// As a JSON string.
-    String,
-}
+/// The most records of one read.
+const MAX_RECORDS: usize = 100;
 
-/// How many records one read asks for.
-const READ: usize = 100;
-
-/// A piece of a template.
-#[derive(Debug, PartialEq, Eq)]
-enum Piece {
-    Text(String),
-    /// A JSON pointer, and whether it stands between quotes.
-    Path(String, bool),
-}
-
-/// `$.dynamodb.NewImage.id.S` as a JSON pointer. Only such plain paths are implemented.
-fn pointer(path: &str) -> Result<String> {
-    let rest = path.strip_prefix("$.").with_context(|| format!("{path:?} is not a path from $"))?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if !rest.chars().all(plain) {
-        bail!("the path {path:?} is not implemented by the local stack");
-    }
-    Ok(format!("/{}", rest.replace('.', "/")))
-}
-
-fn pieces(template: &str) -> Result<Vec<Piece>> {
-    let mut pieces = Vec::new();
-    let mut rest = template;
-    while let Some((before, after)) = rest.split_once('<') {
-        let (path, after) = after.split_once('>').context("an unclosed < in the input template")?;
-        pieces.push(Piece::Text(before.to_owned()));
-        pieces.push(Piece::Path(pointer(path)?, before.ends_with('"') && after.starts_with('"')));
-        rest = after;
-    }
-    pieces.push(Piece::Text(rest.to_owned()));
-    Ok(pieces)
-}
-
-fn fill(pieces: &[Piece], record: &Value, mode: PipeData) -> Result<String> {
-    let mut out = String::with_capacity(1024);
-    for piece in pieces {
-        match piece {
-            Piece::Text(text) => out.push_str(text),
-            Piece::Path(path, quoted) => {
-                let value = record.pointer(path).with_context(|| format!("the record has no {path}"))?;
-                match (value, quoted, mode) {
-                    // Between quotes the text is escaped as JSON demands, without quotes of its own.
-                    (Value::String(text), true, _) => {
-                        let escaped = Value::from(text.as_str()).to_string();
-                        out.push_str(escaped.get(1..escaped.len() - 1).unwrap_or_default());
-                    }
-                    (Value::String(text), false, PipeData::Object) => out.push_str(text),
-                    (other, ..) => out.push_str(&other.to_string()),
-                }
-            }
-        }
-    }
-    Ok(out)
-}
-
-/// What a pipe lets through, and what it makes of it.
-pub struct Shape {
-    filter: Option<Quamina<usize>>,
-    template: Vec<Piece>,
-    parameters: Paths,
-    mode: PipeData,
-}
-
-impl Shape {
-    /// The shape that a template declares.
-    ///
-    /// # Errors
-    /// When its filter, template or target parameters are not implemented.
-    pub fn new(declared: &Declared, mode: PipeData) -> Result<Self> {
-        let template = declared.target_parameters.input_template.as_deref();
-        Ok(Self {
-            filter: filter(declared)?,
-            template: pieces(template.context("it has no InputTemplate")?)?,
-            parameters: Paths::new(&declared.target_parameters.bus)?,
-            mode,
-        })
-    }
-
-    /// What becomes of a record: an entry for the bus, or nothing when the filter does not want it.
-    ///
-    /// # Errors
-    /// When the record lacks what the template places.
-    pub fn make(&self, record: &StreamRecord) -> Result<Option<Put>> {
-        let event = event(record);
-        let wanted = self.filter.as_ref().map_or(Ok(true), |filter| filter.has_matches(event.as_bytes()));
-        if !wanted.map_err(|e| anyhow!("{e:?}"))? {
-            return Ok(None);
-        }
-        self.put(&serde_json::from_str(&event)?).map(Some)
-    }
-
-    fn put(&self, event: &Value) -> Result<Put> {
-        let text = |path: &str| {
-            let value = event.pointer(path).and_then(Value::as_str).map(str::to_owned);
-            value.with_context(|| format!("the record has no text at {path}"))
-        };
-        let time = match &self.parameters.time {
-            Some(path) => DateTime::parse_from_rfc3339(&text(path)?)?.with_timezone(&Utc),
-            None => Utc::now(),
-        };
-        Ok(Put {
-            source: text(&self.parameters.source)?,
-            detail_type: text(&self.parameters.detail_type)?,
-            detail: fill(&self.template, event, self.mode)?,
-            time,
-            resources: self.parameters.resources.iter().map(|path| text(path)).collect::<Result<_>>()?,
-        })
-    }
-}
-
-/// One pipe at work.
 pub struct Pipe {
-    /// Its name.
     pub name: String,
     table: String,
     bus: String,
     shape: Shape,
+    /// The sequence number of the last record that an earlier run carried; 0 for none.
+    start: i64,
     dead_letters: Option<Arc<Queue>>,
-    engine: Engine,
+    database: Database,
     buses: Buses,
     journal: Journal,
-    wake: Arc<Notify>,
-    idle: AtomicBool,
     faults: Faults,
-}
-
-/// The paths of the bus parameters.
-struct Paths {
-    detail_type: String,
-    source: String,
-    time: Option<String>,
-    resources: Vec<String>,
-}
-
-impl Paths {
-    fn new(parameters: &BusParameters) -> Result<Self> {
-        let required = |path: &Option<String>, name| {
-            pointer(path.as_deref().with_context(|| format!("{name} is needed by the local stack"))?)
-        };
-        Ok(Self {
-            detail_type: required(&parameters.detail_type, "DetailType")?,
-            source: required(&parameters.source, "Source")?,
-            time: parameters.time.as_deref().map(pointer).transpose()?,
-            resources: parameters
-                .resources
-                .iter()
-                .flatten()
-                .map(|path| pointer(path))
-                .collect::<Result<_>>()?,
-        })
-    }
-}
-
-/// The record as a pipe's filter and template see it. Most records are filtered out: the JSON that the table
-/// holds is put together as text and parsed only for those that pass.
-fn event(record: &StreamRecord) -> String {
-    let StreamRecord { sequence, event_name, keys, new_image, created_at } = record;
-    let image = new_image.as_deref().unwrap_or("null");
-    format!(
-        r#"{{"eventName":"{event_name}","eventSource":"aws:dynamodb","dynamodb":{{"ApproximateCreationDateTime":{created_at},"Keys":{keys},"NewImage":{image},"SequenceNumber":"{sequence}"}}}}"#
-    )
+    written: Arc<Notify>,
+    idle: AtomicBool,
 }
 
 /// What pipes are connected to.
-pub struct Plumbing<'a> {
-    /// Where the streams are.
-    pub engine: &'a Engine,
-    /// Where the events go.
+pub struct Connections<'a> {
+    pub database: &'a Database,
     pub buses: &'a Buses,
-    /// Where what failed goes.
+    /// The dead-letter queues are among them.
     pub queues: &'a Queues,
-    /// Where positions are kept.
+    /// Keeps how far each pipe has read.
     pub journal: &'a Journal,
-    /// How unquoted texts are placed.
-    pub mode: PipeData,
-    /// What goes wrong on purpose.
+    /// How far each pipe had read when the stack stopped.
+    pub positions: &'a HashMap<String, i64>,
+    pub data: PipeData,
     pub faults: &'a Faults,
 }
 
@@ -213,35 +55,38 @@ impl Pipe {
     ///
     /// # Errors
     /// When its source, target, filter or template is not implemented or not declared.
-    pub fn new(declared: &Declared, plumbing: &Plumbing<'_>) -> Result<Self> {
+    pub fn new(declared: &Declared, connections: &Connections<'_>) -> Result<Self> {
+        let Connections { database, buses, queues, journal, positions, data, faults } = *connections;
         let table = names::table_of_stream(&declared.source).context("its source is not a table's stream")?;
-        let wake = plumbing.engine.waker(table).with_context(|| format!("no template declares {table}"))?;
-        let dead = declared.source_parameters.stream.dead_letter_config.as_ref();
-        let dead_letters = dead.map(|config| plumbing.queues.by_arn(&config.arn)).transpose()?;
+        let written = database.written(table).with_context(|| format!("no template declares {table}"))?;
+        let dead_letters = declared.source_parameters.stream.dead_letter_config.as_ref();
+        let dead_letters = dead_letters.map(|config| queues.by_arn(&config.arn)).transpose()?;
         Ok(Self {
             name: declared.name.clone(),
             table: table.to_owned(),
             bus: names::last_part(&declared.target).to_owned(),
-            shape: Shape::new(declared, plumbing.mode)?,
+            shape: Shape::new(declared, data)?,
+            start: positions.get(&declared.name).copied().unwrap_or(0),
             dead_letters,
-            engine: plumbing.engine.clone(),
-            buses: plumbing.buses.clone(),
-            journal: plumbing.journal.clone(),
-            wake,
+            database: database.clone(),
+            buses: buses.clone(),
+            journal: journal.clone(),
+            faults: faults.clone(),
+            written,
             idle: AtomicBool::new(false),
-            faults: plumbing.faults.clone(),
         })
     }
 
-    /// Carries records from `position` on, woken by commits, for as long as the process lives.
-    pub async fn run(&self, mut position: i64) {
+    /// Carries records, woken by each commit to the table, for as long as the process lives.
+    pub async fn run(&self) {
+        let mut position = self.start;
         loop {
-            self.faults.let_pass(&self.name).await;
-            let woken = self.wake.notified();
-            match self.engine.stream(&self.table, position, READ) {
+            self.faults.wait_while_stopped(&self.name).await;
+            let written = self.written.notified();
+            match self.database.stream(&self.table, position, MAX_RECORDS) {
                 Ok(records) if records.is_empty() => {
                     self.idle.store(true, Ordering::SeqCst);
-                    woken.await;
+                    written.await;
                     self.idle.store(false, Ordering::SeqCst);
                 }
                 Ok(records) => {
@@ -260,28 +105,29 @@ impl Pipe {
         }
     }
 
-    /// Whether it has carried everything there is.
+    /// Whether the pipe has carried every record of the stream.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.idle.load(Ordering::SeqCst)
     }
 
     fn carry(&self, record: &StreamRecord) {
-        let put = match self.shape.make(record) {
+        let carried = match self.shape.make(record) {
             Ok(None) => return,
-            Ok(Some(put)) => {
-                self.buses.put(&self.bus, &put).map_err(|e| anyhow!("{}: {}", e.code, e.message))
+            Ok(Some(entry)) => {
+                let put = self.buses.put(&self.bus, &entry);
+                put.map(drop).map_err(|e| anyhow::anyhow!("{}: {e}", e.code()))
             }
             Err(error) => Err(error),
         };
-        if let Err(error) = put {
-            self.bury(record, &error);
+        if let Err(error) = carried {
+            self.dead_letter(record, &error);
         }
     }
 
-    /// A record that will never pass: its pointer goes to the dead-letter queue, as in AWS, which keeps the
-    /// place in the stream and not the record.
-    fn bury(&self, record: &StreamRecord, error: &anyhow::Error) {
+    /// Sends a pointer to a record that cannot be carried to the dead-letter queue; as in AWS, the pointer names the
+    /// place in the stream and does not hold the record.
+    fn dead_letter(&self, record: &StreamRecord, error: &anyhow::Error) {
         tracing::error!(pipe = self.name, sequence = record.sequence, "cannot carry a record: {error:#}");
         if let Some(queue) = &self.dead_letters {
             let sequence = record.sequence.to_string();
@@ -292,39 +138,5 @@ impl Pipe {
             });
             queue.send(&pointer.to_string());
         }
-    }
-}
-
-fn filter(declared: &Declared) -> Result<Option<Quamina<usize>>> {
-    let Some(criteria) = &declared.source_parameters.filter_criteria else { return Ok(None) };
-    let mut filter = Quamina::new();
-    for (n, pattern) in criteria.filters.iter().enumerate() {
-        let added = filter.add_pattern(n, &pattern.pattern);
-        added.map_err(|e| anyhow!("the filter pattern is not implemented by the local stack: {e:?}"))?;
-    }
-    Ok(Some(filter))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Guards: quotes, numbers and JSON inside a text each end up as the template means them.
-    #[test]
-    fn a_template_places_texts_numbers_and_json() {
-        let template = r#"{"id": "<$.a.S>", "n": <$.b.N>, "data": <$.c.S>}"#;
-        let record = json!({"a": {"S": "say \"hi\""}, "b": {"N": "7"}, "c": {"S": "{\"x\": 1}"}});
-        let filled = |mode| -> Value {
-            let text = fill(&pieces(template).unwrap(), &record, mode).unwrap();
-            serde_json::from_str(&text).unwrap()
-        };
-        assert_eq!(filled(PipeData::Object), json!({"id": "say \"hi\"", "n": 7, "data": {"x": 1}}));
-        assert_eq!(filled(PipeData::String), json!({"id": "say \"hi\"", "n": "7", "data": "{\"x\": 1}"}));
-    }
-
-    #[test]
-    fn paths_beyond_the_plain_are_refused() {
-        assert!(pointer("$.a[0]").is_err());
-        assert!(pieces("<$.a").is_err());
     }
 }

@@ -1,17 +1,17 @@
-//! Step Functions' calls: executions, and what happened in them, to look at.
+//! Step Functions' calls: executions and their history, to look at.
 //!
 //! <https://docs.aws.amazon.com/step-functions/latest/apireference/API_GetExecutionHistory.html>
 
-use crate::aws::endpoint::{Endpoint, Fault, Outcome, ok, parse, unknown};
-use crate::aws::iam::Caller;
-use crate::aws::stepfunctions::{Execution, Happened, Status};
+use super::execution::{Execution, HistoryEvent, Status};
+use super::machines::StateMachines;
+use crate::aws::protocol::{ApiError, Call, Outcome, ok};
 use crate::template::names;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::cmp::Reverse;
 
-/// The most entries of one answer, and what there are without a wish.
-const MOST: usize = 1000;
+/// The most entries of one answer, and the default.
+const MAX_ENTRIES: usize = 1000;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -35,13 +35,13 @@ fn seconds(millis: i64) -> f64 {
 }
 
 fn started(execution: &Execution) -> i64 {
-    execution.history.first().map_or(0, |happened| happened.at)
+    execution.history.first().map_or(0, |first| first.at)
 }
 
 fn shown(execution: &Execution) -> Value {
     let mut shown = json!({
         "executionArn": arn(execution),
-        "stateMachineArn": names::arn("states", &format!("stateMachine:{}", execution.machine)),
+        "stateMachineArn": names::state_machine_arn(&execution.machine),
         "name": execution.id,
         "status": execution.status,
         "startDate": seconds(started(execution)),
@@ -52,7 +52,7 @@ fn shown(execution: &Execution) -> Value {
     shown
 }
 
-/// What happened, as AWS numbers and names it: entering and leaving states, and each failed try of a task.
+/// The history as AWS numbers and names it: entering and leaving states, and each failed try of a task.
 fn events(execution: &Execution) -> Vec<Value> {
     let input = json!({"input": execution.input.to_string()});
     let mut events = vec![(started(execution), "ExecutionStarted", "executionStartedEventDetails", input)];
@@ -67,7 +67,7 @@ fn events(execution: &Execution) -> Vec<Value> {
     numbered.collect()
 }
 
-fn event(Happened { at, state, what, error }: &Happened) -> (i64, &'static str, &'static str, Value) {
+fn event(HistoryEvent { at, state, what, error }: &HistoryEvent) -> (i64, &'static str, &'static str, Value) {
     match (what.as_str(), error) {
         ("entered", _) => (*at, "TaskStateEntered", "stateEnteredEventDetails", json!({ "name": state })),
         ("succeeded", _) => (*at, "TaskStateExited", "stateExitedEventDetails", json!({ "name": state })),
@@ -83,49 +83,56 @@ fn event(Happened { at, state, what, error }: &Happened) -> (i64, &'static str, 
     }
 }
 
-impl Endpoint {
-    /// Executions, newest first, and what happened in one.
-    pub(crate) fn states(&self, caller: &Caller, operation: &str, body: &[u8]) -> Outcome {
-        self.allow(caller, &format!("states:{operation}"), "*")?;
-        let request: Request = parse(body)?;
-        let mut all = self.machines.all();
-        if operation == "ListExecutions" {
-            let machine = request.state_machine_arn.unwrap_or_default();
-            all.retain(|execution| execution.machine == names::last_part(&machine));
-            if let Some(status) = &request.status_filter {
-                all.retain(|execution| json!(execution.status) == status.as_str());
-            }
-            all.sort_by_key(|execution| Reverse(started(execution)));
-            all.truncate(request.max_results.unwrap_or(MOST).min(MOST));
-            return ok(&json!({"executions": all.iter().map(shown).collect::<Vec<_>>()}));
+/// Answers a call.
+///
+/// # Errors
+/// As Step Functions reports them.
+pub fn answer(machines: &StateMachines, call: &Call<'_>) -> Outcome {
+    call.require(&format!("states:{}", call.operation), "*")?;
+    let request: Request = call.parse()?;
+    if call.operation == "ListExecutions" {
+        return list(machines, &request);
+    }
+    let wanted = request.execution_arn.as_deref().unwrap_or_default();
+    let found = machines.all().into_iter().find(|execution| arn(execution) == wanted);
+    let found = found.ok_or_else(|| ApiError::new("ExecutionDoesNotExist", "no such execution"))?;
+    match call.operation {
+        "DescribeExecution" => {
+            let mut answer = shown(&found);
+            answer["input"] = found.input.to_string().into();
+            answer["output"] = found.data.to_string().into();
+            ok(&answer)
         }
-        let wanted = request.execution_arn.unwrap_or_default();
-        let found = all.into_iter().find(|execution| arn(execution) == wanted);
-        let found = found.ok_or_else(|| Fault::new("ExecutionDoesNotExist", "no such execution"))?;
-        match operation {
-            "DescribeExecution" => {
-                let mut answer = shown(&found);
-                answer["input"] = found.input.to_string().into();
-                answer["output"] = found.data.to_string().into();
-                ok(&answer)
-            }
-            "GetExecutionHistory" => {
-                let mut events = events(&found);
-                if request.reverse_order == Some(true) {
-                    events.reverse();
-                }
-                events.truncate(request.max_results.unwrap_or(MOST).min(MOST));
-                if request.include_execution_data == Some(false) {
-                    let fields = ["input", "output"];
-                    let details =
-                        events.iter_mut().filter_map(Value::as_object_mut).flat_map(|e| e.values_mut());
-                    details
-                        .filter_map(Value::as_object_mut)
-                        .for_each(|d| fields.iter().for_each(|f| drop(d.remove(*f))));
-                }
-                ok(&json!({ "events": events }))
-            }
-            _ => Err(unknown(operation)),
+        "GetExecutionHistory" => history(&found, &request),
+        _ => Err(call.unknown()),
+    }
+}
+
+/// Newest first.
+fn list(machines: &StateMachines, request: &Request) -> Outcome {
+    let machine = request.state_machine_arn.as_deref().unwrap_or_default();
+    let mut executions = machines.all();
+    executions.retain(|execution| execution.machine == names::last_part(machine));
+    if let Some(status) = &request.status_filter {
+        executions.retain(|execution| json!(execution.status) == status.as_str());
+    }
+    executions.sort_by_key(|execution| Reverse(started(execution)));
+    executions.truncate(request.max_results.unwrap_or(MAX_ENTRIES).min(MAX_ENTRIES));
+    ok(&json!({"executions": executions.iter().map(shown).collect::<Vec<_>>()}))
+}
+
+fn history(execution: &Execution, request: &Request) -> Outcome {
+    let mut events = events(execution);
+    if request.reverse_order == Some(true) {
+        events.reverse();
+    }
+    events.truncate(request.max_results.unwrap_or(MAX_ENTRIES).min(MAX_ENTRIES));
+    if request.include_execution_data == Some(false) {
+        let details = events.iter_mut().filter_map(Value::as_object_mut).flat_map(|event| event.values_mut());
+        for detail in details.filter_map(Value::as_object_mut) {
+            detail.remove("input");
+            detail.remove("output");
         }
     }
+    ok(&json!({ "events": events }))
 }
