@@ -58,7 +58,7 @@ struct Arguments {
     /// How pipes place texts that stand unquoted in their template
     #[arg(long, value_enum, default_value_t)]
     pipe_data: PipeData,
-    /// Let everybody do everything: no tokens, for a first look
+    /// Allow every request without a token, for a first look
     #[arg(long)]
     no_auth: bool,
     /// Divide the waits of state machines, schedules and failed messages by this
@@ -70,6 +70,29 @@ struct Arguments {
     /// Let something go wrong (repeatable): '{"fault": "duplicate", "times": 1}'; the README lists what can
     #[arg(long = "fault", value_name = "JSON", value_parser = fault)]
     faults: Vec<Fault>,
+}
+
+impl Arguments {
+    /// The options of the stack; `built` is the folder with this program.
+    fn options(&self, built: &Path) -> Options {
+        let target = built.parent().unwrap_or(built);
+        Options {
+            infra: self.infra.clone(),
+            binaries: self.bin_dir.clone().unwrap_or_else(|| built.to_path_buf()),
+            data: self.data_dir.clone().unwrap_or_else(|| target.join("quadrille")),
+            in_memory: self.in_memory,
+            fresh: self.fresh,
+            api_port: self.api_port,
+            aws_port: self.aws_port,
+            provider_port: self.provider_port,
+            stage: self.stage.clone(),
+            pipe_data: self.pipe_data,
+            no_auth: self.no_auth,
+            time_scale: self.time_scale,
+            parameters: self.parameters.iter().cloned().collect(),
+            faults: self.faults.clone(),
+        }
+    }
 }
 
 fn fault(text: &str) -> serde_json::Result<Fault> {
@@ -110,24 +133,7 @@ fn main() -> ExitCode {
 async fn run(arguments: &Arguments) -> Result<()> {
     let here = std::env::current_exe()?;
     let built = here.parent().context("this program lies nowhere")?.to_path_buf();
-    let data = arguments.data_dir.clone();
-    let target = built.parent().unwrap_or(&built);
-    let options = Options {
-        infra: arguments.infra.clone(),
-        binaries: arguments.bin_dir.clone().unwrap_or_else(|| built.clone()),
-        data: data.unwrap_or_else(|| target.join("quadrille")),
-        in_memory: arguments.in_memory,
-        fresh: arguments.fresh,
-        api_port: arguments.api_port,
-        aws_port: arguments.aws_port,
-        provider_port: arguments.provider_port,
-        stage: arguments.stage.clone(),
-        pipe_data: arguments.pipe_data,
-        no_auth: arguments.no_auth,
-        time_scale: arguments.time_scale,
-        parameters: arguments.parameters.iter().cloned().collect(),
-        faults: arguments.faults.clone(),
-    };
+    let options = arguments.options(&built);
     if arguments.bin_dir.is_none() {
         build(&built, &stack::binaries(&options)?)?;
     }
@@ -170,17 +176,36 @@ fn build(folder: &Path, binaries: &BTreeSet<String>) -> Result<()> {
     Ok(())
 }
 
+/// How the banner's commands show who calls.
+struct Credentials {
+    token: String,
+    /// The command that fetches the token.
+    fetch: String,
+    /// The header that sends it.
+    header: &'static str,
+}
+
+impl Credentials {
+    fn new(stack: &Stack, options: &Options) -> Result<Self> {
+        if options.no_auth {
+            return Ok(Self { token: "not needed (--no-auth)".into(), fetch: String::new(), header: "" });
+        }
+        let endpoint = &stack.endpoint;
+        Ok(Self {
+            token: stack.issuer.token(CUSTOMER, token_issuer::SCOPES)?,
+            fetch: format!(
+                "\n  TOKEN=$(curl -s '{endpoint}{}/token?subject={CUSTOMER}')",
+                token_issuer::PATH
+            ),
+            header: " -H \"authorization: Bearer $TOKEN\"",
+        })
+    }
+}
+
 fn announce(stack: &Stack, options: &Options) -> Result<()> {
     let kept = if options.in_memory { "in memory only".into() } else { options.data.display().to_string() };
     let (api, endpoint, provider) = (&stack.api, &stack.endpoint, &stack.provider_url);
-    let (token, get, header) = match options.no_auth {
-        true => ("not needed (--no-auth)".into(), String::new(), ""),
-        false => (
-            stack.issuer.token(CUSTOMER, token_issuer::SCOPES)?,
-            format!("\n  TOKEN=$(curl -s '{endpoint}{}/token?subject={CUSTOMER}')", token_issuer::PATH),
-            " -H \"authorization: Bearer $TOKEN\"",
-        ),
-    };
+    let Credentials { token, fetch, header } = Credentials::new(stack, options)?;
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
@@ -197,7 +222,7 @@ Quadrille is running. Ctrl-C stops it.
   Token          {token}
 
 Place an order and see what becomes of it:
-{get}
+{fetch}
   curl -s {api}/orders{header} -H 'content-type: application/json' -H 'prefer: wait=5' \
     -d '{{"customer_id": "{CUSTOMER}", "items": [{{"product_id": "espresso-beans", "quantity": 2}}]}}'
 

@@ -24,7 +24,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// Lists the products at the API, in the name of `token`.
 ///
 /// # Errors
-/// When the API does not take one.
+/// When the API refuses one.
 pub async fn products(api: &str, token: &str) -> Result<()> {
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
     let started = Instant::now();

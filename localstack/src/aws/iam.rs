@@ -127,7 +127,7 @@ fn read(document: &Value) -> Result<IAMPolicy> {
     IAMPolicy::from_json(&document.to_string()).context("not a policy")
 }
 
-/// Refuses a rule whose target queue does not let EventBridge in: on AWS its events would vanish.
+/// Checks that the policy of every rule's target queue lets EventBridge send to it: on AWS the events would vanish.
 ///
 /// # Errors
 /// Names rule and queue.

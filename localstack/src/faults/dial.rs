@@ -1,4 +1,4 @@
-//! The dial: the faults that are set, and what is left of them.
+//! The dial: the faults that are set, counted down as they happen.
 
 use super::fault::{Fault, When};
 use anyhow::{Result, bail};
@@ -26,7 +26,7 @@ pub enum TransactionFault {
     Throttle,
 }
 
-/// The names that a fault may give: every other name would never happen.
+/// The names that a fault may give; a fault with another name would never happen.
 #[derive(Clone, Debug, Default)]
 pub struct Targets {
     pub queues: BTreeSet<String>,

@@ -52,7 +52,7 @@ pub enum Fault {
     },
     /// The function's next transactions are made, and their answers lost.
     LoseAnswer { function: String, times: u32 },
-    /// The next transactions are refused: too many at once.
+    /// DynamoDB refuses the next transactions as too many at once.
     Throttle {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         function: Option<String>,

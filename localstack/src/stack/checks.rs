@@ -1,5 +1,5 @@
-//! Checks at the start of what AWS would only show at run time, as events that never arrive: permissions that are missing
-//! between resources, and alarms on nothing.
+//! Checks at the start: permissions between resources, and alarms on queues. On AWS a missing one would show only as
+//! events that never arrive and alarms that never ring.
 
 use crate::aws::iam::{self, Iam};
 use crate::aws::stepfunctions::StateMachines;

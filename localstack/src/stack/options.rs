@@ -1,4 +1,4 @@
-//! How to start a stack, and what its templates get to know of it.
+//! The options of a stack, and the parameters that its templates get.
 
 use crate::aws::eventbridge::input_transformer::PipeData;
 use crate::faults::Fault;

@@ -35,11 +35,8 @@ pub struct Parts {
     pub pollers: Vec<Poller>,
     pub schedules: Vec<Schedule>,
     pub machines: StateMachines,
-    pub topics: Topics,
-    pub faults: Faults,
     pub simulators: Simulators,
     pub pipes: Vec<Arc<Pipe>>,
-    pub issuer: TokenIssuer,
     pub gateway: Arc<Gateway>,
     pub endpoint: Arc<Endpoint>,
 }
@@ -53,60 +50,64 @@ struct Compute {
     machines: StateMachines,
 }
 
+/// What carries events, and the parties outside.
+struct Messaging {
+    faults: Faults,
+    buses: Buses,
+    simulators: Simulators,
+    topics: Topics,
+    pipes: Vec<Arc<Pipe>>,
+}
+
 impl Parts {
     /// # Errors
     /// When a template declares what is not implemented, a resource names one that no template declares, a permission
     /// is missing, or what is kept in the data folder cannot be read.
     pub fn connect(plan: &Plan<'_>) -> Result<Self> {
-        let Plan { options, urls, model, data: DataFolder { database, journal, past, .. } } = *plan;
+        let Plan { options, urls, model, data } = *plan;
         let Compute { queues, iam, functions, schedules, machines } = Compute::connect(plan)?;
-        let faults = dial(model, &options.faults)?;
-        let connections = bus::Connections { queues: &queues, machines: &machines, journal, faults: &faults };
-        let buses = Buses::start(model, &connections)?;
-        let simulators = Simulators::new(journal, past, &faults)?;
-        let topics = Topics::start(&model.topics, journal, past)?;
-        let connections = pipes::Connections {
-            database,
-            buses: &buses,
-            queues: &queues,
-            journal,
-            positions: &past.positions,
-            data: options.pipe_data,
-            faults: &faults,
-        };
-        let pipes = pipes(&model.pipes, &connections)?;
+        let Messaging { faults, buses, simulators, topics, pipes } =
+            Messaging::connect(plan, &queues, &machines)?;
         let issuer = TokenIssuer::open(options.kept(), urls.issuer())?;
         let gateway = Arc::new(Gateway::new(model, &functions, &issuer)?);
-        let poller = |mapping| Poller::new(mapping, &queues, &functions, options.time_scale);
-        let pollers = model.mappings.iter().map(poller).collect::<Result<_>>()?;
         let endpoint = Arc::new(Endpoint {
-            dynamodb: database.clone(),
+            dynamodb: data.database.clone(),
             queues: queues.clone(),
             buses,
             secrets: Secrets::open(&model.secrets, options.kept())?,
             iam,
             functions: functions.clone(),
             machines: machines.clone(),
-            topics: topics.clone(),
-            faults: faults.clone(),
-            issuer: issuer.clone(),
-            url: urls.endpoint.clone(),
-        });
-        let parts = Self {
-            queues,
-            functions,
-            pollers,
-            schedules,
-            machines,
             topics,
             faults,
-            simulators,
-            pipes,
             issuer,
-            gateway,
-            endpoint,
+            url: urls.endpoint.clone(),
+        });
+        let poller = |mapping| Poller::new(mapping, &queues, &functions, options.time_scale);
+        let pollers = model.mappings.iter().map(poller).collect::<Result<_>>()?;
+        Ok(Self { queues, functions, pollers, schedules, machines, simulators, pipes, gateway, endpoint })
+    }
+}
+
+impl Messaging {
+    fn connect(plan: &Plan<'_>, queues: &Queues, machines: &StateMachines) -> Result<Self> {
+        let Plan { options, model, data: DataFolder { database, journal, past, .. }, .. } = *plan;
+        let faults = dial(model, &options.faults)?;
+        let connections = bus::Connections { queues, machines, journal, faults: &faults };
+        let buses = Buses::start(model, &connections)?;
+        let simulators = Simulators::new(journal, past, &faults)?;
+        let topics = Topics::start(&model.topics, journal, past)?;
+        let connections = pipes::Connections {
+            database,
+            buses: &buses,
+            queues,
+            journal,
+            positions: &past.positions,
+            data: options.pipe_data,
+            faults: &faults,
         };
-        Ok(parts)
+        let pipes = pipes(&model.pipes, &connections)?;
+        Ok(Self { faults, buses, simulators, topics, pipes })
     }
 }
 

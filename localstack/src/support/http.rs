@@ -29,7 +29,7 @@ where
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                // Out of file handles, most likely: others may be returned in a moment.
+                // Most likely the process is out of file handles, and gets some back in a moment.
                 tracing::warn!("cannot accept a connection: {error}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
@@ -79,7 +79,6 @@ pub fn json(status: u16, kind: &'static str, body: impl Into<Bytes>) -> Response
     response
 }
 
-/// An answer without a body.
 #[must_use]
 pub fn empty(status: StatusCode) -> Response {
     let mut response = Response::new(Full::default());

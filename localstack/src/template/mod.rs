@@ -48,7 +48,7 @@ pub fn load(
     Ok(model)
 }
 
-/// Reads one template into `model`; gives the names of its parameters.
+/// Reads one template into `model`; returns the names of its parameters.
 ///
 /// # Errors
 /// [`Refused`].

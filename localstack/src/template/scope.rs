@@ -27,7 +27,7 @@ pub struct Resource {
     pub properties: Node,
 }
 
-/// Where a reference stands: for errors, and against references in a circle.
+/// Where a reference stands: its errors name the place, and its depth finds references in a circle.
 #[derive(Clone, Copy)]
 struct Place<'a> {
     line: usize,

@@ -110,7 +110,7 @@ fn check_bounds(scope: &Scope<'_>, name: &str, node: &Node, value: &Value) -> Re
     Ok(())
 }
 
-/// A parameter's text as its type means it.
+/// A parameter's text as a value of its type.
 fn typed(kind: &str, text: String) -> Result<Value, String> {
     match kind {
         "String" => Ok(text.into()),

@@ -1,4 +1,4 @@
-//! Payload format 2.0: what a function gets of a request, and what its answer means.
+//! Payload format 2.0: a request as the event of a function, and the function's answer as a response.
 //!
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>
 

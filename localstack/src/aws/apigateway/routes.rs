@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The route that takes what no other does.
+/// The key of the route for requests that match no other route.
 const DEFAULT: &str = "$default";
 /// API Gateway's default.
 const TIMEOUT_MILLIS: u64 = 30_000;
@@ -102,7 +102,7 @@ impl Authorization {
     }
 }
 
-/// The path parameters when `path` has the shape of `pattern`.
+/// The parameters of a path; `None` for a path that does not match the pattern.
 fn bind(pattern: &[String], path: &[&str]) -> Option<Map<String, Value>> {
     if pattern.len() != path.len() {
         return None;

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 /// One token, in the bucket's unit: a rate a second fills in nanoseconds, without fractions.
 const TOKEN: u128 = 1_000_000_000;
 
-/// The bucket.
 pub struct Throttle {
     rate: u128,
     burst: u128,
@@ -17,7 +16,7 @@ pub struct Throttle {
 }
 
 impl Throttle {
-    /// A full bucket.
+    /// Starts with a full bucket.
     #[must_use]
     pub fn new(settings: &RouteSettings, now: Instant) -> Self {
         let burst = u128::from(settings.throttling_burst_limit) * TOKEN;
@@ -27,7 +26,7 @@ impl Throttle {
     /// Takes a token.
     ///
     /// # Errors
-    /// How long it takes until there is one, when there is none.
+    /// The time until the next token, when the bucket is empty.
     pub fn take(&self, now: Instant) -> Result<(), Duration> {
         let mut level = self.level.lock().unwrap_or_else(PoisonError::into_inner);
         let (tokens, filled) = *level;

@@ -21,7 +21,7 @@ pub fn answer(database: &Database, call: &Call<'_>) -> Outcome {
     Ok(database.call(call.operation, call.body))
 }
 
-/// What a DynamoDB call needs permission for: a transaction needs it for each of its parts.
+/// The actions and tables for which a call needs permission: a transaction needs it for each of its parts.
 ///
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html>
 fn permissions(operation: &str, body: &[u8]) -> Result<Vec<(String, String)>, ApiError> {

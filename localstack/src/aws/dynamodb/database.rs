@@ -49,7 +49,7 @@ impl Log {
         }
         let covered = self.committed.load(Ordering::SeqCst);
         if let Err(error) = self.file.sync_data() {
-            // Acknowledging what may not be there would break the one promise made here.
+            // Acknowledging a commit that may not be on disk would break the one promise of this module.
             tracing::error!("cannot write to disk, stopping: {error}");
             std::process::exit(1);
         }
@@ -61,7 +61,7 @@ impl Database {
     /// Opens the database at `path` (in memory without one) and creates the tables that are missing.
     ///
     /// # Errors
-    /// When the file cannot be opened or a table's declaration is not one that DynamoDB would take.
+    /// When the file cannot be opened, or DynamoDB would refuse the declaration of a table.
     pub fn start(path: Option<&Path>, tables: &[Table]) -> Result<Self> {
         let storage = match path {
             Some(path) => {

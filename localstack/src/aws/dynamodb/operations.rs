@@ -20,7 +20,7 @@ pub type Answer = (u16, Bytes);
 /// A record of a table's stream, as a pipe reads it.
 #[derive(Clone, Debug)]
 pub struct StreamRecord {
-    /// Its place in the stream.
+    /// The record's place in the stream, from 1.
     pub sequence: i64,
     /// `INSERT`, `MODIFY` or `REMOVE`.
     pub event_name: String,
@@ -136,7 +136,7 @@ impl Operations {
         if let Ok(Err(error)) = swept.map(|swept| swept.map(drop)) {
             tracing::warn!("TTL sweep: {error}");
         }
-        // The newest record of each table stays, or its number would be given out again.
+        // The newest record of each table stays: otherwise the next record would get its number again.
         let trim = "DELETE FROM _stream_records WHERE created_at < unixepoch() - ?1 AND id NOT IN
             (SELECT MAX(id) FROM _stream_records GROUP BY table_name)";
         if let Err(error) = self.storage.conn().execute(trim, [STREAM_SECONDS]) {

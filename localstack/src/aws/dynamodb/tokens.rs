@@ -1,4 +1,4 @@
-//! What `ClientRequestToken` does: a transaction that is repeated gets its first answer again.
+//! `ClientRequestToken`: a repeated transaction gets its first answer again.
 
 use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};

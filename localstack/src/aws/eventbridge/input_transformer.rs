@@ -10,10 +10,10 @@ use chrono::{DateTime, Utc};
 use quamina::Quamina;
 use serde_json::Value;
 
-/// How a pipe places a text that stands unquoted in its template. Public accounts of AWS differ.
+/// How a pipe places a text whose path stands unquoted in the template. Public accounts of AWS differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum PipeData {
-    /// As it is: JSON inside the text becomes part of the event.
+    /// Unchanged: JSON inside the text becomes part of the event.
     #[default]
     Object,
     /// As a JSON string.
@@ -73,7 +73,7 @@ fn fill(pieces: &[Piece], record: &Value, mode: PipeData) -> Result<String> {
     Ok(out)
 }
 
-/// What a pipe lets through, and what it makes of it.
+/// The filter of a pipe, and the shape of its events.
 pub struct Shape {
     filter: Option<Quamina<usize>>,
     template: Vec<Piece>,
@@ -82,8 +82,6 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// The shape that a template declares.
-    ///
     /// # Errors
     /// When its filter, template or target parameters are not implemented.
     pub fn new(declared: &Declared, mode: PipeData) -> Result<Self> {
@@ -96,14 +94,14 @@ impl Shape {
         })
     }
 
-    /// What becomes of a record: an entry for the bus, or nothing when the filter does not want it.
+    /// The event of a record; `None` for a record that the filter holds back.
     ///
     /// # Errors
     /// When the record lacks what the template places.
     pub fn make(&self, record: &StreamRecord) -> Result<Option<PutEventsEntry>> {
         let event = event(record);
-        let wanted = self.filter.as_ref().map_or(Ok(true), |filter| filter.has_matches(event.as_bytes()));
-        if !wanted.map_err(|e| anyhow!("{e:?}"))? {
+        let passes = self.filter.as_ref().map_or(Ok(true), |filter| filter.has_matches(event.as_bytes()));
+        if !passes.map_err(|e| anyhow!("{e:?}"))? {
             return Ok(None);
         }
         self.entry(&serde_json::from_str(&event)?).map(Some)
@@ -155,8 +153,8 @@ impl Paths {
     }
 }
 
-/// The record as a pipe's filter and template see it. Most records are filtered out: the JSON that the table
-/// holds is put together as text and parsed only for those that pass.
+/// The record as a pipe's filter and template see it. The filter holds most records back, so the JSON of the table is
+/// joined as text and parsed only for the others.
 fn event(record: &StreamRecord) -> String {
     let StreamRecord { sequence, event_name, keys, new_image, created_at } = record;
     let image = new_image.as_deref().unwrap_or("null");

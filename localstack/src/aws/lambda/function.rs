@@ -23,13 +23,13 @@ const TIMEOUT_SECONDS: u32 = 3;
 /// Why an invocation gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvokeError {
-    /// It took longer than the function's timeout; the process was killed.
+    /// The invocation took longer than the function's timeout; its process was killed.
     #[error("the function timed out after {0:?}")]
     Timeout(Duration),
-    /// The process ended while working on it.
+    /// The process ended before it answered.
     #[error("the function's process ended")]
     Crashed,
-    /// The function itself reported an error.
+    /// The function itself reported an error, as JSON.
     #[error("the function failed: {0}")]
     Failed(String),
 }
@@ -86,7 +86,7 @@ impl Function {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs the function on a payload.
+    /// Runs the function on a payload and waits for its answer.
     ///
     /// # Errors
     /// [`InvokeError`].
@@ -101,7 +101,7 @@ impl Function {
                 let mut work = self.work();
                 work.waiting.retain(|invocation| invocation.id != id);
                 let stuck = work.running.remove(&id).map(|running| running.process);
-                // Only the process that is stuck: the next one has done nothing wrong.
+                // Kills only the process that has the invocation, not one that was started since.
                 if stuck == Some(work.process) && work.pid.is_some() {
                     self.kill.notify_one();
                 }
@@ -110,32 +110,32 @@ impl Function {
         }
     }
 
-    /// Kills the process; what it worked on has failed, and another is started.
+    /// Kills the process: its invocations fail, and the supervisor starts another one.
     pub fn kill(&self) {
         self.kill.notify_one();
     }
 
-    /// The process id, while there is a process.
+    /// The id of the process; `None` between two processes.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.work().pid
     }
 
-    /// Whether nothing waits and nothing runs.
+    /// Whether no invocation waits and none is running.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         let work = self.work();
         work.waiting.is_empty() && work.running.is_empty()
     }
 
-    /// The next invocation for a process; waits for one.
+    /// Waits for an invocation and hands it to a process.
     pub(super) async fn next(&self, process: u64) -> (String, Bytes) {
         loop {
             let arrived = self.arrived.notified();
             match self.take(process) {
                 Some(Some(taken)) => return taken,
                 Some(None) => {}
-                // The connection of a process that has died may live a moment longer; it gets no work.
+                // The connection of a process that was killed may live a moment longer; it gets no invocation.
                 None => {
                     self.arrived.notify_one();
                     return std::future::pending().await;
@@ -145,7 +145,7 @@ impl Function {
         }
     }
 
-    /// Takes a waiting invocation, if there is one; nothing at all for a process that is not the current one.
+    /// The oldest waiting invocation: `Some(None)` when none waits, `None` for a process that is not the current one.
     fn take(&self, process: u64) -> Option<Option<(String, Bytes)>> {
         let mut work = self.work();
         if work.process != process {
@@ -159,7 +159,7 @@ impl Function {
         Some(Some((id, payload)))
     }
 
-    /// The answer to an invocation; `false` when nobody waits for it any more.
+    /// Hands an answer to the invoker; returns `false` when the invoker has given up.
     pub(super) fn finish(&self, id: &str, answer: Result<Bytes, InvokeError>) -> bool {
         let running = self.work().running.remove(id);
         running.is_some_and(|running| running.reply.send(answer).is_ok())

@@ -92,7 +92,7 @@ fn environment(declared: &Declared, access_key: &str, endpoint: &str) -> BTreeMa
     environment
 }
 
-/// A function's log is started anew when it has grown beyond this.
+/// A longer log is emptied before a process starts.
 const MAX_LOG_BYTES: u64 = 64 * 1024 * 1024;
 
 fn open_log(path: &Path) -> Result<File> {

@@ -62,7 +62,7 @@ pub struct Queue {
     journal: Journal,
 }
 
-/// The MD5 of a body in hexadecimal: SQS's own checksum, which its clients verify.
+/// SQS's checksum of a body, in hexadecimal; its clients verify it.
 #[must_use]
 pub fn md5_of(body: &str) -> String {
     Md5::digest(body.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
@@ -89,7 +89,7 @@ impl Queue {
         let _ = self.redrive.set(redrive);
     }
 
-    /// Takes back a message that the journal kept.
+    /// Puts a message back that the journal kept.
     pub fn restore(&self, message: Message) {
         self.push(message);
     }
@@ -163,7 +163,7 @@ impl Queue {
                 continue;
             }
             message.receives += 1;
-            // A first receive need not be kept: forgetting it only gives the message one more try.
+            // The journal does not keep a first receive: a restart then gives the message one more try.
             if message.receives > 1 {
                 self.journal.write(vec![self.entry(&message)]);
             }

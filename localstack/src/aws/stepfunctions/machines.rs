@@ -233,7 +233,7 @@ impl StateMachines {
                 if self.retry(task, execution, &failure).await {
                     Ok(())
                 } else {
-                    catch(task, execution, failure)
+                    catch(task, execution, &failure)
                 }
             }
         }
@@ -260,7 +260,7 @@ impl StateMachines {
 }
 
 /// Goes on with the state that catches a failure, or fails the execution.
-fn catch(task: &Task, execution: &mut Execution, failure: TaskFailure) -> Result<(), FlowError> {
+fn catch(task: &Task, execution: &mut Execution, failure: &TaskFailure) -> Result<(), FlowError> {
     let Some(catcher) = task.catch.iter().find(|catcher| failure.is_one_of(&catcher.error_equals)) else {
         execution.record("failed", Some(&failure.name));
         execution.status = Status::Failed;
