@@ -4,7 +4,7 @@ use crate::yaml;
 use anyhow::{Context, Result};
 use hyper::{HeaderMap, Method};
 use jsonschema::Validator;
-use orders::openapi::matches;
+use orders::http::openapi::matches;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fs;

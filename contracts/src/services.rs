@@ -37,11 +37,10 @@ pub fn found(services: &Path, infra: &Path) -> Result<Vec<String>> {
 pub fn registry(services: &[String]) -> BTreeMap<&'static str, String> {
     let (mut dependencies, mut exports, mut list) = (String::new(), String::new(), String::new());
     for name in services {
-        let (first, rest) = name.split_at(1);
         // Writing to a String cannot fail.
         let _ = writeln!(dependencies, "{name} = {{ path = \"../{name}\" }}");
         let _ = writeln!(exports, "pub use {name};");
-        let _ = writeln!(list, "            {name} {}{rest},", first.to_ascii_uppercase());
+        let _ = writeln!(list, "            {name},");
     }
     let manifest = MANIFEST.replace("SERVICES\n", &dependencies);
     let code = CODE.replace("EXPORTS\n", &exports).replace("LIST\n", &list);
@@ -111,7 +110,7 @@ EXPORTS
 
 use events::catalogue::Subscription;
 
-/// Hands the services to the macro `$then`: of each the crate and, by its usual name, the reactor, then a comma.
+/// Hands the services to the macro `$then`: the crate of each, then a comma.
 #[macro_export]
 macro_rules! for_each_service {
     ($then:ident) => {
@@ -122,7 +121,7 @@ LIST
 }
 
 macro_rules! tables {
-    ($($service:ident $reactor:ident,)*) => {
+    ($($service:ident,)*) => {
         /// The names of the services, in the order of the alphabet.
         pub const SERVICES: &[&str] = &[$(stringify!($service)),*];
 

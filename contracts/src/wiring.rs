@@ -4,13 +4,13 @@
 use crate::gate::named;
 use crate::{Consumer, Contracts};
 use anyhow::{Context, Result};
-use chassis::rows::{Attr, Item};
-use chassis::telling::{self, Cause, envelope_of, event_rows};
+use chassis::outbox::{Cause, Context as Commit, EntryKind, OutboxEntry, envelope_of, event_rows};
+use chassis::store::{AggregateId, Attr, Item};
 use chrono::DateTime;
 use events::catalogue::Entry;
-use events::{Envelope, source_of};
-use localstack::engine::StreamRecord;
-use localstack::pipes::{PipeData, Shape};
+use events::{Envelope, EventId, source_of};
+use localstack::aws::dynamodb::StreamRecord;
+use localstack::aws::eventbridge::input_transformer::{PipeData, Shape};
 use localstack::template::names::{self, Names};
 use localstack::template::{self, resources};
 use serde_json::{Map, Value, json};
@@ -136,8 +136,8 @@ fn rule_difference(contracts: &Contracts, consumer: &Consumer, pattern: &Value) 
 
 /// The event row of an example, as a service writes it.
 fn row(entry: &Entry, data: &Value) -> Result<Item> {
-    let published = telling::Entry {
-        kind: telling::Kind::Published,
+    let published = OutboxEntry {
+        kind: EntryKind::Published,
         event: entry.kind.into(),
         version: entry.version,
         data: data.clone(),
@@ -145,11 +145,15 @@ fn row(entry: &Entry, data: &Value) -> Result<Item> {
         learned_from: None,
     };
     // Every id another one: a template that confuses two of them is found.
-    let request = Cause::request(Uuid::from_u128(1), Uuid::from_u128(2), None);
-    let cause = Cause { is_request: false, origin: Uuid::from_u128(3), ..request };
+    let cause = Cause::Event {
+        id: EventId(Uuid::from_u128(1)),
+        causation_id: Uuid::from_u128(3),
+        correlation_id: Uuid::from_u128(2),
+        traceparent: "00-00000000000000000000000000000002-0000000000000001-01".to_owned(),
+    };
     let subject = data["product_id"].as_str().filter(|_| data.get("order_id").is_none()).unwrap_or(SUBJECT);
-    let about = (&*format!("order#{subject}"), subject);
-    let mut rows = event_rows(&[published], about, 1, (entry.producer, &cause, DateTime::UNIX_EPOCH))?;
+    let commit = Commit { cause: &cause, now: DateTime::UNIX_EPOCH };
+    let mut rows = event_rows(entry.producer, &[published], &AggregateId::new("order", subject), 1, &commit)?;
     rows.pop().context("one entry is one row")
 }
 

@@ -1,12 +1,14 @@
 //! The command that starts the platform.
+#![allow(missing_docs, reason = "the documentation of a flag is the text that `--help` shows")]
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use localstack::aws::eventbridge::input_transformer::PipeData;
+use localstack::aws::iam::ADMINISTRATOR_KEY;
 use localstack::faults::Fault;
-use localstack::iam::ADMINISTRATOR_KEY;
-use localstack::pipes::PipeData;
+use localstack::outside::token_issuer;
 use localstack::stack::{self, Options, Stack};
-use localstack::{issuer, seed, template};
+use localstack::{seed, template};
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -21,7 +23,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// No account, no containers. Everything listens on 127.0.0.1. Ctrl-C stops it; what was acknowledged is
 /// there at the next start.
 #[derive(Parser)]
-#[command(name = "localstack", version)]
+#[command(name = "quadrille", bin_name = "quadrille dev", version)]
 struct Arguments {
     /// Port of the HTTP API
     #[arg(long, default_value_t = 3000)]
@@ -56,12 +58,12 @@ struct Arguments {
     /// How pipes place texts that stand unquoted in their template
     #[arg(long, value_enum, default_value_t)]
     pipe_data: PipeData,
-    /// Let everybody do everything: no tokens, for a first look
+    /// Allow every request without a token, for a first look
     #[arg(long)]
     no_auth: bool,
     /// Divide the waits of state machines, schedules and failed messages by this
     #[arg(long, default_value_t = 1)]
-    hurry: u32,
+    time_scale: u32,
     /// Set a parameter of the templates, NAME=VALUE (repeatable): RequestRate=50, AllowedOrigins=http://localhost:5173
     #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
     parameters: Vec<(String, String)>,
@@ -70,8 +72,31 @@ struct Arguments {
     faults: Vec<Fault>,
 }
 
-fn fault(text: &str) -> Result<Fault, String> {
-    serde_json::from_str(text).map_err(|error| error.to_string())
+impl Arguments {
+    /// The options of the stack; `built` is the folder with this program.
+    fn options(&self, built: &Path) -> Options {
+        let target = built.parent().unwrap_or(built);
+        Options {
+            infra: self.infra.clone(),
+            binaries: self.bin_dir.clone().unwrap_or_else(|| built.to_path_buf()),
+            data: self.data_dir.clone().unwrap_or_else(|| target.join("quadrille")),
+            in_memory: self.in_memory,
+            fresh: self.fresh,
+            api_port: self.api_port,
+            aws_port: self.aws_port,
+            provider_port: self.provider_port,
+            stage: self.stage.clone(),
+            pipe_data: self.pipe_data,
+            no_auth: self.no_auth,
+            time_scale: self.time_scale,
+            parameters: self.parameters.iter().cloned().collect(),
+            faults: self.faults.clone(),
+        }
+    }
+}
+
+fn fault(text: &str) -> serde_json::Result<Fault> {
+    serde_json::from_str(text)
 }
 
 fn parameter(text: &str) -> Result<(String, String), String> {
@@ -79,7 +104,7 @@ fn parameter(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// A worker that waits for the disk keeps its thread: on disk there are enough of them for the others to go on.
+/// The number of worker threads. A worker that waits for the disk keeps its thread: a stack on disk gets more.
 fn workers(in_memory: bool) -> usize {
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     if in_memory { cores } else { cores + 14 }
@@ -108,30 +133,13 @@ fn main() -> ExitCode {
 async fn run(arguments: &Arguments) -> Result<()> {
     let here = std::env::current_exe()?;
     let built = here.parent().context("this program lies nowhere")?.to_path_buf();
-    let data = arguments.data_dir.clone();
-    let target = built.parent().unwrap_or(&built);
-    let options = Options {
-        infra: arguments.infra.clone(),
-        binaries: arguments.bin_dir.clone().unwrap_or_else(|| built.clone()),
-        data: data.unwrap_or_else(|| target.join("quadrille")),
-        in_memory: arguments.in_memory,
-        fresh: arguments.fresh,
-        api_port: arguments.api_port,
-        aws_port: arguments.aws_port,
-        provider_port: arguments.provider_port,
-        stage: arguments.stage.clone(),
-        pipe_data: arguments.pipe_data,
-        no_auth: arguments.no_auth,
-        hurry: arguments.hurry,
-        parameters: arguments.parameters.iter().cloned().collect(),
-        faults: arguments.faults.clone(),
-    };
+    let options = arguments.options(&built);
     if arguments.bin_dir.is_none() {
         build(&built, &stack::binaries(&options)?)?;
     }
     let mut stack = Stack::start(&options).await?;
     if stack.is_new && !arguments.no_seed {
-        seed::products(&stack.api, &stack.issuer.token("seed", issuer::SCOPES)?).await?;
+        seed::products(&stack.api, &stack.issuer.token("seed", token_issuer::SCOPES)?).await?;
         stack.settle(Duration::from_secs(20)).await?;
     }
     announce(&stack, &options)?;
@@ -142,7 +150,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Ctrl-C, or a polite kill.
+/// Returns at Ctrl-C or SIGTERM.
 async fn stopped() -> Result<()> {
     let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
@@ -168,17 +176,36 @@ fn build(folder: &Path, binaries: &BTreeSet<String>) -> Result<()> {
     Ok(())
 }
 
+/// How the banner's commands show who calls.
+struct Credentials {
+    token: String,
+    /// The command that fetches the token.
+    fetch: String,
+    /// The header that sends it.
+    header: &'static str,
+}
+
+impl Credentials {
+    fn new(stack: &Stack, options: &Options) -> Result<Self> {
+        if options.no_auth {
+            return Ok(Self { token: "not needed (--no-auth)".into(), fetch: String::new(), header: "" });
+        }
+        let endpoint = &stack.endpoint;
+        Ok(Self {
+            token: stack.issuer.token(CUSTOMER, token_issuer::SCOPES)?,
+            fetch: format!(
+                "\n  TOKEN=$(curl -s '{endpoint}{}/token?subject={CUSTOMER}')",
+                token_issuer::PATH
+            ),
+            header: " -H \"authorization: Bearer $TOKEN\"",
+        })
+    }
+}
+
 fn announce(stack: &Stack, options: &Options) -> Result<()> {
     let kept = if options.in_memory { "in memory only".into() } else { options.data.display().to_string() };
     let (api, endpoint, provider) = (&stack.api, &stack.endpoint, &stack.provider_url);
-    let (token, get, header) = match options.no_auth {
-        true => ("not needed (--no-auth)".into(), String::new(), ""),
-        false => (
-            stack.issuer.token(CUSTOMER, issuer::SCOPES)?,
-            format!("\n  TOKEN=$(curl -s '{endpoint}{}/token?subject={CUSTOMER}')", issuer::PATH),
-            " -H \"authorization: Bearer $TOKEN\"",
-        ),
-    };
+    let Credentials { token, fetch, header } = Credentials::new(stack, options)?;
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
@@ -195,7 +222,7 @@ Quadrille is running. Ctrl-C stops it.
   Token          {token}
 
 Place an order and see what becomes of it:
-{get}
+{fetch}
   curl -s {api}/orders{header} -H 'content-type: application/json' -H 'prefer: wait=5' \
     -d '{{"customer_id": "{CUSTOMER}", "items": [{{"product_id": "espresso-beans", "quantity": 2}}]}}'
 

@@ -18,13 +18,13 @@ pub const PRODUCTS: [(&str, &str, u32, u32); 5] = [
     ("unshippable-anvil", "Anvil, which no carrier takes", 19900, 3),
 ];
 
-/// How long a function may take to come up.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a function may take to start.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Lists the products at the API, in the name of `token`.
 ///
 /// # Errors
-/// When the API does not take one.
+/// When the API refuses one.
 pub async fn products(api: &str, token: &str) -> Result<()> {
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
     let started = Instant::now();
@@ -43,7 +43,7 @@ pub async fn products(api: &str, token: &str) -> Result<()> {
             }
             let text = String::from_utf8_lossy(&text).into_owned();
             ensure!(
-                status.is_server_error() && started.elapsed() < PATIENCE,
+                status.is_server_error() && started.elapsed() < START_TIMEOUT,
                 "listing {id}: {status} {text}"
             );
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -2,9 +2,9 @@
 
 use crate::platform::run;
 use crate::world::envelope;
+use aws::queue;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
-use chassis::batch::{self, Consumer};
-use chassis::{Failure, Verdict};
+use chassis::{EventHandler, Failure, Verdict};
 use events::Envelope;
 use serde_json::json;
 use std::sync::Mutex;
@@ -13,10 +13,10 @@ use std::time::Duration;
 #[derive(Default)]
 struct Recorder(Mutex<Vec<(String, u64)>>);
 
-impl Consumer for Recorder {
-    const NAME: &'static str = "recorder";
+impl EventHandler for Recorder {
+    const SERVICE: &'static str = "recorder";
 
-    async fn take(&self, envelope: &Envelope) -> Result<Verdict, Failure> {
+    async fn handle(&self, envelope: &Envelope) -> Result<Verdict, Failure> {
         let (subject, seq) = (envelope.metadata.subject.clone(), envelope.metadata.seq);
         // The first of a subject takes longest: only waiting for it keeps the order.
         tokio::time::sleep(Duration::from_millis(10_u64.saturating_sub(seq * 3))).await;
@@ -43,7 +43,7 @@ fn handle(records: Vec<SqsMessage>) -> (Vec<String>, Vec<(String, u64)>) {
     let mut event = SqsEvent::default();
     event.records = records;
     let recorder = Recorder::default();
-    let SqsBatchResponse { batch_item_failures, .. } = run(batch::handle(&recorder, event));
+    let SqsBatchResponse { batch_item_failures, .. } = run(queue::handle(&recorder, event));
     let failed = batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect();
     (failed, recorder.0.into_inner().unwrap())
 }

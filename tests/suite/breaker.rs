@@ -3,18 +3,19 @@
 use crate::outside::Wire;
 use crate::platform::{Platform, on_platform, options, run};
 use crate::world::envelope;
-use chassis::lambda::Task;
-use chassis::memory::MemoryStore;
 use chassis::ports::{Clock, RandomIds};
-use chassis::{Failure, Ports, Store, Verdict, react};
+use chassis::reaction::react;
+use chassis::store::MemoryStore;
+use chassis::task::Task;
+use chassis::{Attempt, Effects, Failure, Ports, Store, Verdict};
 use chrono::{DateTime, TimeDelta, Utc};
 use events::{Currency, EventId, Money, OrderId};
 use futures_util::future::join_all;
 use hyper::Method;
-use payments::charging::{Bill, Message};
-use payments::compensating::{Compensator, Known, Undoing};
-use payments::guard::Guarded;
-use payments::reactor::{Gateway, Payments};
+use payments::compensation::Compensator;
+use payments::payment::{Bill, Message, Payment};
+use payments::provider::circuit_breaker::{CircuitBreaker, Guarded};
+use payments::provider::{ChargeOutcome, ChargeStatus, PaymentProvider, RefundAttempt};
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
@@ -29,25 +30,19 @@ struct Gate {
     calls: Arc<AtomicU32>,
 }
 
-impl Gateway for Gate {
-    async fn charge(&self, _bill: &Bill, _first: bool) -> Result<Message, Failure> {
+impl PaymentProvider for Gate {
+    async fn charge(&self, _bill: &Bill, _attempt: Attempt) -> Result<ChargeOutcome, Failure> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         tokio::time::sleep(Duration::from_millis(50)).await;
         match self.fails.load(Ordering::SeqCst) {
             true => Err(Failure::Transient("down".into())),
-            false => Ok(Message::Captured { charge_id: "ch".into() }),
+            false => Ok(ChargeOutcome::Captured { charge_id: "ch".into() }),
         }
     }
-}
 
-impl Undoing for Gate {
-    async fn closed_for(&self) -> Result<Option<u32>, Failure> {
-        Ok(None)
-    }
-
-    async fn look_up(&self, _order_id: OrderId, _charge_id: Option<&str>) -> Result<Known, Failure> {
+    async fn look_up(&self, _order_id: OrderId, _charge_id: Option<&str>) -> Result<ChargeStatus, Failure> {
         self.calls.fetch_add(1, Ordering::SeqCst);
-        Ok(Known::Nothing)
+        Ok(ChargeStatus::Nothing)
     }
 
     async fn void(&self, _bill: &Bill, _intent: Option<&str>) -> Result<bool, Failure> {
@@ -59,7 +54,7 @@ impl Undoing for Gate {
         &self,
         _order_id: OrderId,
         _charge_id: &str,
-        _attempt: (u32, u64),
+        _attempt: RefundAttempt,
     ) -> Result<Result<(), String>, Failure> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         Ok(Ok(()))
@@ -74,17 +69,17 @@ fn undoing_waits_for_the_circuit() {
         let (gate, hands) = (Gate::default(), Hands::default());
         let ports =
             Ports { store: MemoryStore::default(), clock: Arc::new(hands.clone()), ids: Arc::new(RandomIds) };
-        let provider = Guarded::new(gate.clone(), ports.clone(), TimeDelta::minutes(1));
+        let circuit = CircuitBreaker::new(gate.clone(), ports.clone(), TimeDelta::minutes(1));
         gate.fails.store(true, Ordering::SeqCst);
         for _ in 0..5 {
-            assert!(provider.charge(&bill(), true).await.is_err());
+            assert!(circuit.charge(&bill(), Attempt::First).await.is_err());
         }
-        let compensator = Compensator { ports, bus: Wire::default(), provider };
+        let compensator = Compensator { ports, bus: Wire::default(), circuit };
         let order_id = bill().order_id;
         let data = json!({"order_id": order_id, "payment_id": order_id, "generation": 1});
         let mut event = json!(envelope("payment.compensation.requested", 1, "payments", data));
         event["metadata"]["subject"] = json!(order_id);
-        event["charge"] = json!({"charge_id": "ch"});
+        event["charge"] = json!({"status": "CAPTURED", "charge_id": "ch"});
         let task = async |task: &str| {
             let input = json!({"task": task, "event": event, "attempt": 0});
             compensator.run(serde_json::from_value(input).unwrap()).await
@@ -118,13 +113,12 @@ fn bill() -> Bill {
 }
 
 /// All workers at once; how many of them were let through.
-async fn all<S: Store>(workers: &[Guarded<Gate, S>], gate: &Gate) -> u32 {
+async fn all<S: Store>(workers: &[CircuitBreaker<Gate, S>], gate: &Gate) -> u32 {
     let before = gate.calls.load(Ordering::SeqCst);
     let bill = bill();
-    let outcomes = join_all(workers.iter().map(|worker| worker.charge(&bill, true))).await;
+    let outcomes = join_all(workers.iter().map(|worker| worker.charge(&bill, Attempt::First))).await;
     let through = gate.calls.load(Ordering::SeqCst) - before;
-    let refused =
-        outcomes.iter().filter(|outcome| matches!(outcome, Ok(Message::Unavailable { .. }))).count();
+    let refused = outcomes.iter().filter(|outcome| matches!(outcome, Ok(Guarded::NeverCalled(_)))).count();
     assert_eq!(refused + usize::try_from(through).unwrap(), workers.len(), "{outcomes:?}");
     through
 }
@@ -135,14 +129,14 @@ async fn one_probe<S: Store>(store: S) {
     let (gate, hands) = (Gate::default(), Hands::default());
     let ports = Ports { store, clock: Arc::new(hands.clone()), ids: Arc::new(RandomIds) };
     let workers: Vec<_> =
-        (0..20).map(|_| Guarded::new(gate.clone(), ports.clone(), TimeDelta::minutes(1))).collect();
+        (0..20).map(|_| CircuitBreaker::new(gate.clone(), ports.clone(), TimeDelta::minutes(1))).collect();
     let pass = |seconds: i64| hands.0.fetch_add(seconds, Ordering::SeqCst);
     gate.fails.store(true, Ordering::SeqCst);
     for _ in 0..5 {
-        assert!(workers[0].charge(&bill(), true).await.is_err());
+        assert!(workers[0].charge(&bill(), Attempt::First).await.is_err());
     }
     assert_eq!(all(&workers, &gate).await, 0, "open");
-    let later = workers[1].charge(&bill(), false).await;
+    let later = workers[1].charge(&bill(), Attempt::Repeat).await;
     assert!(
         matches!(later, Err(Failure::Transient(_))),
         "what may have been asked before is not given up: {later:?}"
@@ -275,7 +269,7 @@ fn declines_open_nothing() {
     });
 }
 
-/// A provider for two deliveries that overlap: the first is not let through, the second captures, in this order.
+/// Calls of two deliveries that overlap: the first meets an open circuit, the second captures, in this order.
 #[derive(Clone, Default)]
 struct Overlap {
     second_asks: Arc<Notify>,
@@ -283,9 +277,16 @@ struct Overlap {
     refused: Arc<AtomicBool>,
 }
 
-impl Gateway for Overlap {
-    async fn charge(&self, _bill: &Bill, first: bool) -> Result<Message, Failure> {
-        if first {
+impl Effects for Overlap {
+    type Reactor = Payment;
+    type Call = Bill;
+
+    fn pending_call(payment: &Payment) -> Option<Bill> {
+        payment.pending_charge().cloned()
+    }
+
+    async fn perform(&self, _bill: Bill, attempt: Attempt) -> Result<Message, Failure> {
+        if attempt == Attempt::First {
             self.second_asks.notified().await;
             self.refused.store(true, Ordering::SeqCst);
             return Ok(Message::Unavailable { retry_after_seconds: 60 });
@@ -317,12 +318,11 @@ fn nobody_says_never_asked_while_somebody_asks() {
         let reserved =
             envelope("inventory.reserved", 1, "inventory", json!({"order_id": order_id, "lines": []}));
         created.metadata.id = EventId(uuid::Uuid::from_u128(21));
-        let reactor = Payments { provider: provider.clone() };
-        react(&ports, &reactor, &created).await.unwrap();
+        react(&ports, &provider, &created).await.unwrap();
         // The same order.created once more, as another event: its inbox row does not stand in the way.
         created.metadata.id = EventId(uuid::Uuid::from_u128(22));
         let first = async {
-            let outcome = react(&ports, &reactor, &reserved).await;
+            let outcome = react(&ports, &provider, &reserved).await;
             provider.first_is_over.notify_one();
             outcome
         };
@@ -335,7 +335,7 @@ fn nobody_says_never_asked_while_somebody_asks() {
             {
                 tokio::task::yield_now().await;
             }
-            react(&ports, &reactor, &created).await
+            react(&ports, &provider, &created).await
         };
         let (first, second) = tokio::join!(first, second);
         assert!(matches!(first, Err(Failure::Transient(_))), "{first:?}");

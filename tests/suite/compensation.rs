@@ -1,14 +1,13 @@
 //! Charges that come too late, or have to be given back: the flow with the one conductor, on the real platform.
 
 use crate::platform::{Platform, on_platform};
-use chassis::Failure;
+use chassis::{Attempt, Failure};
 use events::{Currency, Money, OrderId};
 use hyper::Method;
-use localstack::machine::{Execution, Status};
-use payments::charging::{Bill, Message};
-use payments::compensating::Undoing;
-use payments::provider::Provider;
-use payments::reactor::Gateway;
+use localstack::aws::stepfunctions::{Execution, Status};
+use payments::payment::Bill;
+use payments::provider::stripe::Stripe;
+use payments::provider::{ChargeOutcome, PaymentProvider};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tests::client::order_of;
@@ -122,7 +121,7 @@ fn a_refund_refused_for_good_waits_for_an_operator() {
 fn a_void_and_a_charge_exclude_each_other() {
     on_platform(async |platform| {
         let base = platform.stack.provider_url.parse().unwrap();
-        let provider = Provider::new(&base, "sk_test").unwrap();
+        let provider = Stripe::new(&base, "sk_test").unwrap();
         let bill = || Bill {
             order_id: OrderId(uuid::Uuid::now_v7()),
             customer_id: "ada".parse().unwrap(),
@@ -130,11 +129,14 @@ fn a_void_and_a_charge_exclude_each_other() {
             payment_method: Some("pm_card_visa".into()),
         };
         let charged = bill();
-        assert!(matches!(provider.charge(&charged, true).await, Ok(Message::Captured { .. })));
+        assert!(matches!(
+            provider.charge(&charged, Attempt::First).await,
+            Ok(ChargeOutcome::Captured { .. })
+        ));
         assert_eq!(provider.void(&charged, None).await, Ok(false));
         let voided = bill();
         assert_eq!(provider.void(&voided, None).await, Ok(true));
-        assert!(matches!(provider.charge(&voided, true).await, Err(Failure::Conflict { .. })));
+        assert!(matches!(provider.charge(&voided, Attempt::First).await, Err(Failure::Conflict { .. })));
         let captured =
             |bill: &Bill| platform.stack.provider.records()[&format!("{}:charge", bill.order_id)].captured;
         assert_eq!((captured(&charged), captured(&voided)), (500, 0));

@@ -3,7 +3,7 @@
 use crate::platform::{Platform, on_platform, options, run};
 use futures_util::future::join_all;
 use hyper::Method;
-use localstack::pipes::PipeData;
+use localstack::aws::eventbridge::input_transformer::PipeData;
 use serde_json::json;
 use std::time::Duration;
 use tests::client::order_of;

@@ -3,7 +3,7 @@
 
 use crate::topology::routes;
 use crate::world::{Dice, World};
-use chassis::batch::read_body;
+use aws::eventbridge::read_body;
 use chassis::http::{Api, Request, Response};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;

@@ -1,13 +1,12 @@
 //! Whoever is outside the services, in memory: a payment provider, a carrier, a topic and the bus.
 
-use chassis::Failure;
 use chassis::ports::{Bus, Topic};
+use chassis::{Attempt, Failure};
 use events::{Envelope, OrderId};
-use fulfillment::reactor::Carrier;
-use fulfillment::shipping::{self, Parcel};
-use payments::charging::{Bill, Message};
-use payments::compensating::{Known, Undoing};
-use payments::reactor::Gateway;
+use fulfillment::carrier::Carrier;
+use fulfillment::shipment::{self, Parcel};
+use payments::payment::Bill;
+use payments::provider::{ChargeOutcome, ChargeStatus, PaymentProvider, RefundAttempt};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -31,8 +30,8 @@ pub struct Account {
 #[derive(Clone, Default)]
 pub struct Till(pub Arc<Mutex<BTreeMap<OrderId, Account>>>);
 
-impl Gateway for Till {
-    async fn charge(&self, bill: &Bill, _first: bool) -> Result<Message, Failure> {
+impl PaymentProvider for Till {
+    async fn charge(&self, bill: &Bill, _attempt: Attempt) -> Result<ChargeOutcome, Failure> {
         if bill.payment_method.as_deref() == Some("slow") {
             // Another worker does something meanwhile.
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -46,7 +45,7 @@ impl Gateway for Till {
             return Err(Failure::Transient("the provider is down".into()));
         }
         if account.void || declines {
-            return Ok(Message::Refused { code: "card_declined".into() });
+            return Ok(ChargeOutcome::Declined { code: "card_declined".into() });
         }
         account.captured = bill.amount.amount;
         account.refusals = match method.strip_prefix("keeps_") {
@@ -57,22 +56,16 @@ impl Gateway for Till {
         if method == "loses_its_answer" && account.calls == 1 {
             return Err(Failure::Transient("no answer".into()));
         }
-        Ok(Message::Captured { charge_id: format!("ch_{}", bill.order_id) })
-    }
-}
-
-impl Undoing for Till {
-    async fn closed_for(&self) -> Result<Option<u32>, Failure> {
-        Ok(None)
+        Ok(ChargeOutcome::Captured { charge_id: format!("ch_{}", bill.order_id) })
     }
 
-    async fn look_up(&self, order_id: OrderId, _charge_id: Option<&str>) -> Result<Known, Failure> {
+    async fn look_up(&self, order_id: OrderId, _charge_id: Option<&str>) -> Result<ChargeStatus, Failure> {
         let account = self.0.lock().unwrap().get(&order_id).copied().unwrap_or_default();
         Ok(match account {
-            Account { refunded: 1.., .. } => Known::Refunded,
-            Account { captured: 1.., .. } => Known::Captured { charge_id: format!("ch_{order_id}") },
-            Account { void: true, .. } => Known::Cancelled,
-            Account { .. } => Known::Nothing,
+            Account { refunded: 1.., .. } => ChargeStatus::Refunded,
+            Account { captured: 1.., .. } => ChargeStatus::Captured { charge_id: format!("ch_{order_id}") },
+            Account { void: true, .. } => ChargeStatus::Cancelled,
+            Account { .. } => ChargeStatus::Nothing,
         })
     }
 
@@ -90,7 +83,7 @@ impl Undoing for Till {
         &self,
         order_id: OrderId,
         _charge_id: &str,
-        _attempt: (u32, u64),
+        _attempt: RefundAttempt,
     ) -> Result<Result<(), String>, Failure> {
         let mut accounts = self.0.lock().unwrap();
         let account = accounts.entry(order_id).or_default();
@@ -109,19 +102,19 @@ impl Undoing for Till {
 /// A carrier in memory: it knows parcels by their order. What is called `unshippable…` it refuses, for `carrier-down…` it
 /// is never there, and of `carrier-lost-answer…` it takes the parcel and says nothing.
 #[derive(Clone, Default)]
-pub struct Depot(pub Arc<Mutex<BTreeMap<OrderId, shipping::Message>>>);
+pub struct Depot(pub Arc<Mutex<BTreeMap<OrderId, shipment::Message>>>);
 
 impl Carrier for Depot {
-    async fn ship(&self, parcel: &Parcel) -> Result<shipping::Message, Failure> {
+    async fn ship(&self, parcel: &Parcel) -> Result<shipment::Message, Failure> {
         let is = |kind: &str| parcel.lines.iter().any(|l| l.product_id.as_str().starts_with(kind));
         if is("carrier-down") {
             return Err(Failure::Transient("the carrier is away".into()));
         }
         let answer = if is("unshippable") {
-            shipping::Message::Refused { code: "prohibited_goods".into() }
+            shipment::Message::Refused { code: "prohibited_goods".into() }
         } else {
             let tracking_number = format!("D{}", parcel.order_id);
-            shipping::Message::Taken { carrier: "Depot".into(), tracking_number }
+            shipment::Message::Taken { carrier: "Depot".into(), tracking_number }
         };
         let answer = self.0.lock().unwrap().entry(parcel.order_id).or_insert(answer).clone();
         if is("carrier-lost-answer") {
@@ -130,8 +123,8 @@ impl Carrier for Depot {
         Ok(answer)
     }
 
-    async fn withdraw(&self, order_id: OrderId) -> Result<shipping::Message, Failure> {
-        let gone = shipping::Message::Refused { code: "carrier_unavailable".into() };
+    async fn withdraw(&self, order_id: OrderId) -> Result<shipment::Message, Failure> {
+        let gone = shipment::Message::Refused { code: "carrier_unavailable".into() };
         Ok(self.0.lock().unwrap().entry(order_id).or_insert(gone).clone())
     }
 }

@@ -2,15 +2,15 @@
 //! tests that do not break it; and stacks of their own, as processes, for those that do.
 
 use anyhow::Result;
+use aws::{dynamodb::DynamoStore, eventbridge::EventBus, sqs::Queues};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::Credentials;
 use chassis::Store;
-use chassis::aws::{dynamodb::DynamoStore, eventbridge::EventBus, sqs::Queues};
 use contracts::openapi::{self, Description};
-use localstack::issuer;
-use localstack::pipes::PipeData;
+use localstack::aws::eventbridge::input_transformer::PipeData;
+use localstack::outside::token_issuer as issuer;
 use localstack::stack::{Options, Stack};
-use operator::letters::Stage as OperatedStage;
+use operator::dead_letters::Stage as OperatedStage;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -79,7 +79,7 @@ pub fn options(name: &str) -> Options {
         stage: "test".into(),
         pipe_data: PipeData::Object,
         no_auth: false,
-        hurry: 100,
+        time_scale: 100,
         parameters: UNTHROTTLED.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         faults: Vec::new(),
     }
@@ -195,7 +195,7 @@ impl Platform {
     /// How many rows a table holds.
     pub async fn rows(&self, table: &str) -> u64 {
         let body = serde_json::json!({"TableName": format!("test-{table}"), "Select": "COUNT"});
-        let (status, answer) = self.stack.engine.call("Scan", body.to_string().as_bytes());
+        let (status, answer) = self.stack.dynamodb.call("Scan", body.to_string().as_bytes());
         assert_eq!(status, 200, "{answer:?}");
         serde_json::from_slice::<serde_json::Value>(&answer).unwrap()["Count"].as_u64().unwrap()
     }

@@ -4,7 +4,7 @@ use crate::platform::run;
 use crate::world::{Crash, Dice, FLOW, World};
 use chassis::Verdict;
 use chassis::http::{Api, Request};
-use orders::tracker::Status;
+use orders::saga::Status;
 use registry::SERVICES;
 use serde_json::{Value, json};
 

@@ -1,9 +1,8 @@
 //! One contract for both stores: what the reaction loop relies on, in memory and on DynamoDB.
 
 use crate::platform::{on_platform, run};
-use chassis::memory::MemoryStore;
-use chassis::store::Rejected;
-use chassis::{Attr, CommitError, Condition, Failure, Item, Key, Store, Write};
+use chassis::Failure;
+use chassis::store::{Attr, CommitError, Condition, Item, Key, MemoryStore, Rejected, Store, Write};
 use futures_util::future::join_all;
 use tokio::task::JoinHandle;
 

@@ -4,8 +4,8 @@ use crate::platform::run;
 use crate::races::{Expected, check, market, order};
 use crate::world::{Dice, FLOW, World};
 use events::catalogue;
-use orders::deadlines::{NUDGES, Step};
-use orders::tracker::Status;
+use orders::saga::Status;
+use orders::saga::deadlines::{NUDGES, Step};
 use serde_json::json;
 
 /// Longer than any step may take.
@@ -186,10 +186,4 @@ fn looking_ahead_only_reminds() {
         world.play(&mut Dice::new(1)).await;
         assert_eq!(world.status(&id).await, Status::Fulfilled);
     });
-}
-
-/// The operator finds what the tracker files.
-#[test]
-fn the_operator_knows_the_shards() {
-    assert_eq!(operator::letters::SHARDS, orders::reactor::SHARDS);
 }

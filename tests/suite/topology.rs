@@ -2,11 +2,11 @@
 
 use crate::platform::root;
 use chassis::http::Api;
-use chassis::memory::MemoryStore;
+use chassis::store::MemoryStore;
 use contracts::{Contracts, wiring};
 use inventory::api::ProductsApi;
 use localstack::template::{self, resources::Model};
-use orders::api::OrdersApi;
+use orders::http::OrdersApi;
 use std::collections::BTreeSet;
 
 fn model() -> Model {

@@ -6,7 +6,7 @@ use crate::races::order;
 use crate::world::{Dice, EXHAUSTED, FLOW, World};
 use chassis::Verdict;
 use events::Envelope;
-use orders::tracker::Status;
+use orders::saga::Status;
 use serde_json::json;
 
 /// A world that sells ten of `product`, and an order of two on its way.

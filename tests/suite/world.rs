@@ -2,30 +2,32 @@
 //! stores that fail before or after a commit. Everything follows from a seed.
 
 use crate::outside::{Board, Depot, Till, Wire};
-use chassis::access::Auth;
-use chassis::batch::{Answering, Consumer};
-use chassis::cursor::Cursors;
+use chassis::aggregate::read_state;
+use chassis::http::access::Auth;
+use chassis::http::cursor::Cursors;
 use chassis::http::{Api, Request};
-use chassis::lambda::{Task, TaskError};
-use chassis::memory::MemoryStore;
+use chassis::outbox::{EntryKind, envelope_of};
 use chassis::ports::{Clock, Ids};
-use chassis::reaction::read_state;
-use chassis::store::{CommitError, Indexed, Store};
-use chassis::telling::envelope_of;
-use chassis::{Failure, Item, Key, Ports, Verdict, Write, react};
+use chassis::store::{CommitError, EVENTS, INBOX, Indexed, Item, Key, MemoryStore, Store, Write};
+use chassis::task::{Task, TaskError};
+use chassis::{Consumer, Decider, Effects, EventHandler, Failure, Ports, Verdict};
 use chrono::{DateTime, TimeDelta, Utc};
 use events::payments::PaymentCompensationRequested;
 use events::{Currency, Envelope, EventId, Metadata, catalogue};
-use fulfillment::reactor::{Effort, Fulfillment};
+use fulfillment::reactor::{Effort, Shipping};
 use futures_util::future::join;
 use inventory::api::ProductsApi;
-use notifications::notices::Notice;
-use orders::api::OrdersApi;
-use orders::sweeping::{Input, Sweeper};
-use payments::compensating::Compensator;
-use payments::guard::Guarded;
+use notifications::notification::Notice;
+use notifications::reactor::Publishing;
+use orders::http::OrdersApi;
+use orders::reactor::Tracker;
+use orders::saga::{Saga, Status, history};
+use orders::sweeper::{Input, Sweeper};
+use payments::compensation::Compensator;
+use payments::provider::circuit_breaker::CircuitBreaker;
+use payments::reactor::Charges;
 use registry::SERVICES;
-use rewards::granting::Grant;
+use rewards::points::Points;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -233,7 +235,7 @@ impl World {
     /// The types of everything that was published so far.
     pub fn all_published(&self) -> BTreeSet<String> {
         let rows = SERVICES.iter().flat_map(|service| self.store(service).inner.rows());
-        let told = rows.filter(|row| row.text("kind") == Some("published"));
+        let told = rows.filter(|row| EntryKind::Published.is_of(row));
         told.filter_map(|row| Some(row.text("type")?.to_owned())).collect()
     }
 
@@ -241,7 +243,7 @@ impl World {
     pub fn publish(&mut self) {
         for service in SERVICES {
             let rows = self.store(service).inner.take_inserted();
-            let told = rows.iter().filter(|row| row.text("kind") == Some("published"));
+            let told = rows.iter().filter(|row| EntryKind::Published.is_of(row));
             told.for_each(|row| self.fan_out(&envelope_of(row).unwrap()));
         }
         let again: Vec<Envelope> = self.wire.0.lock().unwrap().drain(..).collect();
@@ -319,38 +321,38 @@ impl World {
     }
 
     async fn react(&self, service: &str, envelope: &Envelope) -> Result<Verdict, Failure> {
-        /// How a service reacts. One that needs nothing but its store has no line here: its reactor is the unit struct
-        /// of its usual name, `rewards::reactor::Rewards`. One that needs more, a carrier, gets a line.
+        /// How a service reacts. One that needs nothing but its store has no line here: its `reactor::Reactions` call
+        /// nobody. One that needs more, a carrier, gets a line.
         macro_rules! reaction {
-            (orders $_reactor:ident) => {
-                orders::reactor::Inbox { ports: self.of(service).clone() }.take(envelope).await
+            (orders) => {
+                Tracker { ports: self.of(service).clone() }.handle(envelope).await
             };
-            (inventory $reactor:ident) => {
-                self.answering(service, inventory::reactor::$reactor).take(envelope).await
+            (inventory) => {
+                self.answering(service, inventory::reactor::Reactions::default(), envelope).await
             };
-            (fulfillment $_reactor:ident) => {
-                self.answering(service, self.fulfillment(Effort::Ship)).take(envelope).await
+            (fulfillment) => {
+                self.answering(service, self.shipping(Effort::Ship), envelope).await
             };
-            (payments $reactor:ident) => {{
-                let reactor = payments::reactor::$reactor { provider: self.provider() };
-                self.answering(service, reactor).take(envelope).await
+            (payments) => {
+                self.answering(service, Charges { circuit: self.circuit() }, envelope).await
+            };
+            (notifications) => {{
+                let effects = Publishing { topic: self.board.clone() };
+                Consumer::new(self.of(service).clone(), effects).handle(envelope).await
             }};
-            (notifications $reactor:ident) => {{
-                let reactor = notifications::reactor::$reactor { topic: self.board.clone() };
-                react(self.of(service), &reactor, envelope).await
+            ($service:ident) => {{
+                let effects = registry::$service::reactor::Reactions::default();
+                Consumer::new(self.of(service).clone(), effects).handle(envelope).await
             }};
-            ($service:ident $reactor:ident) => {
-                react(self.of(service), &registry::$service::reactor::$reactor, envelope).await
-            };
         }
         macro_rules! by_name {
-            ($($service:ident $reactor:ident,)*) => {
+            ($($service:ident,)*) => {
                 match service {
                     FLOW => self.flow(envelope).await,
                     EXHAUSTED => {
-                        self.answering("fulfillment", self.fulfillment(Effort::GiveUp)).take(envelope).await
+                        self.answering("fulfillment", self.shipping(Effort::GiveUp), envelope).await
                     }
-                    $(stringify!($service) => reaction!($service $reactor),)*
+                    $(stringify!($service) => reaction!($service),)*
                     unknown => panic!("{unknown} is not in services/registry: run `just bless`"),
                 }
             };
@@ -358,21 +360,28 @@ impl World {
         registry::for_each_service!(by_name)
     }
 
-    fn answering<R>(&self, service: &str, reactor: R) -> Answering<R, Faulty, Wire> {
-        Answering { ports: self.of(service).clone(), reactor, bus: self.wire.clone() }
+    /// A service that answers reminders handles an event.
+    async fn answering<E: Effects>(
+        &self,
+        service: &str,
+        effects: E,
+        envelope: &Envelope,
+    ) -> Result<Verdict, Failure> {
+        let consumer = Consumer::new(self.of(service).clone(), effects).answering(self.wire.clone());
+        consumer.handle(envelope).await
     }
 
-    fn fulfillment(&self, effort: Effort) -> Fulfillment<Depot> {
-        Fulfillment { carrier: self.depot.clone(), effort }
+    fn shipping(&self, effort: Effort) -> Shipping<Depot> {
+        Shipping { carrier: self.depot.clone(), effort }
     }
 
-    fn provider(&self) -> Guarded<Till, Faulty> {
-        Guarded::new(self.till.clone(), self.of("payments").clone(), TimeDelta::minutes(1))
+    fn circuit(&self) -> CircuitBreaker<Till, Faulty> {
+        CircuitBreaker::new(self.till.clone(), self.of("payments").clone(), TimeDelta::minutes(1))
     }
 
-    fn compensator(&self) -> Compensator<Faulty, Guarded<Till, Faulty>, Wire> {
+    fn compensator(&self) -> Compensator<Faulty, Till, Wire> {
         let ports = self.of("payments").clone();
-        Compensator { ports, bus: self.wire.clone(), provider: self.provider() }
+        Compensator { ports, bus: self.wire.clone(), circuit: self.circuit() }
     }
 
     /// The operator's verb for a refund that was refused for good.
@@ -447,7 +456,7 @@ impl World {
 
     /// The types of what a service has told about an order, oldest first.
     pub async fn told(&self, service: &str, order: &str) -> Vec<String> {
-        let rows = self.store(service).page(&format!("order#{order}"), "event#", None, 100).await.unwrap();
+        let rows = self.store(service).page(&format!("order#{order}"), EVENTS, None, 100).await.unwrap();
         rows.iter().map(|row| row.text("type").unwrap().to_owned()).collect()
     }
 
@@ -455,7 +464,7 @@ impl World {
     pub fn expire_inboxes(&self) {
         for store in SERVICES.iter().map(|service| &self.store(service).inner) {
             let rows = store.rows().into_iter().map(|row| row.key);
-            rows.filter(|key| key.sk.starts_with("inbox#")).for_each(|key| store.expire(&key));
+            rows.filter(|key| key.sk.starts_with(INBOX)).for_each(|key| store.expire(&key));
         }
     }
 
@@ -482,11 +491,11 @@ impl World {
         }
     }
 
-    pub async fn status(&self, order: &str) -> orders::tracker::Status {
+    pub async fn status(&self, order: &str) -> Status {
         self.order(order).await.status()
     }
 
-    async fn order(&self, order: &str) -> orders::tracker::Order {
+    async fn order(&self, order: &str) -> Saga {
         let row = self.store("orders").load(&Key::state(format!("order#{order}"))).await.unwrap().unwrap();
         read_state(&row).unwrap().state
     }
@@ -502,8 +511,8 @@ impl World {
     /// The points that an order has brought and still brings.
     pub async fn points(&self, order: &str) -> u64 {
         let row = self.store("rewards").load(&Key::state(format!("order#{order}"))).await.unwrap();
-        match row.map(|row| read_state(&row).unwrap().state) {
-            Some(Grant::Granted { points, .. }) => points,
+        match row.map(|row| read_state::<Points>(&row).unwrap().state) {
+            Some(Points::Granted { points, .. }) => points,
             _ => 0,
         }
     }
@@ -532,11 +541,11 @@ impl World {
     /// I5: each order's event rows are gapless, and their fold is its stored state.
     pub async fn check_history(&self, order: &str) {
         let pk = format!("order#{order}");
-        let rows = self.store("orders").page(&pk, "event#", None, 100).await.unwrap();
+        let rows = self.store("orders").page(&pk, EVENTS, None, 100).await.unwrap();
         let seqs: Vec<u64> = rows.iter().map(|row| row.count("seq").unwrap()).collect();
         assert_eq!(seqs, (1..=u64::try_from(rows.len()).unwrap()).collect::<Vec<_>>(), "gaps in {order}");
-        let facts = rows.iter().map(|row| orders::history::fact(&envelope_of(row).unwrap()).unwrap());
-        let folded = facts.fold(orders::tracker::Order::default(), |o, f| orders::tracker::evolve(o, &f));
+        let facts = rows.iter().map(|row| history::fact(&envelope_of(row).unwrap()).unwrap());
+        let folded = facts.fold(Saga::default(), |saga, fact| saga.evolve(&fact));
         assert_eq!(folded, self.order(order).await, "{order} is not the fold of its history");
     }
 }

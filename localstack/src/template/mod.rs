@@ -3,37 +3,21 @@
 //!
 //! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/template-anatomy.html>
 
+pub mod declared;
 pub mod names;
-pub mod resolve;
+pub mod refused;
 pub mod resources;
+pub mod scope;
+pub mod sections;
+pub mod types;
 pub mod yaml;
 
-use resolve::Template;
+use anyhow::Context;
+use declared::Declared;
+pub use refused::Refused;
 use resources::Model;
 use std::collections::{BTreeMap, BTreeSet};
-use std::{fmt, fs, path::Path};
-
-/// Why a template is refused, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// The template's file name.
-    pub file: String,
-    /// The line, from 1; 0 when the file as a whole is meant.
-    pub line: usize,
-    /// The resource and property, `Inbox.VisibilityTimout`, where there is one.
-    pub at: String,
-    /// What is wrong.
-    pub reason: String,
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = if self.at.is_empty() { String::new() } else { format!("{}: ", self.at) };
-        write!(f, "{}:{}: {at}{}", self.file, self.line, self.reason)
-    }
-}
-
-impl std::error::Error for Refused {}
+use std::{fs, path::Path};
 
 /// Reads every `*.yaml` of `folder` into one model.
 ///
@@ -44,7 +28,7 @@ pub fn load(
     names: &names::Names,
     parameters: &BTreeMap<String, String>,
 ) -> anyhow::Result<Model> {
-    let entries = fs::read_dir(folder).map_err(|e| anyhow::anyhow!("{}: {e}", folder.display()))?;
+    let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
     let mut files: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
     files.sort();
@@ -53,7 +37,7 @@ pub fn load(
     let mut unknown: BTreeSet<&String> = parameters.keys().collect();
     for path in files {
         let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let text = fs::read_to_string(&path).map_err(|e| anyhow::anyhow!("{}: {e}", path.display()))?;
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         for known in read(&file, &text, names, parameters, &mut model)? {
             unknown.remove(&known);
         }
@@ -64,7 +48,7 @@ pub fn load(
     Ok(model)
 }
 
-/// Reads one template into `model`; gives the names of its parameters.
+/// Reads one template into `model`; returns the names of its parameters.
 ///
 /// # Errors
 /// [`Refused`].
@@ -75,10 +59,11 @@ pub fn read(
     parameters: &BTreeMap<String, String>,
     model: &mut Model,
 ) -> Result<Vec<String>, Refused> {
-    let template = Template::read(file, &yaml::read(file, text)?, names, parameters)?;
-    for (logical, resource) in &template.resources {
-        let properties = template.properties(logical, resource)?;
-        model.add(&template, logical, resource, properties)?;
+    let scope = sections::read(file, &yaml::read(file, text)?, names, parameters)?;
+    for (logical_id, resource) in &scope.resources {
+        let properties = &scope.evaluate(&resource.properties, logical_id)?;
+        let (file, stack, line, node) = (&scope.file, &scope.stack, resource.line, &resource.properties);
+        resource.kind.load(model, &Declared { file, stack, logical_id, line, node, properties })?;
     }
-    Ok(template.parameter_names())
+    Ok(scope.parameters.into_keys().collect())
 }

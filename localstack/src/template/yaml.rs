@@ -1,38 +1,33 @@
 //! YAML with CloudFormation's short tags, every node with its line.
 
-use super::Refused;
+use super::refused::Refused;
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
 use std::borrow::Cow;
 
-/// A node and the line it starts on.
+/// `line` is the key's line for the value of a mapping, and the node's own line elsewhere.
 #[derive(Clone, Debug)]
 pub struct Node {
     /// From 1.
     pub line: usize,
     /// Its short tag without the `!`, such as `Sub`; `None` where there is none.
     pub tag: Option<String>,
-    /// What it holds.
     pub kind: Kind,
 }
 
-/// What a node holds.
 #[derive(Clone, Debug)]
 pub enum Kind {
     /// A scalar; `plain` when it stands without quotes and may be a number or a boolean.
     Scalar {
-        /// Its text.
         text: String,
-        /// Without quotes.
         plain: bool,
     },
-    /// A sequence.
     Seq(Vec<Node>),
     /// A mapping, in the order of the file.
     Map(Vec<(String, Node)>),
 }
 
 impl Node {
-    /// The value under a key of a mapping.
+    /// The value under a key of a mapping; `None` for any other node.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Self> {
         match &self.kind {
@@ -41,7 +36,7 @@ impl Node {
         }
     }
 
-    /// The entries of a mapping; none for anything else.
+    /// The entries of a mapping; empty for any other node.
     #[must_use]
     pub fn entries(&self) -> &[(String, Self)] {
         match &self.kind {
@@ -50,7 +45,7 @@ impl Node {
         }
     }
 
-    /// The text of a scalar.
+    /// `None` for a node that is no scalar.
     #[must_use]
     pub fn text(&self) -> Option<&str> {
         match &self.kind {
@@ -138,7 +133,7 @@ impl<'a> Reader<'a> {
             }
             let (event, span) = self.next()?;
             let mut node = self.node(event, span, depth + 1)?;
-            // People look for the key, not for where its value begins.
+            // An error names the line of the key: readers look for the key, not for where its value begins.
             node.line = line;
             entries.push((key, node));
         }

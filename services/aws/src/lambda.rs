@@ -108,44 +108,49 @@ fn end_with_parent() {
     });
 }
 
-/// A function that serves until Lambda freezes the process. Boxed: the runtime's own type is too deep for the compiler
-/// inside another future.
-pub type Served = Pin<Box<dyn Future<Output = Result<()>>>>;
-
-fn serve(runtime: impl Future<Output = Result<(), Error>> + 'static) -> Served {
-    let runtime: Pin<Box<dyn Future<Output = Result<(), Error>>>> = Box::pin(runtime);
-    Box::pin(async move {
-        end_with_parent();
-        runtime.await.map_err(|e| anyhow!(e))
-    })
+/// One invocation. Boxed: inside the runtime's own futures its type would be too deep for the compiler.
+fn boxed<T>(invocation: impl Future<Output = T> + Send + 'static) -> Pin<Box<dyn Future<Output = T> + Send>> {
+    Box::pin(invocation)
 }
 
 /// Answers HTTP requests until Lambda freezes the process.
-pub fn serve_api<A: Api>(api: A) -> Served {
+///
+/// # Errors
+/// When the Runtime API cannot be reached.
+pub async fn serve_api<A: Api>(api: A) -> Result<()> {
+    end_with_parent();
     let api = Arc::new(api);
     let answer = move |event: LambdaEvent<ApiGatewayV2httpRequest>| {
         let api = Arc::clone(&api);
-        async move { Ok::<_, Error>(api::respond(api.as_ref(), event.payload).await) }
+        boxed(async move { Ok::<_, Error>(api::respond(api.as_ref(), event.payload).await) })
     };
-    serve(Runtime::new(service_fn(answer)).run_concurrent())
+    Runtime::new(service_fn(answer)).run_concurrent().await.map_err(|e| anyhow!(e))
 }
 
 /// Handles batches of the service's queue until Lambda freezes the process.
-pub fn serve_queue<H: EventHandler>(handler: H) -> Served {
+///
+/// # Errors
+/// When the Runtime API cannot be reached.
+pub async fn serve_queue<H: EventHandler>(handler: H) -> Result<()> {
+    end_with_parent();
     let handler = Arc::new(handler);
     let answer = move |event: LambdaEvent<SqsEvent>| {
         let handler = Arc::clone(&handler);
-        async move { Ok::<_, Error>(queue::handle(handler.as_ref(), event.payload).await) }
+        boxed(async move { Ok::<_, Error>(queue::handle(handler.as_ref(), event.payload).await) })
     };
-    serve(Runtime::new(service_fn(answer)).run_concurrent())
+    Runtime::new(service_fn(answer)).run_concurrent().await.map_err(|e| anyhow!(e))
 }
 
 /// Runs tasks until Lambda freezes the process.
-pub fn serve_tasks<T: Task>(task: T) -> Served {
+///
+/// # Errors
+/// When the Runtime API cannot be reached.
+pub async fn serve_tasks<T: Task>(task: T) -> Result<()> {
+    end_with_parent();
     let task = Arc::new(task);
     let answer = move |event: LambdaEvent<Value>| {
         let task = Arc::clone(&task);
-        async move {
+        boxed(async move {
             let input = serde_json::from_value(event.payload);
             let outcome = match input {
                 Ok(input) => task.run(input).await,
@@ -155,7 +160,7 @@ pub fn serve_tasks<T: Task>(task: T) -> Served {
                 tracing::warn!(class = error.name, reason = error.message, "task failed");
                 Diagnostic { error_type: error.name.to_owned(), error_message: error.message }
             })
-        }
+        })
     };
-    serve(Runtime::new(service_fn(answer)).run_concurrent())
+    Runtime::new(service_fn(answer)).run_concurrent().await.map_err(|e| anyhow!(e))
 }

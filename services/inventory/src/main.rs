@@ -1,8 +1,8 @@
 //! Wires inventory's two functions: its HTTP API and its queue.
 
 use aws::lambda::{self, serve_api, serve_queue};
-use chassis::{Consumer, NoEffects, config};
-use inventory::{api::ProductsApi, reservation::Reservation};
+use chassis::{Consumer, config};
+use inventory::{api::ProductsApi, reactor::Reactions};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -13,8 +13,7 @@ fn main() -> ExitCode {
         }
         "reactor" => {
             let bus = function.bus()?;
-            let reservations = NoEffects::<Reservation>::default();
-            serve_queue(Consumer::new(function.ports, reservations).answering(bus)).await
+            serve_queue(Consumer::new(function.ports, Reactions::default()).answering(bus)).await
         }
         _ => Err(function.unknown_handler("api, reactor")),
     })

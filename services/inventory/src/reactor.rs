@@ -6,11 +6,14 @@ use crate::subscriptions::{Cancelled, Created, Shipped};
 use chassis::aggregate::SideWrite;
 use chassis::outbox::OutboxEntry;
 use chassis::store::{Rejected, Write};
-use chassis::{Aggregate, Reactor, Verdict};
+use chassis::{Aggregate, NoEffects, Reactor, Verdict};
 use events::fulfillment::FulfillmentShipped;
 use events::inventory::{InventoryReservationFailed, ReservationFailure, StockLine};
 use events::orders::{OrderCancelled, OrderCreated};
 use events::{Envelope, OrderId, Unreadable};
+
+/// Inventory calls nobody.
+pub type Reactions = NoEffects<Reservation>;
 
 impl Aggregate for Reservation {
     const SERVICE: &'static str = "inventory";

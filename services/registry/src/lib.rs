@@ -10,23 +10,23 @@ pub use rewards;
 
 use events::catalogue::Subscription;
 
-/// Hands the services to the macro `$then`: of each the crate and, by its usual name, the reactor, then a comma.
+/// Hands the services to the macro `$then`: the crate of each, then a comma.
 #[macro_export]
 macro_rules! for_each_service {
     ($then:ident) => {
         $then! {
-            fulfillment Fulfillment,
-            inventory Inventory,
-            notifications Notifications,
-            orders Orders,
-            payments Payments,
-            rewards Rewards,
+            fulfillment,
+            inventory,
+            notifications,
+            orders,
+            payments,
+            rewards,
         }
     };
 }
 
 macro_rules! tables {
-    ($($service:ident $reactor:ident,)*) => {
+    ($($service:ident,)*) => {
         /// The names of the services, in the order of the alphabet.
         pub const SERVICES: &[&str] = &[$(stringify!($service)),*];
 

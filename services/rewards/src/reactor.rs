@@ -3,9 +3,12 @@
 use crate::points::{Fact, Message, Points};
 use crate::subscriptions::{Cancelled, Confirmed};
 use chassis::outbox::OutboxEntry;
-use chassis::{Aggregate, Reactor, Verdict};
+use chassis::{Aggregate, NoEffects, Reactor, Verdict};
 use events::orders::{OrderCancelled, OrderConfirmed};
 use events::{Envelope, Unreadable};
+
+/// Rewards calls nobody.
+pub type Reactions = NoEffects<Points>;
 
 impl Aggregate for Points {
     const SERVICE: &'static str = "rewards";

@@ -243,8 +243,8 @@ mod tests {
 
     #[test]
     fn a_decline_is_an_answer_and_an_outage_is_not() {
-        let declined = json!({"error": {"code": "card_declined", "decline_code": "insufficient_funds"}});
-        assert_eq!(outcome(402, declined), Ok(declined("insufficient_funds")));
+        let card = json!({"error": {"code": "card_declined", "decline_code": "insufficient_funds"}});
+        assert_eq!(outcome(402, card), Ok(declined("insufficient_funds")));
         assert_eq!(
             outcome(400, json!({"error": {"code": "resource_missing"}})),
             Ok(declined("resource_missing"))

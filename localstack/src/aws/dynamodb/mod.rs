@@ -1,0 +1,10 @@
+//! DynamoDB: tables with streams, and their calls.
+
+pub mod api;
+pub mod database;
+pub mod operations;
+mod tables;
+mod tokens;
+
+pub use database::Database;
+pub use operations::StreamRecord;

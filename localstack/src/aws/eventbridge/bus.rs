@@ -1,0 +1,256 @@
+//! Buses: rules match events by pattern and hand them to their targets; archives keep them.
+//!
+//! <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-event-patterns.html>
+//! <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events-structure.html>
+
+use crate::aws::sqs::{Queue, Queues};
+use crate::aws::stepfunctions::StateMachines;
+use crate::faults::{Delivery, Faults};
+use crate::support::journal::{Entry, Journal};
+use crate::template::names::{self, ACCOUNT, REGION};
+use crate::template::resources::{self, Model};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use chrono::{DateTime, SecondsFormat, Utc};
+use quamina::Quamina;
+use serde::de::IgnoredAny;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevents.html>
+const MAX_ENTRY_BYTES: usize = 256 * 1024;
+
+/// One entry of PutEvents.
+#[derive(Clone, Debug)]
+pub struct PutEventsEntry {
+    /// `quadrille.orders`
+    pub source: String,
+    /// `order.created`
+    pub detail_type: String,
+    /// A JSON object as text.
+    pub detail: String,
+    pub time: DateTime<Utc>,
+    pub resources: Vec<String>,
+}
+
+/// Why the bus refused an entry; the text is PutEvents' `ErrorMessage`.
+#[derive(Debug, thiserror::Error)]
+pub enum EntryError {
+    #[error("there is no such bus")]
+    NoSuchBus,
+    #[error("Detail is malformed.")]
+    MalformedDetail,
+    #[error("more than {MAX_ENTRY_BYTES} bytes")]
+    TooLarge,
+    #[error("{0}")]
+    NotDelivered(#[source] anyhow::Error),
+}
+
+impl EntryError {
+    /// PutEvents' `ErrorCode`.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NoSuchBus => "ResourceNotFoundException",
+            Self::MalformedDetail => "MalformedDetail",
+            Self::TooLarge => "EntryTooLarge",
+            Self::NotDelivered(_) => "InternalFailure",
+        }
+    }
+}
+
+/// A receiver of events: one pass over an event finds every receiver.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Receiver {
+    /// By its place among the bus's rules.
+    Rule(usize),
+    /// By name.
+    Archive(String),
+}
+
+enum Target {
+    Queue(Arc<Queue>),
+    /// A state machine's name, and its execution's input.
+    Execution(String, Input),
+}
+
+/// How much of an event an execution gets as its input.
+#[derive(Clone, Copy)]
+enum Input {
+    Event,
+    Detail,
+}
+
+impl Target {
+    fn new(declared: &resources::Target, connections: &Connections<'_>) -> Result<Self> {
+        if !names::is_state_machine(&declared.arn) {
+            ensure!(declared.input_path.is_none(), "InputPath is implemented for state machines only");
+            return Ok(Self::Queue(connections.queues.by_arn(&declared.arn)?));
+        }
+        let name = names::last_part(&declared.arn);
+        ensure!(connections.machines.has(name), "no template declares the state machine {name}");
+        let input = match declared.input_path.as_deref() {
+            None => Input::Event,
+            Some("$.detail") => Input::Detail,
+            Some(other) => bail!("the InputPath {other} is not implemented by the local stack"),
+        };
+        Ok(Self::Execution(name.to_owned(), input))
+    }
+}
+
+struct Bus {
+    receivers: Quamina<Receiver>,
+    /// By the place of their rule.
+    targets: Vec<Vec<Target>>,
+}
+
+/// What buses are connected to.
+pub struct Connections<'a> {
+    pub queues: &'a Queues,
+    pub machines: &'a StateMachines,
+    pub journal: &'a Journal,
+    pub faults: &'a Faults,
+}
+
+/// Every bus, by name. Clones share them.
+#[derive(Clone)]
+pub struct Buses {
+    buses: Arc<HashMap<String, Bus>>,
+    machines: StateMachines,
+    journal: Journal,
+    faults: Faults,
+}
+
+fn add(
+    receivers: &mut Quamina<Receiver>,
+    receiver: Receiver,
+    pattern: &Value,
+    named: impl Fn() -> String,
+) -> Result<()> {
+    // A pattern that the matcher does not implement is an error, never a rule that quietly matches nothing.
+    receivers
+        .add_pattern(receiver, &pattern.to_string())
+        .map_err(|e| anyhow!("{}: the event pattern is not implemented by the local stack: {e:?}", named()))
+}
+
+impl Bus {
+    fn new(name: &str, model: &Model, connections: &Connections<'_>) -> Result<Self> {
+        let rules: Vec<_> = model.rules.iter().filter(|rule| rule.event_bus_name == name).collect();
+        let targets = |rule: &&resources::Rule| -> Result<Vec<Target>> {
+            rule.targets.iter().map(|declared| Target::new(declared, connections)).collect()
+        };
+        let targets = rules.iter().map(targets).collect::<Result<_>>()?;
+        let mut receivers = Quamina::new();
+        for (place, rule) in rules.iter().enumerate() {
+            let named = || format!("rule {}", rule.name);
+            add(&mut receivers, Receiver::Rule(place), &rule.event_pattern, named)?;
+        }
+        let every_event = json!({"source": [{"exists": true}]});
+        for archive in model.archives.iter().filter(|a| names::last_part(&a.source_arn) == name) {
+            let pattern = archive.event_pattern.as_ref().unwrap_or(&every_event);
+            let receiver = Receiver::Archive(archive.archive_name.clone());
+            add(&mut receivers, receiver, pattern, || format!("archive {}", archive.archive_name))?;
+        }
+        Ok(Self { receivers, targets })
+    }
+}
+
+impl Buses {
+    /// Connects rules and archives to their buses.
+    ///
+    /// # Errors
+    /// When a rule names a bus or a target that no template declares, or a pattern that is not implemented.
+    pub fn start(model: &Model, connections: &Connections<'_>) -> Result<Self> {
+        let bus = |name: &String| Ok((name.clone(), Bus::new(name, model, connections)?));
+        let buses =
+            model.buses.iter().map(|declared| bus(&declared.name)).collect::<Result<HashMap<_, _>>>()?;
+        for rule in &model.rules {
+            ensure!(
+                buses.contains_key(&rule.event_bus_name),
+                "rule {}: no template declares the bus {}",
+                rule.name,
+                rule.event_bus_name
+            );
+        }
+        Ok(Self {
+            buses: Arc::new(buses),
+            machines: connections.machines.clone(),
+            journal: connections.journal.clone(),
+            faults: connections.faults.clone(),
+        })
+    }
+
+    /// Hands an event to every target whose rule matches; returns the event's id.
+    ///
+    /// # Errors
+    /// [`EntryError`], as PutEvents reports it for a single entry.
+    pub fn put(&self, bus: &str, entry: &PutEventsEntry) -> Result<String, EntryError> {
+        let bus = self.buses.get(names::last_part(bus)).ok_or(EntryError::NoSuchBus)?;
+        let is_object = entry.detail.trim_start().starts_with('{');
+        if !is_object || serde_json::from_str::<IgnoredAny>(&entry.detail).is_err() {
+            return Err(EntryError::MalformedDetail);
+        }
+        if entry.detail.len() > MAX_ENTRY_BYTES {
+            return Err(EntryError::TooLarge);
+        }
+        let id = Uuid::new_v4().to_string();
+        let event = event(&id, entry);
+        self.deliver(bus, &entry.detail_type, &event).map_err(EntryError::NotDelivered)?;
+        Ok(id)
+    }
+
+    /// Returns once everything that was delivered so far is on disk.
+    pub async fn flush(&self) {
+        self.journal.flush().await;
+    }
+
+    fn deliver(&self, bus: &Bus, detail_type: &str, event: &str) -> Result<()> {
+        for receiver in bus.receivers.matches_for_event(event.as_bytes()).map_err(|e| anyhow!("{e:?}"))? {
+            match receiver {
+                Receiver::Archive(archive) => {
+                    let (at, event) = (Utc::now().timestamp_millis(), event.to_owned());
+                    self.journal.write(vec![Entry::Archived { archive, at, event }]);
+                }
+                Receiver::Rule(place) => {
+                    for target in bus.targets.get(place).context("a rule without targets")? {
+                        self.hand_over(target, detail_type, event)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn hand_over(&self, target: &Target, detail_type: &str, event: &str) -> Result<()> {
+        match target {
+            Target::Queue(queue) => {
+                let Delivery { copies, delay } = self.faults.delivery(&queue.name, detail_type);
+                for _ in 0..copies {
+                    queue.send_delayed(event, delay);
+                }
+            }
+            Target::Execution(machine, input) => {
+                let mut event: Value = serde_json::from_str(event)?;
+                let input = match input {
+                    Input::Event => event,
+                    Input::Detail => event["detail"].take(),
+                };
+                self.machines.start_execution(machine, input)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The event as targets see it. The detail is spliced in as it came: parsing it again would cost more than
+/// the rest of the delivery.
+fn event(id: &str, entry: &PutEventsEntry) -> String {
+    let time = entry.time.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let (source, kind) = (Value::from(entry.source.as_str()), Value::from(entry.detail_type.as_str()));
+    let resources = json!(entry.resources);
+    format!(
+        r#"{{"version":"0","id":"{id}","detail-type":{kind},"source":{source},"account":"{ACCOUNT}","time":"{time}","region":"{REGION}","resources":{resources},"detail":{}}}"#,
+        entry.detail
+    )
+}

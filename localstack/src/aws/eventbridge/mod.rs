@@ -1,0 +1,8 @@
+//! EventBridge: buses with their rules and archives, and the pipes that lead to them.
+
+pub mod api;
+pub mod bus;
+pub mod input_transformer;
+pub mod pipes;
+
+pub use bus::{Buses, EntryError, PutEventsEntry};

@@ -1,0 +1,107 @@
+//! The process of a function: the unmodified service binary, its environment and its log.
+
+use crate::template::names::{self, REGION};
+use crate::template::resources::Function as Declared;
+use anyhow::{Context, Result, ensure};
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use tokio::process::{Child, Command};
+
+/// How many invocations one process works on at a time (`AWS_LAMBDA_MAX_CONCURRENCY`). Classic Lambda has
+/// one and starts more processes instead; the binaries run both ways.
+const CONCURRENCY: usize = 16;
+/// Lambda's default.
+const MEMORY_MIB: u32 = 128;
+
+/// What every function's process gets besides what its template declares.
+pub struct Sandbox {
+    /// Address of the Runtime API: `127.0.0.1:4570`
+    pub runtime_api: String,
+    /// URL of the AWS endpoint.
+    pub endpoint: String,
+    /// The folder with the service binaries.
+    pub binaries: PathBuf,
+    /// The folder for the logs.
+    pub logs: PathBuf,
+}
+
+pub struct Process {
+    binary: PathBuf,
+    environment: BTreeMap<String, String>,
+    /// The Runtime API's URL for this function, without the process's number.
+    runtime_api: String,
+    log: PathBuf,
+}
+
+impl Process {
+    /// The process of a declared function, with credentials of its role.
+    ///
+    /// # Errors
+    /// When there is no binary for the function's code.
+    pub fn new(declared: &Declared, access_key: &str, sandbox: &Sandbox) -> Result<Self> {
+        let name = &declared.function_name;
+        let binary = sandbox.binaries.join(names::last_part(&declared.code));
+        ensure!(
+            binary.is_file(),
+            "function {name}: there is no binary {}; build it, or name its folder with --bin-dir",
+            binary.display()
+        );
+        let environment = environment(declared, access_key, &sandbox.endpoint);
+        let runtime_api = format!("http://{}/{name}", sandbox.runtime_api);
+        Ok(Self { binary, environment, runtime_api, log: sandbox.logs.join(format!("{name}.log")) })
+    }
+
+    /// Starts process number `number`; it ends with the returned handle.
+    ///
+    /// # Errors
+    /// When the log cannot be opened or the binary does not start.
+    pub fn spawn(&self, number: u64) -> Result<Child> {
+        let log = open_log(&self.log)?;
+        let mut command = Command::new(&self.binary);
+        command.env_clear().envs(&self.environment);
+        command.env("AWS_LAMBDA_RUNTIME_API", format!("{}/{number}", self.runtime_api));
+        let command = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
+        command.spawn().with_context(|| self.binary.display().to_string())
+    }
+}
+
+/// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
+fn environment(declared: &Declared, access_key: &str, endpoint: &str) -> BTreeMap<String, String> {
+    let name = &declared.function_name;
+    let log_group = declared.logging_config.as_ref().map(|config| config.log_group.clone());
+    let fixed: [(&str, String); 13] = [
+        ("_HANDLER", declared.handler.clone()),
+        ("AWS_REGION", REGION.into()),
+        ("AWS_DEFAULT_REGION", REGION.into()),
+        ("AWS_ACCESS_KEY_ID", access_key.into()),
+        ("AWS_SECRET_ACCESS_KEY", "local".into()),
+        ("AWS_SESSION_TOKEN", "local".into()),
+        ("AWS_ENDPOINT_URL", endpoint.into()),
+        ("AWS_LAMBDA_FUNCTION_NAME", name.clone()),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".into()),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", declared.memory_size.unwrap_or(MEMORY_MIB).to_string()),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", log_group.unwrap_or_else(|| format!("/aws/lambda/{name}"))),
+        ("AWS_LAMBDA_LOG_STREAM_NAME", "local".into()),
+        ("AWS_LAMBDA_MAX_CONCURRENCY", CONCURRENCY.to_string()),
+    ];
+    let mut environment = declared.environment.clone().map(|e| e.variables).unwrap_or_default();
+    environment.extend(std::env::var("RUST_LOG").ok().map(|level| ("RUST_LOG".to_owned(), level)));
+    environment.extend(fixed.map(|(name, value)| (name.to_owned(), value)));
+    environment
+}
+
+/// A longer log is emptied before a process starts.
+const MAX_LOG_BYTES: u64 = 64 * 1024 * 1024;
+
+fn open_log(path: &Path) -> Result<File> {
+    let too_long = std::fs::metadata(path).is_ok_and(|data| data.len() > MAX_LOG_BYTES);
+    let mut options = OpenOptions::new();
+    if too_long {
+        options.write(true).truncate(true);
+    } else {
+        options.append(true);
+    }
+    options.create(true).open(path).with_context(|| path.display().to_string())
+}

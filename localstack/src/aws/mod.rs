@@ -1,0 +1,14 @@
+//! The AWS services that the templates use, each under AWS's own name.
+
+pub mod apigateway;
+pub mod dynamodb;
+pub mod endpoint;
+pub mod eventbridge;
+pub mod iam;
+pub mod lambda;
+pub mod protocol;
+pub mod scheduler;
+pub mod secretsmanager;
+pub mod sns;
+pub mod sqs;
+pub mod stepfunctions;

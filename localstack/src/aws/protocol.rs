@@ -1,0 +1,97 @@
+//! What AWS's JSON protocols have in common: a call, its answer, its errors.
+//!
+//! <https://smithy.io/2.0/aws/protocols/aws-json-1_0-protocol.html>
+
+use crate::aws::iam::{Caller, Iam};
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+/// An authenticated call of one operation.
+pub struct Call<'a> {
+    pub caller: &'a Caller,
+    pub iam: &'a Iam,
+    /// `PutItem`
+    pub operation: &'a str,
+    pub body: &'a [u8],
+}
+
+/// HTTP status and body.
+pub type Answer = (u16, Bytes);
+pub type Outcome = Result<Answer, ApiError>;
+
+/// An error as the protocols write it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiError {
+    pub status: u16,
+    pub code: &'static str,
+    pub message: String,
+}
+
+impl ApiError {
+    /// An error of the caller: status 400.
+    pub fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { status: 400, code, message: message.into() }
+    }
+
+    /// The error for an operation that the local stack does not have.
+    #[must_use]
+    pub fn unknown(operation: &str) -> Self {
+        let what = match operation {
+            "" => "a call outside DynamoDB, SQS, EventBridge and Secrets Manager",
+            operation => operation,
+        };
+        Self::new("UnknownOperationException", format!("{what} is not implemented by the local stack"))
+    }
+
+    #[must_use]
+    pub fn to_json(&self) -> Bytes {
+        json!({"__type": self.code, "message": self.message}).to_string().into()
+    }
+}
+
+/// Status 200 with a JSON body.
+pub fn ok(value: &Value) -> Outcome {
+    Ok((200, value.to_string().into()))
+}
+
+/// Reads a request.
+///
+/// # Errors
+/// `SerializationException`.
+pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(body).map_err(|e| ApiError::new("SerializationException", e.to_string()))
+}
+
+impl Call<'_> {
+    /// Reads the request.
+    ///
+    /// # Errors
+    /// `SerializationException`.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        parse(self.body)
+    }
+
+    /// Refuses a caller whose role does not allow an action on a resource.
+    ///
+    /// # Errors
+    /// `AccessDeniedException`.
+    pub fn require(&self, action: &str, resource: &str) -> Result<(), ApiError> {
+        require(self.iam, self.caller, action, resource)
+    }
+
+    /// The error for an operation that the service does not have.
+    #[must_use]
+    pub fn unknown(&self) -> ApiError {
+        ApiError::unknown(self.operation)
+    }
+}
+
+/// Refuses a caller whose role does not allow an action on a resource.
+///
+/// # Errors
+/// `AccessDeniedException`.
+pub fn require(iam: &Iam, caller: &Caller, action: &str, resource: &str) -> Result<(), ApiError> {
+    iam.check(caller, action, resource)
+        .map_err(|denied| ApiError::new("AccessDeniedException", denied.to_string()))
+}

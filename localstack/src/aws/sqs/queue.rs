@@ -1,0 +1,285 @@
+//! A standard queue with visibility timeouts, receive counts, retention and redrive to a dead-letter queue.
+//!
+//! <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html>
+//! <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html>
+
+use crate::support::journal::{Entry, Journal};
+use crate::template::resources::Queue as Declared;
+use chrono::Utc;
+use md5::{Digest, Md5};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+/// SQS's defaults.
+const VISIBILITY_SECONDS: u32 = 30;
+const RETENTION_SECONDS: u32 = 4 * 24 * 3600;
+
+#[derive(Clone, Debug)]
+pub struct Message {
+    pub id: String,
+    pub body: Arc<str>,
+    /// Epoch milliseconds.
+    pub sent_at: i64,
+    /// How often the message was received.
+    pub receives: u32,
+}
+
+/// A message as a consumer gets it.
+#[derive(Clone, Debug)]
+pub struct Received {
+    pub message: Message,
+    /// The handle that deletes the message; valid until the next receive.
+    pub receipt: String,
+}
+
+#[derive(Default)]
+struct State {
+    visible: VecDeque<Message>,
+    in_flight: HashMap<String, Message>,
+    /// When each message in flight becomes visible again.
+    deadlines: BTreeMap<(Instant, u64), String>,
+    /// By receipt, for taking a deadline back.
+    deadline_of: HashMap<String, (Instant, u64)>,
+    serial: u64,
+}
+
+/// Where a message goes that was received too often.
+pub struct Redrive {
+    pub max_receives: u32,
+    pub dead_letters: Arc<Queue>,
+}
+
+pub struct Queue {
+    pub name: String,
+    visibility: Duration,
+    retention: Duration,
+    redrive: OnceLock<Redrive>,
+    state: Mutex<State>,
+    arrived: Notify,
+    journal: Journal,
+}
+
+/// SQS's checksum of a body, in hexadecimal; its clients verify it.
+#[must_use]
+pub fn md5_of(body: &str) -> String {
+    Md5::digest(body.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Queue {
+    #[must_use]
+    pub fn new(declared: &Declared, journal: Journal) -> Self {
+        let seconds =
+            |declared: Option<u32>, default| Duration::from_secs(declared.unwrap_or(default).into());
+        Self {
+            name: declared.queue_name.clone(),
+            visibility: seconds(declared.visibility_timeout, VISIBILITY_SECONDS),
+            retention: seconds(declared.message_retention_period, RETENTION_SECONDS),
+            redrive: OnceLock::new(),
+            state: Mutex::default(),
+            arrived: Notify::new(),
+            journal,
+        }
+    }
+
+    /// Connects the queue to its dead-letter queue, once.
+    pub fn redrive(&self, redrive: Redrive) {
+        let _ = self.redrive.set(redrive);
+    }
+
+    /// Puts a message back that the journal kept.
+    pub fn restore(&self, message: Message) {
+        self.push(message);
+    }
+
+    /// Returns once everything that was sent or deleted so far is on disk.
+    pub async fn flush(&self) {
+        self.journal.flush().await;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A message's entry in the journal.
+    fn entry(&self, message: &Message) -> Entry {
+        Entry::Message {
+            id: message.id.clone(),
+            queue: self.name.clone(),
+            body: message.body.to_string(),
+            sent_at: message.sent_at,
+            receives: message.receives,
+        }
+    }
+
+    fn push(&self, message: Message) {
+        self.state().visible.push_back(message);
+        self.arrived.notify_one();
+    }
+
+    /// How long a message that was received stays invisible.
+    #[must_use]
+    pub const fn visibility(&self) -> Duration {
+        self.visibility
+    }
+
+    /// Sends a message; returns its id.
+    pub fn send(&self, body: &str) -> String {
+        self.send_delayed(body, Duration::ZERO)
+    }
+
+    /// As [`Queue::send`]; the message is invisible until `delay` has passed.
+    pub fn send_delayed(&self, body: &str, delay: Duration) -> String {
+        let (id, sent_at) = (Uuid::new_v4().to_string(), Utc::now().timestamp_millis());
+        let message = Message { id: id.clone(), body: body.into(), sent_at, receives: 0 };
+        self.journal.write(vec![self.entry(&message)]);
+        if delay.is_zero() {
+            self.push(message);
+        } else {
+            self.state().hide(message, delay);
+            self.arrived.notify_one();
+        }
+        id
+    }
+
+    /// At most `max` visible messages, which become invisible for `invisible`.
+    fn take(&self, max: usize, invisible: Duration) -> Vec<Received> {
+        let mut received = Vec::new();
+        let mut dead = Vec::new();
+        let mut state = self.state();
+        state.reveal(Instant::now());
+        let retention = i64::try_from(self.retention.as_millis()).unwrap_or(i64::MAX);
+        let oldest = Utc::now().timestamp_millis() - retention;
+        while received.len() < max {
+            let Some(mut message) = state.visible.pop_front() else { break };
+            if message.sent_at < oldest {
+                self.journal.write(vec![Entry::Deleted { id: message.id }]);
+                continue;
+            }
+            if self.redrive.get().is_some_and(|redrive| message.receives >= redrive.max_receives) {
+                dead.push(message);
+                continue;
+            }
+            message.receives += 1;
+            // The journal does not keep a first receive: a restart then gives the message one more try.
+            if message.receives > 1 {
+                self.journal.write(vec![self.entry(&message)]);
+            }
+            received.push(state.hide(message, invisible));
+        }
+        drop(state);
+        dead.into_iter().for_each(|message| self.move_to_dead_letters(message));
+        received
+    }
+
+    fn move_to_dead_letters(&self, message: Message) {
+        if let Some(Redrive { dead_letters, .. }) = self.redrive.get() {
+            tracing::warn!(queue = self.name, message = message.id, "moved to {}", dead_letters.name);
+            let message = Message { receives: 0, ..message };
+            self.journal.write(vec![dead_letters.entry(&message)]);
+            dead_letters.push(message);
+        }
+    }
+
+    /// Waits until a message is visible, then receives at most `max`.
+    pub async fn receive(&self, max: usize) -> Vec<Received> {
+        self.receive_for(max, self.visibility).await
+    }
+
+    /// As [`Queue::receive`], with another visibility timeout than the queue's own.
+    pub async fn receive_for(&self, max: usize, invisible: Duration) -> Vec<Received> {
+        loop {
+            let arrived = self.arrived.notified();
+            let received = self.take(max, invisible);
+            if !received.is_empty() {
+                if !self.state().visible.is_empty() {
+                    self.arrived.notify_one();
+                }
+                return received;
+            }
+            match self.next_deadline() {
+                Some(at) => tokio::select! {
+                    () = arrived => {}
+                    () = tokio::time::sleep_until(at.into()) => {}
+                },
+                None => arrived.await,
+            }
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        self.state().deadlines.keys().next().map(|(at, _)| *at)
+    }
+
+    /// Deletes a message by the receipt of its last receive; returns whether there was one.
+    pub fn delete(&self, receipt: &str) -> bool {
+        let message = self.state().remove(receipt);
+        if let Some(message) = &message {
+            self.journal.write(vec![Entry::Deleted { id: message.id.clone() }]);
+        }
+        message.is_some()
+    }
+
+    /// Divides the rest of a message's visibility timeout.
+    pub fn divide_visibility(&self, receipt: &str, by: u32) {
+        self.change_visibility(receipt, |rest| rest / by.max(1));
+    }
+
+    /// Changes how long a message in flight stays invisible; returns whether there was one.
+    pub fn change_visibility(&self, receipt: &str, change: impl Fn(Duration) -> Duration) -> bool {
+        let changed = self.state().change_deadline(receipt, change);
+        self.arrived.notify_one();
+        changed
+    }
+
+    /// How many messages are visible, and how many are in flight.
+    #[must_use]
+    pub fn depth(&self) -> (usize, usize) {
+        let mut state = self.state();
+        state.reveal(Instant::now());
+        (state.visible.len(), state.in_flight.len())
+    }
+}
+
+impl State {
+    fn hide(&mut self, message: Message, visibility: Duration) -> Received {
+        self.serial += 1;
+        let receipt = format!("{}#{}", message.id, self.serial);
+        let deadline = (Instant::now() + visibility, self.serial);
+        self.deadlines.insert(deadline, receipt.clone());
+        self.deadline_of.insert(receipt.clone(), deadline);
+        self.in_flight.insert(receipt.clone(), message.clone());
+        Received { message, receipt }
+    }
+
+    fn change_deadline(&mut self, receipt: &str, change: impl Fn(Duration) -> Duration) -> bool {
+        let Some((at, serial)) = self.deadline_of.get(receipt).copied() else { return false };
+        let now = Instant::now();
+        let deadline = (now + change(at.saturating_duration_since(now)), serial);
+        self.deadlines.remove(&(at, serial));
+        self.deadlines.insert(deadline, receipt.to_owned());
+        self.deadline_of.insert(receipt.to_owned(), deadline);
+        true
+    }
+
+    fn remove(&mut self, receipt: &str) -> Option<Message> {
+        let deadline = self.deadline_of.remove(receipt)?;
+        self.deadlines.remove(&deadline);
+        self.in_flight.remove(receipt)
+    }
+
+    /// Makes every message visible whose timeout has passed.
+    fn reveal(&mut self, now: Instant) {
+        while let Some((at, _)) = self.deadlines.keys().next().copied() {
+            if at > now {
+                break;
+            }
+            if let Some((_, receipt)) = self.deadlines.pop_first() {
+                self.deadline_of.remove(&receipt);
+                self.visible.extend(self.in_flight.remove(&receipt));
+            }
+        }
+    }
+}

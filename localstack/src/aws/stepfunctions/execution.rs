@@ -1,0 +1,106 @@
+//! One execution of a state machine: its data, its state and its history.
+
+use chrono::Utc;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Status {
+    Running,
+    Succeeded,
+    /// By an error that no state caught.
+    Failed,
+}
+
+/// One entry of an execution's history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryEvent {
+    /// Epoch milliseconds.
+    pub at: i64,
+    pub state: String,
+    /// `entered`, `succeeded`, `retried`, `caught` or `failed`.
+    pub what: String,
+    /// The error's name, where there was one.
+    pub error: Option<String>,
+}
+
+/// The journal keeps it as JSON: the fields are part of that format.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Execution {
+    pub id: String,
+    /// The state machine's name.
+    pub machine: String,
+    pub status: Status,
+    pub input: Value,
+    /// The input of the current state, and in the end the output.
+    pub data: Value,
+    /// Oldest first.
+    pub history: Vec<HistoryEvent>,
+    /// The current state.
+    pub state: String,
+    /// Retries of the current state, by the place of their retrier.
+    pub retries: BTreeMap<usize, u32>,
+}
+
+/// Why a result has no place in the data.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotPlaced {
+    #[error("the ResultPath {0} is not implemented")]
+    Path(String),
+    #[error("the state's input is not an object")]
+    NoObject,
+}
+
+impl Execution {
+    /// An execution that enters the first state of its machine.
+    #[must_use]
+    pub fn new(machine: &str, first: &str, input: Value) -> Self {
+        Self {
+            id: Uuid::new_v4().to_string(),
+            machine: machine.to_owned(),
+            status: Status::Running,
+            data: input.clone(),
+            input,
+            history: Vec::new(),
+            state: first.to_owned(),
+            retries: BTreeMap::new(),
+        }
+    }
+
+    pub fn record(&mut self, what: &str, error: Option<&str>) {
+        let (at, state) = (Utc::now().timestamp_millis(), self.state.clone());
+        self.history.push(HistoryEvent { at, state, what: what.to_owned(), error: error.map(str::to_owned) });
+    }
+
+    /// Enters the next state, or ends.
+    pub fn go_on(&mut self, next: Option<&String>) {
+        self.retries.clear();
+        match next {
+            None => self.status = Status::Succeeded,
+            Some(next) => {
+                self.state.clone_from(next);
+                self.record("entered", None);
+            }
+        }
+    }
+
+    /// Places a result at a path of the data, or instead of the data.
+    ///
+    /// # Errors
+    /// When the path is not implemented or the data has no place for it.
+    pub fn place(&mut self, path: Option<&str>, result: Value) -> Result<(), NotPlaced> {
+        match path {
+            None | Some("$") => self.data = result,
+            Some(path) => {
+                let field = path.strip_prefix("$.").filter(|field| !field.contains(['.', '[']));
+                let field = field.ok_or_else(|| NotPlaced::Path(path.to_owned()))?;
+                let map = self.data.as_object_mut().ok_or(NotPlaced::NoObject)?;
+                map.insert(field.to_owned(), result);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,251 @@
+//! The dial: the faults that are set, counted down as they happen.
+
+use super::fault::{Fault, When};
+use anyhow::{Result, bail};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// How one event arrives in a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Delivery {
+    /// How often; 0 for an event that is dropped.
+    pub copies: u32,
+    pub delay: Duration,
+}
+
+/// The fault of one transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransactionFault {
+    /// The process that makes the transaction is killed.
+    Kill(When),
+    /// The transaction is made, and its answer lost.
+    LoseAnswer,
+    /// The transaction is refused.
+    Throttle,
+}
+
+/// The names that a fault may give; a fault with another name would never happen.
+#[derive(Clone, Debug, Default)]
+pub struct Targets {
+    pub queues: BTreeSet<String>,
+    pub functions: BTreeSet<String>,
+    pub pipes: BTreeSet<String>,
+    /// Types of the events that at least one rule lets in.
+    pub events: BTreeSet<String>,
+}
+
+#[derive(Default)]
+struct State {
+    faults: Vec<Fault>,
+    /// By queue: when its window ends, and how many events were gathered in it.
+    gathered: HashMap<String, (Instant, u32)>,
+}
+
+/// Clones share one dial.
+#[derive(Clone, Default)]
+pub struct Faults {
+    state: Arc<Mutex<State>>,
+    targets: Arc<Targets>,
+    changed: Arc<Notify>,
+}
+
+impl Faults {
+    #[must_use]
+    pub fn new(targets: Targets) -> Self {
+        Self { targets: Arc::new(targets), ..Self::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets a fault beside those that are set.
+    ///
+    /// # Errors
+    /// When it names something that no template declares.
+    pub fn set(&self, fault: Fault) -> Result<()> {
+        let (what, name, targets) = match &fault {
+            Fault::Duplicate { queue, .. }
+            | Fault::Delay { queue, .. }
+            | Fault::Reverse { queue, .. }
+            | Fault::Drop { queue, .. } => ("queue", queue.as_ref(), &self.targets.queues),
+            Fault::Kill { function, .. } | Fault::LoseAnswer { function, .. } => {
+                ("function", Some(function), &self.targets.functions)
+            }
+            Fault::Throttle { function, .. } => ("function", function.as_ref(), &self.targets.functions),
+            Fault::Stop { pipe } => ("pipe", Some(pipe), &self.targets.pipes),
+            Fault::Provider { .. } | Fault::Carrier { .. } => ("", None, &self.targets.queues),
+        };
+        if let Some(name) = name.filter(|name| !targets.contains(*name)) {
+            bail!("there is no {what} {name}");
+        }
+        if let Fault::Drop { event: Some(event), .. } = &fault
+            && !self.targets.events.contains(event)
+        {
+            bail!("no rule lets in an event {event}");
+        }
+        self.state().faults.push(fault);
+        self.changed.notify_waiters();
+        Ok(())
+    }
+
+    /// The faults that are set; their counters show how often each will still happen.
+    #[must_use]
+    pub fn all(&self) -> Vec<Fault> {
+        self.state().faults.clone()
+    }
+
+    /// Clears every fault.
+    pub fn clear(&self) {
+        *self.state() = State::default();
+        self.changed.notify_waiters();
+    }
+
+    /// How an event arrives in a queue; counts down the faults that concern it.
+    #[must_use]
+    pub fn delivery(&self, queue: &str, event: &str) -> Delivery {
+        let mut state = self.state();
+        let mut delivery = Delivery { copies: 1, delay: Duration::ZERO };
+        let State { faults, gathered } = &mut *state;
+        for fault in faults.iter_mut().filter(|fault| fault.concerns_event(queue, event)) {
+            match fault {
+                Fault::Duplicate { times, .. } => delivery.copies = delivery.copies.saturating_add(*times),
+                Fault::Delay { millis, .. } => delivery.delay += Duration::from_millis(*millis),
+                Fault::Reverse { millis, .. } => {
+                    delivery.delay += gather(gathered, queue, Duration::from_millis(*millis));
+                }
+                Fault::Drop { times, .. } if *times > 0 => {
+                    *times -= 1;
+                    return Delivery { copies: 0, ..delivery };
+                }
+                _ => {}
+            }
+        }
+        delivery
+    }
+
+    /// The fault of a function's next transaction, if it has one.
+    #[must_use]
+    pub fn transaction(&self, function: &str) -> Option<TransactionFault> {
+        for fault in self.state().faults.iter_mut().filter(|fault| fault.concerns_function(function)) {
+            match fault {
+                Fault::Kill { when, nth, .. } if *nth > 0 => {
+                    *nth -= 1;
+                    if *nth == 0 {
+                        return Some(TransactionFault::Kill(*when));
+                    }
+                }
+                Fault::LoseAnswer { times, .. } if *times > 0 => {
+                    *times -= 1;
+                    return Some(TransactionFault::LoseAnswer);
+                }
+                Fault::Throttle { times, .. } if *times > 0 => {
+                    *times -= 1;
+                    return Some(TransactionFault::Throttle);
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// Whether the payment provider fails this call.
+    #[must_use]
+    pub fn provider_fails(&self) -> bool {
+        self.outage(|fault| if let Fault::Provider { times } = fault { Some(times) } else { None })
+    }
+
+    /// Whether the carrier fails this call.
+    #[must_use]
+    pub fn carrier_fails(&self) -> bool {
+        self.outage(|fault| if let Fault::Carrier { times } = fault { Some(times) } else { None })
+    }
+
+    fn outage(&self, times: impl Fn(&mut Fault) -> Option<&mut u32>) -> bool {
+        let mut state = self.state();
+        let left = state.faults.iter_mut().filter_map(times).find(|times| **times > 0);
+        left.is_some_and(|times| {
+            *times -= 1;
+            true
+        })
+    }
+
+    /// Returns once no fault stops the pipe.
+    pub async fn wait_while_stopped(&self, pipe: &str) {
+        loop {
+            let changed = self.changed.notified();
+            let stops = |fault: &Fault| matches!(fault, Fault::Stop { pipe: of } if of == pipe);
+            if !self.state().faults.iter().any(stops) {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+/// How far apart the events of a window are delivered: more than the clock's inexactness.
+const SPACING: Duration = Duration::from_micros(200);
+/// The most events of one window whose order can be reversed.
+const MAX_REVERSED: u32 = 1000;
+
+/// The delay of the next event of a window: it is delivered after the window's end, and before all events that came
+/// earlier.
+fn gather(gathered: &mut HashMap<String, (Instant, u32)>, queue: &str, window: Duration) -> Duration {
+    let now = Instant::now();
+    let (ends, number) = gathered.entry(queue.to_owned()).or_insert((now, 0));
+    if *ends <= now {
+        (*ends, *number) = (now + window, 0);
+    }
+    *number = number.saturating_add(1);
+    *ends - now + SPACING * MAX_REVERSED.saturating_sub(*number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(set: &[Fault]) -> Faults {
+        let names = || ["a".to_owned(), "b".to_owned()].into();
+        let dial = Faults::new(Targets {
+            queues: names(),
+            functions: names(),
+            pipes: names(),
+            events: ["x".into()].into(),
+        });
+        set.iter().for_each(|fault| dial.set(fault.clone()).unwrap());
+        dial
+    }
+
+    #[test]
+    fn a_fault_happens_as_often_as_it_says_and_where_it_says() {
+        let drop = Fault::Drop { queue: Some("a".into()), event: Some("x".into()), times: 2 };
+        let dial = faults(&[drop, Fault::Duplicate { queue: None, times: 1 }]);
+        let copies = |queue, event| dial.delivery(queue, event).copies;
+        let seen = [copies("b", "x"), copies("a", "y"), copies("a", "x"), copies("a", "x"), copies("a", "x")];
+        assert_eq!(seen, [2, 2, 0, 0, 2]);
+        let kill = Fault::Kill { function: "a".into(), when: When::After, nth: 2 };
+        let dial = faults(&[kill]);
+        let killed = Some(TransactionFault::Kill(When::After));
+        assert_eq!(
+            [dial.transaction("a"), dial.transaction("b"), dial.transaction("a"), dial.transaction("a")],
+            [None, None, killed, None]
+        );
+    }
+
+    #[test]
+    fn what_is_gathered_is_turned_round() {
+        let dial = faults(&[Fault::Reverse { queue: None, millis: 200 }]);
+        let [first, second, third] =
+            ["x", "y", "z"].map(|event| Instant::now() + dial.delivery("a", event).delay);
+        assert!(first > second && second > third);
+    }
+
+    #[test]
+    fn a_fault_of_nothing_is_refused() {
+        let dial = faults(&[]);
+        let error = dial.set(Fault::Stop { pipe: "c".into() }).unwrap_err();
+        assert_eq!(error.to_string(), "there is no pipe c");
+    }
+}

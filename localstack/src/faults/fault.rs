@@ -1,0 +1,91 @@
+//! What can go wrong on purpose.
+
+use serde::{Deserialize, Serialize};
+
+/// On which side of a transaction a process is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum When {
+    /// Nothing of the transaction is written.
+    Before,
+    /// All of the transaction is written, and the process never gets the answer.
+    After,
+}
+
+/// Where a name is left out, the fault concerns every queue or every function.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "fault", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Fault {
+    /// Every event arrives in the queue `times` times more.
+    Duplicate {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        queue: Option<String>,
+        times: u32,
+    },
+    /// Every event arrives in the queue later.
+    Delay {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        queue: Option<String>,
+        millis: u64,
+    },
+    /// The events that arrive in the queue within a window of time are delivered after it, the last one first.
+    Reverse {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        queue: Option<String>,
+        millis: u64,
+    },
+    /// The next events never arrive in the queue.
+    Drop {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        queue: Option<String>,
+        /// Only events of this type.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        event: Option<String>,
+        times: u32,
+    },
+    /// The function's process is killed at one of its next transactions.
+    Kill {
+        function: String,
+        when: When,
+        /// At which of the next transactions, from 1.
+        nth: u32,
+    },
+    /// The function's next transactions are made, and their answers lost.
+    LoseAnswer { function: String, times: u32 },
+    /// DynamoDB refuses the next transactions as too many at once.
+    Throttle {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        function: Option<String>,
+        times: u32,
+    },
+    /// The pipe stands still until the fault is cleared.
+    Stop { pipe: String },
+    /// The payment provider fails the next calls, whatever their token.
+    Provider { times: u32 },
+    /// The carrier fails the next calls, whatever is in the parcel.
+    Carrier { times: u32 },
+}
+
+fn applies(to: Option<&String>, name: &str) -> bool {
+    to.is_none_or(|to| to == name)
+}
+
+impl Fault {
+    pub(super) fn concerns_event(&self, to: &str, kind: &str) -> bool {
+        match self {
+            Self::Duplicate { queue, .. } | Self::Delay { queue, .. } | Self::Reverse { queue, .. } => {
+                applies(queue.as_ref(), to)
+            }
+            Self::Drop { queue, event, .. } => applies(queue.as_ref(), to) && applies(event.as_ref(), kind),
+            _ => false,
+        }
+    }
+
+    pub(super) fn concerns_function(&self, name: &str) -> bool {
+        match self {
+            Self::Kill { function, .. } | Self::LoseAnswer { function, .. } => function == name,
+            Self::Throttle { function, .. } => applies(function.as_ref(), name),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! A token issuer for one machine. Its key is made at the first start and kept with the data, so that a token outlives
+//! a restart. It issues any token to any caller that reaches the AWS endpoint on loopback: it stands for the login page
+//! that a real issuer would show.
+
+use crate::support::http::{self, Response};
+use crate::support::secret_file;
+use anyhow::{Context, Result};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use hyper::StatusCode;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
+use rsa::pkcs1::{DecodeRsaPrivateKey, EncodeRsaPrivateKey};
+use rsa::traits::PublicKeyParts;
+use rsa::{RsaPrivateKey, rand_core::OsRng};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::sync::Arc;
+
+/// The issuer's path below the AWS endpoint.
+pub const PATH: &str = "/issuer";
+/// The name of its one key.
+pub const KEY_ID: &str = "local";
+/// RSA, because API Gateway takes nothing else.
+const BITS: usize = 2048;
+/// How long a token is valid: 30 days, for a first look, an export in a shell, a month of tests.
+const SECONDS: i64 = 30 * 24 * 3600;
+/// The audience of its tokens: the template's default.
+pub(crate) const AUDIENCE: &str = "quadrille";
+
+/// Every scope that a route asks for, and the operator's.
+pub const SCOPES: &str = "orders:read orders:write orders:operate products:write";
+/// The scopes of a customer.
+const CUSTOMER_SCOPES: &str = "orders:read orders:write";
+
+/// Clones share its key.
+#[derive(Clone)]
+pub struct TokenIssuer(Arc<Keys>);
+
+struct Keys {
+    url: String,
+    signing: EncodingKey,
+    verifying: DecodingKey,
+    /// The public key as a JSON Web Key.
+    public: Value,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Claims<'a> {
+    pub iss: &'a str,
+    pub aud: &'a str,
+    pub sub: &'a str,
+    pub scope: &'a str,
+    pub iat: i64,
+    pub exp: i64,
+}
+
+/// `?subject=ada&scope=orders:read`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TokenRequest {
+    #[serde(default = "default_subject")]
+    subject: String,
+    scope: Option<String>,
+}
+
+fn default_subject() -> String {
+    "ada".into()
+}
+
+impl TokenIssuer {
+    /// The issuer at `url`, with the key that `folder` keeps; without a folder it is made anew.
+    ///
+    /// # Errors
+    /// When the key cannot be made, read or kept.
+    pub fn open(folder: Option<&Path>, url: String) -> Result<Self> {
+        let path = folder.map(|folder| folder.join("issuer.der"));
+        let kept = path.as_ref().and_then(|path| std::fs::read(path).ok());
+        let key = match &kept {
+            Some(der) => RsaPrivateKey::from_pkcs1_der(der).context("issuer.der does not hold a key")?,
+            None => RsaPrivateKey::new(&mut OsRng, BITS)?,
+        };
+        let der = key.to_pkcs1_der()?;
+        if let (Some(path), None) = (&path, kept) {
+            secret_file::write(path, der.as_bytes()).with_context(|| path.display().to_string())?;
+        }
+        let part = |bytes: Vec<u8>| URL_SAFE_NO_PAD.encode(bytes);
+        let (n, e) = (part(key.n().to_bytes_be()), part(key.e().to_bytes_be()));
+        Ok(Self(Arc::new(Keys {
+            url,
+            signing: EncodingKey::from_rsa_der(der.as_bytes()),
+            verifying: DecodingKey::from_rsa_components(&n, &e)?,
+            public: json!({"kty": "RSA", "use": "sig", "alg": "RS256", "kid": KEY_ID, "n": n, "e": e}),
+        })))
+    }
+
+    /// A token for `subject`; the scopes are separated by blanks.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn token(&self, subject: &str, scope: &str) -> Result<String> {
+        let iat = chrono::Utc::now().timestamp();
+        let claims = Claims {
+            iss: &self.0.url,
+            aud: AUDIENCE,
+            sub: subject,
+            scope,
+            iat,
+            exp: iat.saturating_add(SECONDS),
+        };
+        let header = Header { kid: Some(KEY_ID.into()), ..Header::new(Algorithm::RS256) };
+        self.sign(&header, &claims)
+    }
+
+    /// Signs claims.
+    ///
+    /// # Errors
+    /// When they cannot be signed.
+    pub(crate) fn sign(&self, header: &Header, claims: &Claims<'_>) -> Result<String> {
+        Ok(jsonwebtoken::encode(header, claims, &self.0.signing)?)
+    }
+
+    /// The key that verifies its tokens.
+    #[must_use]
+    pub fn verifying_key(&self) -> DecodingKey {
+        self.0.verifying.clone()
+    }
+
+    /// Answers a request below [`PATH`]: discovery, keys, and tokens for any caller.
+    #[must_use]
+    pub fn answer(&self, path: &str, query: &str) -> Response {
+        let url = &self.0.url;
+        match path {
+            "/.well-known/openid-configuration" => json_answer(&json!({
+                "issuer": url, "jwks_uri": format!("{url}/keys"), "token_endpoint": format!("{url}/token"),
+                "id_token_signing_alg_values_supported": ["RS256"],
+            })),
+            "/keys" => json_answer(&json!({"keys": [self.0.public]})),
+            "/token" => self.issue(query),
+            _ => http::empty(StatusCode::NOT_FOUND),
+        }
+    }
+
+    /// Answers with the token alone, for a shell to keep in a variable.
+    fn issue(&self, query: &str) -> Response {
+        let asked: Result<TokenRequest, _> = serde_json::from_value(
+            form_urlencoded::parse(query.as_bytes()).map(|(n, v)| (n.into_owned(), Value::from(v))).collect(),
+        );
+        let issued = asked
+            .context("takes subject and scope")
+            .and_then(|asked| self.token(&asked.subject, asked.scope.as_deref().unwrap_or(CUSTOMER_SCOPES)));
+        match issued {
+            Ok(token) => http::json(200, "text/plain", token),
+            Err(error) => http::json(400, "text/plain", format!("{error:#}")),
+        }
+    }
+}
+
+fn json_answer(value: &Value) -> Response {
+    http::json(200, "application/json", value.to_string())
+}

@@ -1,0 +1,63 @@
+//! Checks at the start: permissions between resources, and alarms on queues. On AWS a missing one would show only as
+//! events that never arrive and alarms that never ring.
+
+use crate::aws::iam::{self, Iam};
+use crate::aws::stepfunctions::StateMachines;
+use crate::template::names;
+use crate::template::resources::Model;
+use anyhow::{Context, Result, ensure};
+
+/// Checks the permissions between resources.
+///
+/// # Errors
+/// The first that is missing.
+pub fn check(model: &Model, iam: &Iam) -> Result<()> {
+    iam::require_delivery(model)?;
+    check_alarms(model)?;
+    for pipe in &model.pipes {
+        let stream = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"];
+        iam.require(&pipe.role_arn, &stream, &pipe.source)?;
+        iam.require(&pipe.role_arn, &["events:PutEvents"], &pipe.target)?;
+        if let Some(dead) = &pipe.source_parameters.stream.dead_letter_config {
+            iam.require(&pipe.role_arn, &["sqs:SendMessage"], &dead.arn)?;
+        }
+    }
+    for mapping in &model.mappings {
+        let name = names::last_part(&mapping.function_name);
+        let function = model.functions.iter().find(|function| function.function_name == name);
+        let function = function.with_context(|| format!("no template declares the function {name}"))?;
+        let queue = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
+        iam.require(&function.role, &queue, &mapping.event_source_arn)?;
+    }
+    Ok(())
+}
+
+/// An alarm on a queue that no template declares would never ring.
+fn check_alarms(model: &Model) -> Result<()> {
+    for alarm in model.alarms.iter().filter(|alarm| alarm.namespace == "AWS/SQS") {
+        let queue = alarm.dimensions.iter().find(|dimension| dimension.name == "QueueName");
+        let queue = queue.with_context(|| format!("alarm {}: no QueueName", alarm.alarm_name))?;
+        let is_declared = model.queues.iter().any(|declared| declared.queue_name == queue.value);
+        ensure!(is_declared, "alarm {}: no template declares {}", alarm.alarm_name, queue.value);
+    }
+    Ok(())
+}
+
+/// Checks that a rule may start its state machine, and that the state machine may invoke its functions.
+///
+/// # Errors
+/// The first permission that is missing.
+pub fn check_machines(model: &Model, iam: &Iam, machines: &StateMachines) -> Result<()> {
+    for target in model.rules.iter().flat_map(|rule| &rule.targets) {
+        if names::is_state_machine(&target.arn) {
+            let role = target.role_arn.as_deref().context("a state machine target needs a RoleArn")?;
+            iam.require(role, &["states:StartExecution"], &target.arn)?;
+        }
+    }
+    for machine in &model.machines {
+        for function in machines.functions_of(&machine.state_machine_name) {
+            iam.require(&machine.role_arn, &["lambda:InvokeFunction"], function)?;
+        }
+    }
+    Ok(())
+}

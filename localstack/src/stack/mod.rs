@@ -1,0 +1,11 @@
+//! The stack: from templates to a running platform.
+
+mod checks;
+mod data_folder;
+pub mod options;
+mod parts;
+mod ports;
+pub mod running;
+
+pub use options::{Options, binaries};
+pub use running::Stack;

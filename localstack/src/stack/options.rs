@@ -1,0 +1,109 @@
+//! The options of a stack, and the parameters that its templates get.
+
+use crate::aws::eventbridge::input_transformer::PipeData;
+use crate::faults::Fault;
+use crate::outside::{carrier, token_issuer};
+use crate::template::names::{self, Names};
+use crate::template::{self, resources::Model};
+use anyhow::Result;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The folder with the templates.
+    pub infra: PathBuf,
+    /// The folder with the service binaries.
+    pub binaries: PathBuf,
+    /// The folder for tables, queues and logs.
+    pub data: PathBuf,
+    /// Keeps tables and queues in memory only; logs still go to `data`.
+    pub in_memory: bool,
+    /// Deletes what `data` holds.
+    pub fresh: bool,
+    /// 0 for any free port.
+    pub api_port: u16,
+    /// 0 for any free port.
+    pub aws_port: u16,
+    /// 0 for any free port.
+    pub provider_port: u16,
+    pub stage: String,
+    pub pipe_data: PipeData,
+    /// Allows every request without a token: the templates' parameter `Auth` is `none`.
+    pub no_auth: bool,
+    /// Divides the waits of state machines, schedules, and messages whose function reported a failure, for tests that
+    /// would otherwise take minutes.
+    pub time_scale: u32,
+    /// Values of the templates' parameters, by name.
+    pub parameters: BTreeMap<String, String>,
+    /// The faults that are set from the start.
+    pub faults: Vec<Fault>,
+}
+
+/// Where the parts of a stack answer.
+#[derive(Clone, Debug, Default)]
+pub struct Urls {
+    pub api: String,
+    pub endpoint: String,
+    pub simulators: String,
+    /// Address of the Runtime API, without a scheme.
+    pub runtime_api: String,
+}
+
+impl Urls {
+    #[must_use]
+    pub fn issuer(&self) -> String {
+        format!("{}{}", self.endpoint, token_issuer::PATH)
+    }
+
+    #[must_use]
+    pub fn names(&self) -> Names {
+        Names { endpoint: self.endpoint.clone(), api: self.api.clone() }
+    }
+}
+
+impl Options {
+    /// The folder for what survives a restart; `None` for a stack in memory.
+    #[must_use]
+    pub fn kept(&self) -> Option<&Path> {
+        (!self.in_memory).then_some(self.data.as_path())
+    }
+
+    /// What the templates declare, for a stack at these URLs.
+    ///
+    /// # Errors
+    /// When a template is refused.
+    pub fn model(&self, urls: &Urls) -> Result<Model> {
+        self.model_with(urls, &urls.issuer())
+    }
+
+    fn model_with(&self, urls: &Urls, issuer: &str) -> Result<Model> {
+        template::load(&self.infra, &urls.names(), &self.template_parameters(&urls.simulators, issuer))
+    }
+
+    fn template_parameters(&self, simulators: &str, issuer: &str) -> BTreeMap<String, String> {
+        let carrier_url = format!("{simulators}{}", carrier::PATH);
+        let pairs = [
+            ("CarrierUrl", carrier_url.as_str()),
+            ("CarrierKey", "ck_test_simulator"),
+            ("Stage", self.stage.as_str()),
+            ("ProviderUrl", simulators),
+            ("ProviderKey", "sk_test_simulator"),
+            ("Auth", if self.no_auth { "none" } else { "jwt" }),
+            ("TokenIssuer", issuer),
+        ];
+        let mut parameters: BTreeMap<_, _> =
+            pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        parameters.extend(self.parameters.clone());
+        parameters
+    }
+}
+
+/// The service binaries that the templates name: the last part of each function's code.
+///
+/// # Errors
+/// When a template is refused.
+pub fn binaries(options: &Options) -> Result<BTreeSet<String>> {
+    let model = options.model_with(&Urls::default(), "")?;
+    Ok(model.functions.iter().map(|function| names::last_part(&function.code).to_owned()).collect())
+}

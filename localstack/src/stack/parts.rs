@@ -1,0 +1,161 @@
+//! Every part of the platform, connected to the others as the templates declare.
+
+use super::checks;
+use super::data_folder::DataFolder;
+use super::options::{Options, Urls};
+use crate::aws::apigateway::Gateway;
+use crate::aws::endpoint::Endpoint;
+use crate::aws::eventbridge::bus::{self, Buses};
+use crate::aws::eventbridge::pipes::{self, Pipe};
+use crate::aws::iam::Iam;
+use crate::aws::lambda::{Function, Functions, Poller, Sandbox};
+use crate::aws::scheduler::{self, Schedule};
+use crate::aws::secretsmanager::Secrets;
+use crate::aws::sns::Topics;
+use crate::aws::sqs::Queues;
+use crate::aws::stepfunctions::{Setup, StateMachines};
+use crate::faults::{Fault, Faults, Targets};
+use crate::outside::simulators::Simulators;
+use crate::outside::token_issuer::TokenIssuer;
+use crate::template::resources::{self, Model};
+use anyhow::{Context, Result};
+use std::sync::Arc;
+
+/// What the parts are made from.
+pub struct Plan<'a> {
+    pub options: &'a Options,
+    pub urls: &'a Urls,
+    pub model: &'a Model,
+    pub data: &'a DataFolder,
+}
+
+pub struct Parts {
+    pub queues: Queues,
+    pub functions: Functions,
+    pub pollers: Vec<Poller>,
+    pub schedules: Vec<Schedule>,
+    pub machines: StateMachines,
+    pub simulators: Simulators,
+    pub pipes: Vec<Arc<Pipe>>,
+    pub gateway: Arc<Gateway>,
+    pub endpoint: Arc<Endpoint>,
+}
+
+/// What runs functions, and the queues that feed them.
+struct Compute {
+    queues: Queues,
+    iam: Iam,
+    functions: Functions,
+    schedules: Vec<Schedule>,
+    machines: StateMachines,
+}
+
+/// What carries events, and the parties outside.
+struct Messaging {
+    faults: Faults,
+    buses: Buses,
+    simulators: Simulators,
+    topics: Topics,
+    pipes: Vec<Arc<Pipe>>,
+}
+
+impl Parts {
+    /// # Errors
+    /// When a template declares what is not implemented, a resource names one that no template declares, a permission
+    /// is missing, or what is kept in the data folder cannot be read.
+    pub fn connect(plan: &Plan<'_>) -> Result<Self> {
+        let Plan { options, urls, model, data } = *plan;
+        let Compute { queues, iam, functions, schedules, machines } = Compute::connect(plan)?;
+        let Messaging { faults, buses, simulators, topics, pipes } =
+            Messaging::connect(plan, &queues, &machines)?;
+        let issuer = TokenIssuer::open(options.kept(), urls.issuer())?;
+        let gateway = Arc::new(Gateway::new(model, &functions, &issuer)?);
+        let endpoint = Arc::new(Endpoint {
+            dynamodb: data.database.clone(),
+            queues: queues.clone(),
+            buses,
+            secrets: Secrets::open(&model.secrets, options.kept())?,
+            iam,
+            functions: functions.clone(),
+            machines: machines.clone(),
+            topics,
+            faults,
+            issuer,
+            url: urls.endpoint.clone(),
+        });
+        let poller = |mapping| Poller::new(mapping, &queues, &functions, options.time_scale);
+        let pollers = model.mappings.iter().map(poller).collect::<Result<_>>()?;
+        Ok(Self { queues, functions, pollers, schedules, machines, simulators, pipes, gateway, endpoint })
+    }
+}
+
+impl Messaging {
+    fn connect(plan: &Plan<'_>, queues: &Queues, machines: &StateMachines) -> Result<Self> {
+        let Plan { options, model, data: DataFolder { database, journal, past, .. }, .. } = *plan;
+        let faults = dial(model, &options.faults)?;
+        let connections = bus::Connections { queues, machines, journal, faults: &faults };
+        let buses = Buses::start(model, &connections)?;
+        let simulators = Simulators::new(journal, past, &faults)?;
+        let topics = Topics::start(&model.topics, journal, past)?;
+        let connections = pipes::Connections {
+            database,
+            buses: &buses,
+            queues,
+            journal,
+            positions: &past.positions,
+            data: options.pipe_data,
+            faults: &faults,
+        };
+        let pipes = pipes(&model.pipes, &connections)?;
+        Ok(Self { faults, buses, simulators, topics, pipes })
+    }
+}
+
+impl Compute {
+    fn connect(plan: &Plan<'_>) -> Result<Self> {
+        let Plan { options, urls, model, data: DataFolder { journal, past, logs, .. } } = *plan;
+        let queues = Queues::start(&model.queues, &past.messages, journal)?;
+        let iam = Iam::new(&model.roles)?;
+        checks::check(model, &iam)?;
+        let sandbox = Sandbox {
+            runtime_api: urls.runtime_api.clone(),
+            endpoint: urls.endpoint.clone(),
+            binaries: options.binaries.clone(),
+            logs: logs.clone(),
+        };
+        let function = |declared: &resources::Function| {
+            Function::new(declared, &iam.issue_key(&declared.role), &sandbox)
+        };
+        let functions: Vec<Function> = model.functions.iter().map(function).collect::<Result<_>>()?;
+        let functions: Functions = functions.into_iter().collect();
+        let time_scale = options.time_scale;
+        let connections =
+            scheduler::Connections { functions: &functions, queues: &queues, iam: &iam, time_scale };
+        let schedules = scheduler::schedules(model, &connections)?;
+        let setup = Setup { functions: &functions, infra: &options.infra, time_scale, journal, past };
+        let machines = StateMachines::new(&model.machines, &setup)?;
+        checks::check_machines(model, &iam, &machines)?;
+        Ok(Self { queues, iam, functions, schedules, machines })
+    }
+}
+
+/// The fault dial, with the faults that are set from the start.
+fn dial(model: &Model, set: &[Fault]) -> Result<Faults> {
+    let events = model.rules.iter().filter_map(|rule| rule.event_pattern["detail-type"].as_array()).flatten();
+    let dial = Faults::new(Targets {
+        queues: model.queues.iter().map(|queue| queue.queue_name.clone()).collect(),
+        functions: model.functions.iter().map(|function| function.function_name.clone()).collect(),
+        pipes: model.pipes.iter().map(|pipe| pipe.name.clone()).collect(),
+        events: events.filter_map(|kind| kind.as_str().map(str::to_owned)).collect(),
+    });
+    set.iter().try_for_each(|fault| dial.set(fault.clone()))?;
+    Ok(dial)
+}
+
+fn pipes(declared: &[resources::Pipe], connections: &pipes::Connections<'_>) -> Result<Vec<Arc<Pipe>>> {
+    let pipe = |declared: &resources::Pipe| {
+        let pipe = Pipe::new(declared, connections).map(Arc::new);
+        pipe.with_context(|| format!("pipe {}", declared.name))
+    };
+    declared.iter().map(pipe).collect()
+}

@@ -1,0 +1,162 @@
+//! A running stack: its tasks, and the parts that tests look at.
+
+use super::data_folder::DataFolder;
+use super::options::{Options, Urls};
+use super::parts::{Parts, Plan};
+use super::ports::Ports;
+use crate::aws::dynamodb::Database;
+use crate::aws::eventbridge::pipes::Pipe;
+use crate::aws::lambda::{Functions, runtime_api};
+use crate::aws::sns::Topics;
+use crate::aws::sqs::Queues;
+use crate::aws::stepfunctions::StateMachines;
+use crate::aws::{apigateway, endpoint};
+use crate::faults::Faults;
+use crate::outside::carrier::Carrier;
+use crate::outside::payment_provider::Provider;
+use crate::outside::token_issuer::TokenIssuer;
+use crate::support::http;
+use anyhow::{Result, ensure};
+use std::fs::File;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+/// How often expired rows and stream records are deleted.
+const SWEEP_PERIOD: Duration = Duration::from_secs(60);
+/// How often in a row the platform must be found idle to count as settled.
+const IDLE_CHECKS: u32 = 3;
+
+/// A running platform. Stops when dropped.
+pub struct Stack {
+    /// `http://127.0.0.1:3000`
+    pub api: String,
+    /// `http://127.0.0.1:4566`
+    pub endpoint: String,
+    /// `http://127.0.0.1:4567`
+    pub provider_url: String,
+    /// Whether it started without any data.
+    pub is_new: bool,
+    pub functions: Functions,
+    pub queues: Queues,
+    pub provider: Provider,
+    pub carrier: Carrier,
+    pub topics: Topics,
+    pub dynamodb: Database,
+    pub faults: Faults,
+    pub issuer: TokenIssuer,
+    pub machines: StateMachines,
+    pipes: Vec<Arc<Pipe>>,
+    tasks: JoinSet<()>,
+    /// Held, not read.
+    _lock: Option<File>,
+}
+
+impl Stack {
+    /// Starts everything that the templates declare.
+    ///
+    /// # Errors
+    /// When a template is refused, a port is taken, a binary is missing, or the data cannot be opened. The
+    /// text says what to do.
+    pub async fn start(options: &Options) -> Result<Self> {
+        let ports = Ports::open(options).await?;
+        let urls = ports.urls()?;
+        let model = options.model(&urls)?;
+        let data = DataFolder::open(options, &model)?;
+        let mut parts = Parts::connect(&Plan { options, urls: &urls, model: &model, data: &data })?;
+        let mut tasks = JoinSet::new();
+        run(&mut tasks, &mut parts, &data.database);
+        serve(&mut tasks, &parts, ports);
+        parts.machines.resume();
+        Ok(Self::new(parts, urls, data, tasks))
+    }
+
+    fn new(parts: Parts, urls: Urls, data: DataFolder, tasks: JoinSet<()>) -> Self {
+        Self {
+            api: urls.api,
+            endpoint: urls.endpoint,
+            provider_url: urls.simulators,
+            is_new: data.is_new,
+            functions: parts.functions,
+            queues: parts.queues,
+            provider: parts.simulators.provider,
+            carrier: parts.simulators.carrier,
+            topics: parts.endpoint.topics.clone(),
+            dynamodb: data.database,
+            faults: parts.endpoint.faults.clone(),
+            issuer: parts.endpoint.issuer.clone(),
+            machines: parts.machines,
+            pipes: parts.pipes,
+            tasks,
+            _lock: data.lock,
+        }
+    }
+
+    /// Waits until the platform is idle: every pipe has carried every record, no events queue holds a message, and no
+    /// function and no execution is running. Dead-letter queues do not count.
+    ///
+    /// # Errors
+    /// When the platform is still busy after `timeout`.
+    pub async fn settle(&self, timeout: Duration) -> Result<()> {
+        let started = Instant::now();
+        let mut checks = 0;
+        while checks < IDLE_CHECKS {
+            ensure!(started.elapsed() < timeout, "the platform is still busy after {timeout:?}");
+            checks = if self.is_idle() { checks + 1 } else { 0 };
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+
+    fn is_idle(&self) -> bool {
+        let queues = self.queues.all();
+        let mut events = queues.iter().filter(|queue| !queue.name.ends_with("-dlq"));
+        self.pipes.iter().all(|pipe| pipe.is_idle())
+            && events.all(|queue| queue.depth() == (0, 0))
+            && self.machines.is_idle()
+            && self.functions.all().all(|function| function.is_idle())
+    }
+
+    /// Returns when a part of the platform stops, which none does by itself.
+    pub async fn run(&mut self) {
+        self.tasks.join_next().await;
+    }
+}
+
+/// Starts everything that works without being called.
+fn run(tasks: &mut JoinSet<()>, parts: &mut Parts, database: &Database) {
+    for pipe in &parts.pipes {
+        let pipe = Arc::clone(pipe);
+        tasks.spawn(async move { pipe.run().await });
+    }
+    for function in parts.functions.all() {
+        let function = Arc::clone(function);
+        tasks.spawn(async move { function.supervise().await });
+    }
+    for poller in parts.pollers.drain(..) {
+        tasks.spawn(poller.run());
+    }
+    for schedule in parts.schedules.drain(..) {
+        tasks.spawn(schedule.run());
+    }
+    let database = database.clone();
+    tasks.spawn(async move {
+        let mut timer = tokio::time::interval(SWEEP_PERIOD);
+        loop {
+            timer.tick().await;
+            database.sweep();
+        }
+    });
+}
+
+/// Answers at every port.
+fn serve(tasks: &mut JoinSet<()>, parts: &Parts, ports: Ports) {
+    let (functions, simulators) = (parts.functions.clone(), parts.simulators.clone());
+    let (endpoint, gateway) = (Arc::clone(&parts.endpoint), Arc::clone(&parts.gateway));
+    let runtime_api = move |request| runtime_api::answer(functions.clone(), request);
+    tasks.spawn(http::serve(ports.runtime_api, runtime_api));
+    tasks.spawn(http::serve(ports.aws, move |request| endpoint::answer(Arc::clone(&endpoint), request)));
+    tasks.spawn(http::serve(ports.simulators, move |request| simulators.clone().answer(request)));
+    let api = move |request| apigateway::gateway::answer(Arc::clone(&gateway), request);
+    tasks.spawn(http::serve(ports.api, api));
+}

@@ -1,0 +1,218 @@
+//! What survives a restart besides the tables: queue messages, how far each pipe has read, archived events, and the
+//! records of simulators, topics and executions. One SQLite file, one writer thread, and one commit for all entries
+//! that wait together.
+//!
+//! A pipe's position and the messages that it sent stand in the journal in the order in which they happened. Losing
+//! the journal's end loses both, and the pipe reads the same records again: nothing has to wait for the disk. Only a
+//! caller that was promised safety waits for it ([`Journal::flush`]).
+
+use anyhow::{Context, Result};
+use rusqlite::{Connection, params};
+use serde::{Serialize, de::DeserializeOwned};
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::mpsc;
+use tokio::sync::oneshot;
+
+#[derive(Debug)]
+pub enum Entry {
+    /// A message was sent to a queue, moved there, or received once more.
+    Message {
+        id: String,
+        queue: String,
+        body: String,
+        /// Epoch milliseconds.
+        sent_at: i64,
+        /// How often the message was received.
+        receives: u32,
+    },
+    /// A message was deleted.
+    Deleted { id: String },
+    /// A pipe has read up to a record of its stream.
+    Position { pipe: String, sequence: i64 },
+    Archived {
+        archive: String,
+        /// Epoch milliseconds.
+        at: i64,
+        event: String,
+    },
+    /// A record of a simulator, a topic or an execution; replaces the one under the same key.
+    Record {
+        /// `<prefix>/<key>`
+        key: String,
+        /// JSON.
+        value: String,
+    },
+}
+
+enum Command {
+    Write(Vec<Entry>),
+    Flush(oneshot::Sender<()>),
+}
+
+/// A message as the journal kept it.
+#[derive(Clone, Debug)]
+pub struct KeptMessage {
+    pub id: String,
+    pub queue: String,
+    pub body: String,
+    /// Epoch milliseconds.
+    pub sent_at: i64,
+    /// How often the message was received.
+    pub receives: u32,
+}
+
+/// Everything that the journal held when it was opened.
+#[derive(Debug, Default)]
+pub struct Past {
+    /// Oldest first.
+    pub messages: Vec<KeptMessage>,
+    /// By pipe.
+    pub positions: HashMap<String, i64>,
+    /// Keys and values.
+    records: Vec<(String, String)>,
+}
+
+impl Past {
+    /// The records whose keys begin with `prefix`, by the rest of their keys.
+    ///
+    /// # Errors
+    /// When one of them cannot be read.
+    pub fn records<T: DeserializeOwned>(&self, prefix: &str) -> Result<BTreeMap<String, T>> {
+        let records = self.records.iter().filter_map(|(key, value)| Some((key.strip_prefix(prefix)?, value)));
+        records.map(|(key, value)| Ok((key.to_owned(), serde_json::from_str(value)?))).collect()
+    }
+}
+
+/// The running journal; without a file it forgets everything. Clones share it.
+#[derive(Clone)]
+pub struct Journal(Option<mpsc::Sender<Command>>);
+
+/// The table of the records is named `book` in every journal that exists.
+const SCHEMA: &str =
+    "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 8000;
+    CREATE TABLE IF NOT EXISTS messages (n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,
+        queue TEXT NOT NULL, body TEXT NOT NULL, sent_at INTEGER NOT NULL, receives INTEGER NOT NULL);
+    CREATE TABLE IF NOT EXISTS positions (pipe TEXT PRIMARY KEY, sequence INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS archived (n INTEGER PRIMARY KEY AUTOINCREMENT, archive TEXT NOT NULL,
+        at INTEGER NOT NULL, event TEXT NOT NULL);
+    CREATE TABLE IF NOT EXISTS book (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;";
+
+/// The most commands that share one commit.
+const MAX_BATCH: usize = 256;
+
+impl Journal {
+    /// Opens the journal at `path` and reads everything in it; without a path nothing is kept.
+    ///
+    /// # Errors
+    /// When the file is not a journal or cannot be read.
+    pub fn open(path: Option<&Path>) -> Result<(Self, Past)> {
+        let Some(path) = path else { return Ok((Self(None), Past::default())) };
+        let connection = Connection::open(path).with_context(|| path.display().to_string())?;
+        connection.execute_batch(SCHEMA)?;
+        let past = read(&connection)?;
+        let (commands, inbox) = mpsc::channel();
+        std::thread::Builder::new().name("journal".into()).spawn(move || run(&connection, &inbox))?;
+        Ok((Self(Some(commands)), past))
+    }
+
+    /// Appends entries, in order; they are on disk soon.
+    pub fn write(&self, entries: Vec<Entry>) {
+        if let Some(commands) = &self.0 {
+            // The writer stops only with the process.
+            let _ = commands.send(Command::Write(entries));
+        }
+    }
+
+    /// Writes a record and returns once it is on disk.
+    pub async fn keep(&self, key: String, record: &impl Serialize) {
+        let value = serde_json::to_string(record).unwrap_or_default();
+        self.write(vec![Entry::Record { key, value }]);
+        self.flush().await;
+    }
+
+    /// Returns once everything written so far is committed.
+    pub async fn flush(&self) {
+        let Some(commands) = &self.0 else { return };
+        let (done, waiting) = oneshot::channel();
+        let _ = commands.send(Command::Flush(done));
+        let _ = waiting.await;
+    }
+}
+
+fn read(connection: &Connection) -> rusqlite::Result<Past> {
+    let mut messages =
+        connection.prepare("SELECT id, queue, body, sent_at, receives FROM messages ORDER BY n")?;
+    let messages = messages.query_map([], |row| {
+        Ok(KeptMessage {
+            id: row.get(0)?,
+            queue: row.get(1)?,
+            body: row.get(2)?,
+            sent_at: row.get(3)?,
+            receives: row.get(4)?,
+        })
+    })?;
+    let messages = messages.collect::<rusqlite::Result<_>>()?;
+    let mut positions = connection.prepare("SELECT pipe, sequence FROM positions")?;
+    let positions = positions.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let positions = positions.collect::<rusqlite::Result<_>>()?;
+    let mut records = connection.prepare("SELECT key, value FROM book")?;
+    let records = records.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let records = records.collect::<rusqlite::Result<_>>()?;
+    Ok(Past { messages, positions, records })
+}
+
+fn run(connection: &Connection, inbox: &mpsc::Receiver<Command>) {
+    while let Ok(first) = inbox.recv() {
+        let mut waiting = Vec::new();
+        let batch = std::iter::once(first).chain(inbox.try_iter().take(MAX_BATCH - 1));
+        if let Err(error) = commit(connection, batch, &mut waiting) {
+            // Going on without the journal would lose what it keeps.
+            tracing::error!("cannot write the journal, stopping: {error}");
+            std::process::exit(1);
+        }
+        // The task that waited may have been dropped.
+        waiting.into_iter().for_each(|done: oneshot::Sender<()>| {
+            let _ = done.send(());
+        });
+    }
+}
+
+fn commit(
+    connection: &Connection,
+    batch: impl Iterator<Item = Command>,
+    waiting: &mut Vec<oneshot::Sender<()>>,
+) -> rusqlite::Result<()> {
+    connection.execute_batch("BEGIN")?;
+    for command in batch {
+        match command {
+            Command::Write(entries) => entries.iter().try_for_each(|entry| write(connection, entry))?,
+            Command::Flush(done) => waiting.push(done),
+        }
+    }
+    connection.execute_batch("COMMIT")
+}
+
+fn write(connection: &Connection, entry: &Entry) -> rusqlite::Result<()> {
+    match entry {
+        Entry::Message { id, queue, body, sent_at, receives } => connection
+            .prepare_cached(
+                "INSERT INTO messages (id, queue, body, sent_at, receives) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (id) DO UPDATE SET queue = ?2, receives = ?5",
+            )?
+            .execute(params![id, queue, body, sent_at, receives]),
+        Entry::Deleted { id } => {
+            connection.prepare_cached("DELETE FROM messages WHERE id = ?1")?.execute([id])
+        }
+        Entry::Position { pipe, sequence } => connection
+            .prepare_cached("INSERT OR REPLACE INTO positions (pipe, sequence) VALUES (?1, ?2)")?
+            .execute(params![pipe, sequence]),
+        Entry::Archived { archive, at, event } => connection
+            .prepare_cached("INSERT INTO archived (archive, at, event) VALUES (?1, ?2, ?3)")?
+            .execute(params![archive, at, event]),
+        Entry::Record { key, value } => connection
+            .prepare_cached("INSERT OR REPLACE INTO book (key, value) VALUES (?1, ?2)")?
+            .execute(params![key, value]),
+    }
+    .map(drop)
+}

@@ -1,0 +1,5 @@
+//! What several parts of the bench need and no AWS service owns.
+
+pub mod http;
+pub mod journal;
+pub mod secret_file;

@@ -1,0 +1,140 @@
+//! The sections of a template, read into a [`Scope`]: parameters bound, conditions and resources declared.
+
+use super::names::Names;
+use super::refused::Refused;
+use super::scope::{Resource, Scope};
+use super::types::ResourceType;
+use super::yaml::{Kind, Node};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+const SECTIONS: [&str; 6] =
+    ["AWSTemplateFormatVersion", "Description", "Parameters", "Conditions", "Resources", "Outputs"];
+const PARAMETER_KEYS: [&str; 9] = [
+    "Type",
+    "Default",
+    "AllowedPattern",
+    "AllowedValues",
+    "Description",
+    "NoEcho",
+    "MinLength",
+    "MinValue",
+    "MaxValue",
+];
+const RESOURCE_KEYS: [&str; 6] =
+    ["Type", "Properties", "DeletionPolicy", "UpdateReplacePolicy", "Condition", "DependsOn"];
+
+/// Binds `parameters` to a template and sorts its sections.
+///
+/// # Errors
+/// [`Refused`] for a section, parameter key or resource attribute that is not implemented, and for a parameter without
+/// a value.
+pub fn read<'a>(
+    file: &str,
+    root: &Node,
+    names: &'a Names,
+    parameters: &BTreeMap<String, String>,
+) -> Result<Scope<'a>, Refused> {
+    let mut scope = Scope {
+        file: file.to_owned(),
+        stack: file.trim_end_matches(".yaml").to_owned(),
+        names,
+        parameters: BTreeMap::new(),
+        conditions: BTreeMap::new(),
+        resources: BTreeMap::new(),
+    };
+    check_keys(&scope, root, &SECTIONS, "")?;
+    for (name, node) in entries(root, "Parameters") {
+        bind(&mut scope, name, node, parameters)?;
+    }
+    for (name, node) in entries(root, "Conditions") {
+        scope.conditions.insert(name.clone(), node.clone());
+    }
+    let resources = root.get("Resources").ok_or_else(|| scope.refused(0, "", "no Resources"))?;
+    for (name, node) in resources.entries() {
+        declare(&mut scope, name, node)?;
+    }
+    // People and other stacks read the outputs. They are evaluated so that a typo in one is found.
+    for (name, node) in entries(root, "Outputs") {
+        let value = node.get("Value").ok_or_else(|| scope.refused(node.line, name, "no Value"))?;
+        scope.evaluate(value, name)?;
+    }
+    Ok(scope)
+}
+
+fn entries<'n>(root: &'n Node, section: &str) -> &'n [(String, Node)] {
+    root.get(section).map_or(&[][..], Node::entries)
+}
+
+fn check_keys(scope: &Scope<'_>, node: &Node, known: &[&str], at: &str) -> Result<(), Refused> {
+    match node.entries().iter().find(|(key, _)| !known.contains(&key.as_str())) {
+        Some((key, node)) => {
+            let at = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
+            Err(scope.refused(node.line, &at, "is not implemented by the local stack"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn bind(
+    scope: &mut Scope<'_>,
+    name: &str,
+    node: &Node,
+    given: &BTreeMap<String, String>,
+) -> Result<(), Refused> {
+    check_keys(scope, node, &PARAMETER_KEYS, name)?;
+    let default = node.get("Default").and_then(Node::text).map(str::to_owned);
+    let value = given.get(name).cloned().or(default);
+    let value = value.ok_or_else(|| scope.refused(node.line, name, "this parameter has no value"))?;
+    if let Some(Node { kind: Kind::Seq(allowed), .. }) = node.get("AllowedValues")
+        && !allowed.iter().any(|one| one.text() == Some(&value))
+    {
+        let allowed: Vec<&str> = allowed.iter().filter_map(Node::text).collect();
+        let reason = format!("{value:?} is not allowed, only {}", allowed.join(", "));
+        return Err(scope.refused(node.line, name, reason));
+    }
+    let kind = node.get("Type").and_then(Node::text).unwrap_or_default();
+    let value = typed(kind, value).map_err(|reason| scope.refused(node.line, name, reason))?;
+    check_bounds(scope, name, node, &value)?;
+    scope.parameters.insert(name.to_owned(), value);
+    Ok(())
+}
+
+fn check_bounds(scope: &Scope<'_>, name: &str, node: &Node, value: &Value) -> Result<(), Refused> {
+    let bound = |key: &str| node.get(key).and_then(Node::text).and_then(|text| text.parse::<i64>().ok());
+    let (min, max) = (bound("MinValue"), bound("MaxValue"));
+    let number = value.as_i64().unwrap_or_default();
+    if min.is_some_and(|min| number < min) || max.is_some_and(|max| number > max) {
+        return Err(scope.refused(node.line, name, format!("{number} is out of its bounds")));
+    }
+    Ok(())
+}
+
+/// A parameter's text as a value of its type.
+fn typed(kind: &str, text: String) -> Result<Value, String> {
+    match kind {
+        "String" => Ok(text.into()),
+        "Number" => text.parse::<i64>().map(Value::from).map_err(|_| format!("{text:?} is not a number")),
+        "CommaDelimitedList" => Ok(text.split(',').map(str::trim).collect()),
+        _ => Err(format!("parameters of type {kind:?} are not implemented by the local stack")),
+    }
+}
+
+fn declare(scope: &mut Scope<'_>, name: &str, node: &Node) -> Result<(), Refused> {
+    check_keys(scope, node, &RESOURCE_KEYS, name)?;
+    let kind = node.get("Type").and_then(Node::text);
+    let kind = kind.ok_or_else(|| scope.refused(node.line, name, "no Type"))?.to_owned();
+    let kind = ResourceType::find(&kind).ok_or_else(|| {
+        scope.refused(node.line, name, format!("{kind} is not implemented by the local stack"))
+    })?;
+    if let Some(condition) = node.get("Condition") {
+        let wanted = condition.text().unwrap_or_default();
+        if !scope.holds(wanted, condition.line)? {
+            return Ok(());
+        }
+    }
+    let empty = || Node { line: node.line, tag: None, kind: Kind::Map(Vec::new()) };
+    let properties = node.get("Properties").cloned().unwrap_or_else(empty);
+    scope.resources.insert(name.to_owned(), Resource { kind, line: node.line, properties });
+    Ok(())
+}
