@@ -39,11 +39,11 @@ pub(crate) fn in_a_line(error: &dyn Error) -> String {
     line
 }
 
-/// Where the local stack answers unless it is told otherwise.
+/// Where the local stack answers by default.
 const LOCAL: &str = "http://127.0.0.1:4566";
 
-/// As [`sdk_config`], for an operator: the stage `local` is the local stack at its usual address, whatever else the
-/// environment says, unless that names another endpoint.
+/// As [`sdk_config`], for an operator: the stage `local` is the local stack at its usual address, unless the
+/// environment names another endpoint.
 pub async fn operators_config(stage: &str) -> SdkConfig {
     let config = sdk_config().await;
     if stage != "local" || config.endpoint_url().is_some() {

@@ -76,16 +76,7 @@ async fn run(arguments: Arguments) -> Result<()> {
     let function = |function: &str| format!("{name}-{function}");
     match arguments.command {
         Command::RetryCompensation { order } => {
-            let task = json!({"task": "Retry", "order_id": order});
-            let answer = invoke(&sdk, &function("payments-compensator"), &task).await?;
-            let published = answer["published_again"].as_str();
-            let line = match published {
-                Some(event) => format!("nothing is left to undo: payments publishes {event} again"),
-                None => format!("requested again; GET /orders/{order}/saga shows how it ends"),
-            };
-            let recorded = answer["recorded"] == true || published.is_some();
-            ensure!(recorded, "no refund of order {order} waits for another try");
-            say(&[line], "")
+            retry_compensation(&sdk, &function("payments-compensator"), order).await
         }
         Command::Sweep { ahead } => {
             let input = json!({ "ahead_seconds": ahead });
@@ -106,6 +97,18 @@ async fn run(arguments: Arguments) -> Result<()> {
             Ok(())
         }
     }
+}
+
+async fn retry_compensation(sdk: &SdkConfig, function: &str, order: OrderId) -> Result<()> {
+    let answer = invoke(sdk, function, &json!({"task": "Retry", "order_id": order})).await?;
+    let published = answer["published_again"].as_str();
+    let recorded = answer["recorded"] == true || published.is_some();
+    ensure!(recorded, "no refund of order {order} waits for another try");
+    let line = match published {
+        Some(event) => format!("nothing is left to undo: payments publishes {event} again"),
+        None => format!("requested again; GET /orders/{order}/saga shows how it ends"),
+    };
+    say(&[line], "")
 }
 
 fn say(lines: &[String], nothing: &str) -> Result<()> {

@@ -201,7 +201,7 @@ impl fmt::Display for Outcome {
             Self::Dealt(verdict) => f.write_str(verdict),
             Self::Failed(reason) => write!(f, "failed again and is being retried, {reason}"),
             Self::Stays(reason) => write!(f, "stays, {reason}"),
-            Self::Unknown => f.write_str("sent, nothing heard yet"),
+            Self::Unknown => f.write_str("sent, no verdict yet"),
         }
     }
 }
