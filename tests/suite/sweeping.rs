@@ -5,7 +5,8 @@ use crate::races::{Expected, check, market, order};
 use crate::world::{Dice, FLOW, World};
 use events::catalogue;
 use orders::saga::Status;
-use orders::saga::deadlines::{NUDGES, Step};
+use orders::saga::deadlines::NUDGES;
+use orders::saga::step::Step;
 use serde_json::json;
 
 /// Longer than any step may take.

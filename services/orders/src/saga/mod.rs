@@ -9,6 +9,7 @@ pub mod history;
 pub mod known;
 #[cfg(test)]
 mod specs;
+pub mod step;
 
 use chassis::{Decider, Refusal};
 use chrono::{DateTime, Utc};
