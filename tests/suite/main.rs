@@ -5,6 +5,7 @@ mod access;
 mod bad_input;
 mod batches;
 mod breaker;
+mod by_hand;
 mod compensation;
 mod contracts;
 mod crashes;

@@ -7,7 +7,9 @@ use aws_config::{
     timeout::TimeoutConfig,
 };
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use std::error::Error;
+use std::fmt::Debug;
 use std::time::Duration;
 
 /// How long one attempt of one call may take. DynamoDB answers in milliseconds; what takes longer is lost.
@@ -28,8 +30,20 @@ pub async fn sdk_config() -> SdkConfig {
         .await
 }
 
-/// An error and its sources, in a line that people can read.
-pub(crate) fn in_a_line(error: &dyn Error) -> String {
+/// An SDK error in a line that people can read: the service's own code and message, or the chain of what went wrong on
+/// the way to it.
+pub(crate) fn in_a_line<E, R>(error: &SdkError<E, R>) -> String
+where
+    E: ProvideErrorMetadata + Error + 'static,
+    R: Debug,
+{
+    match (error.code(), error.message()) {
+        (Some(code), Some(message)) => format!("{code}: {message}"),
+        _ => chain(error),
+    }
+}
+
+fn chain(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(deeper) = cause {

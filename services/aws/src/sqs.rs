@@ -3,12 +3,14 @@
 use crate::sdk::in_a_line;
 use aws_config::SdkConfig;
 use aws_sdk_sqs::Client;
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::operation::change_message_visibility::ChangeMessageVisibilityError;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
 use chassis::Failure;
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::fmt::Debug;
 
 /// For how many seconds SQS hides a message from others after a receive.
 const VISIBILITY_SECONDS: i32 = 300;
@@ -33,7 +35,11 @@ pub struct Received {
     pub error: Option<String>,
 }
 
-fn lost(error: impl Error) -> Failure {
+fn lost<E, R>(error: SdkError<E, R>) -> Failure
+where
+    E: ProvideErrorMetadata + Error + 'static,
+    R: Debug,
+{
     Failure::Transient(format!("queues: {}", in_a_line(&error)))
 }
 
