@@ -305,8 +305,8 @@ fn commit_error(reasons: &[CancellationReason]) -> CommitError {
         let rejected: Result<Vec<_>, Failure> = reasons.iter().map(rejected).collect();
         return rejected.map_or_else(CommitError::Failed, CommitError::Rejected);
     }
-    let patience = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
-    match codes.iter().find(|code| patience.contains(code)) {
+    let passing = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
+    match codes.iter().find(|code| passing.contains(code)) {
         Some(code) => CommitError::Busy((*code).to_owned()),
         None => CommitError::Failed(Failure::Poison(format!("transaction cancelled: {codes:?}"))),
     }

@@ -36,7 +36,7 @@ enum Command {
     Redrive {
         /// The dead-letter queue, `local-payments-events-dlq`; its stage is the first part of its name
         queue: String,
-        /// Only the letters about this order
+        /// Only the dead letters about this order
         #[arg(long)]
         order: Option<OrderId>,
     },
@@ -93,7 +93,7 @@ async fn run(arguments: Arguments) -> Result<()> {
             let bus = EventBus::new(&sdk, function("quadrille"));
             let (lines, well) = stage(&sdk, &name).redrive(&queue, order, &bus).await?;
             say(&lines, "nothing to send back")?;
-            ensure!(well, "not every letter is dealt with");
+            ensure!(well, "not every dead letter is dealt with");
             Ok(())
         }
     }
