@@ -221,3 +221,27 @@ fn matches(expected: &str, actual: &str) -> bool {
     }
     rest.ends_with(last)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards: the comparison itself. What differs from run to run is the same, and nothing else is.
+    #[test]
+    fn a_difference_is_noticed() {
+        let compare = |expected: &str, actual: &str| same(&shape(expected), &shape(actual));
+        let (one, other) = ("01a1fc44-6f06-7215-9d35-6c0f92039c72", "018f2b9e-7c1a-7d3e-9f00-4b6a1c2d3e4f");
+        assert!(compare(&format!("{{\"id\": \"{one}\"}}"), &format!("{{\"id\":\"{other}\"}}\n")));
+        assert!(compare("at 2026-11-21T09:54:38.589Z", "at 2027-01-01T00:00:00.000Z"));
+        assert!(!compare("FULFILLED", "CONFIRMED") && !compare("{\"a\":1}", "{\"a\":12}"));
+        assert!(compare("{\"a\":1,…}", "{\"a\":1,\"b\":2}") && !compare("{\"a\":1,…}", "{\"b\":2}"));
+        assert!(!compare("", "more") && !compare("one…two", "one"));
+        let answer = "HTTP/1.1 202 Accepted\nlocation: /x\nretry-after: 1\n\n{}";
+        assert!(compare("HTTP/1.1 202 Accepted\nretry-after: 1\n\n{}\n", answer));
+        assert!(!compare("HTTP/1.1 202 Accepted\nretry-after: 2\n\n{}\n", answer));
+        assert!(
+            !compare("HTTP/1.1 201 Created\n\n{}\n", answer)
+                && !compare("HTTP/1.1 202 Accepted\n\n[]", answer)
+        );
+    }
+}
