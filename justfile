@@ -77,6 +77,6 @@ deploy bucket stage="dev": build
         aws cloudformation deploy --template-file target/lambda/$stack.yaml --stack-name {{stage}}-quadrille-$stack --capabilities CAPABILITY_IAM --no-fail-on-empty-changeset \
             --parameter-overrides Stage={{stage}} $([ $stack = payments ] && echo ProviderKey="${PROVIDER_KEY:?the payment provider secret key}") \
             $([ $stack = fulfillment ] && echo CarrierUrl="${CARRIER_URL:?where the carrier answers}" CarrierKey="${CARRIER_KEY:?the carrier secret key}") \
-            $([ $stack = observability ] && echo AlarmTopic="${ALARM_TOPIC:-}") \
+            $(grep -q '^  AlarmTopic:' infra/$stack.yaml && echo AlarmTopic="${ALARM_TOPIC:-}") \
             $([ $stack = api ] && echo TokenIssuer="${TOKEN_ISSUER:?the OpenID Connect issuer of the tokens}") || exit 1; \
     done
