@@ -32,6 +32,10 @@ contracts:
 bless:
     cargo run --quiet --bin contracts -- bless
 
+# A service of your own, ready to run: `just new-service fraud --consumes order.created --produces fraud.cleared`
+new-service name *flags:
+    cargo run --quiet --bin generator -- {{name}} {{flags}}
+
 # Promise today's contracts for good, `just release-contracts 0.2.0`
 release-contracts number:
     cargo run --quiet --bin contracts -- release {{number}}

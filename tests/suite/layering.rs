@@ -26,7 +26,7 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
 }
 
 fn all() -> Vec<(PathBuf, String)> {
-    ["contracts", "events", "features", "services", "localstack", "tests"]
+    ["contracts", "events", "features", "generator", "services", "localstack", "tests"]
         .into_iter()
         .flat_map(sources)
         .collect()
