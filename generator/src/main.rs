@@ -70,7 +70,7 @@ fn made(root: &Path, service: &Service, files: &[files::Written]) -> Result<()> 
     let mut out = std::io::stdout().lock();
     writeln!(out, "{name} is written; building it, to write its contracts")?;
     out.flush()?;
-    cargo(root, &["run", "--bin", "contracts", "--", "bless"])?;
+    cargo(root, &["run", "-p", "contracts", "--", "bless"])?;
     write!(out, "{}", service.what_is_left())?;
     Ok(())
 }

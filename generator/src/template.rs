@@ -53,9 +53,9 @@ pub fn fill(template: &str, words: &Words, lists: &Lists) -> Result<String> {
     for line in template.split_inclusive('\n') {
         let Some(marker) = line.trim().strip_prefix("//: ") else {
             if items.is_some() {
-                block.push_str(line)
+                block.push_str(line);
             } else {
-                done.push_str(&words.replace(line))
+                done.push_str(&words.replace(line));
             }
             continue;
         };
