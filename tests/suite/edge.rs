@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tests::client::{Answer, Client, order_of};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 async fn post_under(api: &Client, key: &str, body: &Value) -> Answer {
     let headers = [("content-type", "application/json"), ("idempotency-key", key)];
@@ -38,7 +38,7 @@ fn fifty_parallel_requests_with_one_key_are_one_order() {
             }
         }
         let id = answers[0].body["order_id"].as_str().unwrap();
-        assert_eq!(platform.api.ended(id, PATIENCE).await.unwrap()["status"], "FULFILLED");
+        assert_eq!(platform.api.ended(id, TIMEOUT).await.unwrap()["status"], "FULFILLED");
         let stock = platform.api.product(&product).await.unwrap();
         assert_eq!(stock["available"], 97);
         let book = platform.provider.get("/book").await.unwrap().body;
@@ -222,7 +222,7 @@ fn an_order_is_shown_as_it_was() {
     on_platform(async |platform| {
         let product = platform.product(10).await;
         let id = platform.api.place(&order_of(&product, 1)).await.unwrap();
-        let order = platform.api.ended(&id, PATIENCE).await.unwrap();
+        let order = platform.api.ended(&id, TIMEOUT).await.unwrap();
         let path = format!("/orders/{id}");
         let events = platform.api.get(&format!("{path}/events")).await.unwrap().body["events"].clone();
         let events = events.as_array().unwrap();
