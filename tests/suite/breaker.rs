@@ -229,7 +229,7 @@ fn the_whole_circle_on_the_platform() {
         let calls = || -> u32 { platform.stack.provider.records().values().map(|record| record.calls).sum() };
         let order = |method: &str| paid_with(method, order_of(&product, 1));
         open_circuit(&platform, &order("pm_sim_error")).await;
-        // What failed before waits in the queue for the end of the pause too: it goes to the dead letters first.
+        // Earlier failures wait in the queue for the end of the pause too: they become dead letters first.
         platform.stack.settle(TIMEOUT).await.unwrap();
         let opened = calls();
         assert!(opened >= 5);

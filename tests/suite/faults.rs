@@ -5,7 +5,7 @@ use crate::platform::{Platform, options, run};
 use crate::stories::market::every_order_ends_as_ever;
 use localstack::faults::{Fault, When};
 use registry::SERVICES;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tests::client::order_of;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -55,49 +55,70 @@ fn payments_dies_at_each_of_its_commits() {
     });
 }
 
-/// Guards: dead letters. What a service could not deal with lies there with its reason and its order, and goes on from
-/// there; what nobody can read fails alone and stays, with its reason.
+const DEAD_LETTERS: &str = "test-payments-events-dlq";
+
+/// Waits until payments has two dead letters: an order's reservation, which the provider failed, and a message that is no
+/// event. Gives the order.
+async fn two_dead_letters(platform: &Platform) -> String {
+    let product = platform.product(10).await;
+    platform.stack.faults.set(Fault::Provider { times: 5 }).unwrap();
+    platform.stack.queues.get("test-payments-events").unwrap().send("no event at all");
+    let id = platform.api.place(&order_of(&product, 4)).await.unwrap();
+    let deadline = Instant::now() + TIMEOUT;
+    while depth(platform) != (2, 0) {
+        assert!(Instant::now() < deadline, "{:?}", depth(platform));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    id
+}
+
+/// Dead letters that are visible, and those that are in flight.
+fn depth(platform: &Platform) -> (usize, usize) {
+    platform.stack.queues.get(DEAD_LETTERS).unwrap().depth()
+}
+
+/// The list has each dead letter with its reason and its order, and takes none out of its queue.
+async fn check_list(platform: &Platform, id: &str) {
+    let (stage, _) = platform.operated().await;
+    let lines = stage.list(chrono::Utc::now()).await.unwrap();
+    assert_eq!(lines[0], format!("{DEAD_LETTERS}: 2"));
+    let about = |text: &str| lines.iter().find(|line| line.contains(text)).unwrap();
+    assert!(about(id).contains("inventory.reserved") && about(id).contains("transient: "), "{lines:?}");
+    assert!(about("message ").contains("poison: the body is not an EventBridge event"), "{lines:?}");
+    assert_eq!(depth(platform), (2, 0), "the list took something out of the queue");
+}
+
+/// Redriving handles the event again and leaves what is no event; redriving another order or queue does nothing.
+async fn check_redrive(platform: &Platform, id: &str) {
+    let (stage, bus) = platform.operated().await;
+    let other = Some(uuid::Uuid::nil().to_string().parse().unwrap());
+    assert_eq!(stage.redrive(DEAD_LETTERS, other, &bus).await.unwrap(), (Vec::<String>::new(), true));
+    let (mut lines, well) = stage.redrive(DEAD_LETTERS, None, &bus).await.unwrap();
+    assert!(!well, "one stays");
+    lines.sort();
+    assert_eq!(lines[0], format!("inventory.reserved {id}: applied"));
+    assert!(lines[1].contains("stays, poison: "), "{lines:?}");
+    assert_eq!(platform.api.ended(id, TIMEOUT).await.unwrap()["status"], "FULFILLED");
+    assert_eq!(depth(platform), (1, 0));
+    let missing = stage.redrive("test-nowhere-dlq", None, &bus).await.unwrap_err();
+    assert!(missing.to_string().contains("no dead-letter queue test-nowhere-dlq"));
+}
+
+/// Guards: dead letters. An event that a service could not handle lies there with its reason and its order, and an operator
+/// sends it back; a message that no service can read fails alone and stays, with its reason.
 #[test]
-fn letters_are_listed_sent_back_and_go_on() {
+fn dead_letters_are_listed_sent_back_and_go_on() {
     run(async {
-        let mut options = options("letters");
+        let mut options = options("dead-letters");
         options.parameters.insert("CircuitOpenSeconds".into(), "3".into());
         let platform = Platform::start(&options).await.unwrap();
-        let (product, other) = (platform.product(10).await, platform.product(10).await);
-        platform.stack.faults.set(Fault::Provider { times: 5 }).unwrap();
-        platform.stack.queues.get("test-payments-events").unwrap().send("no event at all");
-        let id = platform.api.place(&order_of(&product, 4)).await.unwrap();
-        let letters = platform.stack.queues.get("test-payments-events-dlq").unwrap();
-        let deadline = tokio::time::Instant::now() + TIMEOUT;
-        while letters.depth() != (2, 0) {
-            assert!(tokio::time::Instant::now() < deadline, "{:?}", letters.depth());
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        let (stage, bus) = platform.operated().await;
-        let lines = stage.list(chrono::Utc::now()).await.unwrap();
-        assert_eq!(lines[0], "test-payments-events-dlq: 2");
-        let about = |text: &str| lines.iter().find(|line| line.contains(text)).unwrap();
-        assert!(about(&id).contains("inventory.reserved") && about(&id).contains("transient: "), "{lines:?}");
-        assert!(about("message ").contains("poison: the body is not an EventBridge event"), "{lines:?}");
-        assert_eq!(letters.depth(), (2, 0), "looking takes nothing away");
+        let other = platform.product(10).await;
+        let id = two_dead_letters(&platform).await;
+        check_list(&platform, &id).await;
         // The circuit closes again after a while.
         tokio::time::sleep(Duration::from_secs(3)).await;
-        let elsewhere = stage.redrive(
-            "test-payments-events-dlq",
-            Some(uuid::Uuid::nil().to_string().parse().unwrap()),
-            &bus,
-        );
-        assert_eq!(elsewhere.await.unwrap(), (Vec::<String>::new(), true));
-        let (mut lines, well) = stage.redrive("test-payments-events-dlq", None, &bus).await.unwrap();
-        assert!(!well, "one stays");
-        lines.sort();
-        assert_eq!(lines[0], format!("inventory.reserved {id}: applied"));
-        assert!(lines[1].contains("stays, poison: "), "{lines:?}");
-        assert_eq!(platform.api.ended(&id, TIMEOUT).await.unwrap()["status"], "FULFILLED");
-        assert_eq!(letters.depth(), (1, 0));
+        check_redrive(&platform, &id).await;
         let after = platform.api.place(&order_of(&other, 1)).await.unwrap();
         assert_eq!(platform.api.ended(&after, TIMEOUT).await.unwrap()["status"], "FULFILLED");
-        let missing = stage.redrive("test-nowhere-dlq", None, &bus).await.unwrap_err();
-        assert!(missing.to_string().contains("no dead-letter queue test-nowhere-dlq"));
     });
 }

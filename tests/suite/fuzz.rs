@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 /// Requests for each route.
 const ROUNDS: usize = 1500;
 
-/// Texts that readers like to stumble over.
+/// Texts that readers often get wrong.
 const TEXTS: [&str; 16] = [
     "",
     " ",
@@ -166,7 +166,7 @@ fn every_route_survives_everything() {
                 *statuses.entry((route.clone(), answer.status)).or_default() += 1;
             }
         }
-        // The dice have to reach what lies behind the readers too, or nothing was tried.
+        // The dice have to reach the code behind the readers too.
         for (route, status) in [("POST /orders", 202), ("PUT /products/{id}", 200), ("GET /orders/{id}", 200)]
         {
             assert!(statuses.contains_key(&(route.to_owned(), status)), "{route} {status}: {statuses:?}");

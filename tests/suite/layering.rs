@@ -89,7 +89,7 @@ const PARTS: [&str; 4] = [
     "services/orders/src/http/view.rs",
 ];
 
-/// The pure cores: every file of a service that says how its state evolves, and the parts named above.
+/// The pure cores: every file of a service with a decider, and the parts named above.
 fn cores() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     for service in SERVICES {
@@ -149,6 +149,6 @@ fn every_crate_takes_the_workspace_lints() {
         let manifest = package["manifest_path"].as_str().unwrap();
         let text = fs::read_to_string(manifest).unwrap();
         assert!(text.contains("[lints]\nworkspace = true"), "{manifest}");
-        assert!(package["description"].is_string(), "{manifest} says nothing about the crate");
+        assert!(package["description"].is_string(), "{manifest} has no description");
     }
 }
