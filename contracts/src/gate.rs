@@ -1,7 +1,7 @@
 //! The gate: every way in which the contracts can drift, looked for in both directions. A breach is one line that
 //! names the event or the service, what is wrong, and the file to edit.
 
-use crate::{Consumer, Contracts, examples_path, openapi, pretty, promise, release, services, wiring};
+use crate::{Consumer, Contracts, examples_path, named, openapi, pretty, promise, release, services, wiring};
 use anyhow::Result;
 use events::Envelope;
 use events::catalogue::{Entry, Subscription};
@@ -26,11 +26,6 @@ pub fn breaches(contracts: &Contracts) -> Result<Vec<String>> {
     found.extend(wiring::breaches(contracts)?);
     found.extend(files(contracts)?);
     Ok(found)
-}
-
-/// `order.created v1`
-pub(crate) fn named(entry: &Entry) -> String {
-    format!("{} v{}", entry.kind, entry.version)
 }
 
 /// The catalogue's file.

@@ -129,3 +129,8 @@ fn needs(consumer: &Consumer) -> Value {
     let views = views.map(|s| (s.kind.to_owned(), json!({"version": s.version, "reads": (s.schema)()})));
     json!({"consumer": consumer.service, "takes": views.collect::<serde_json::Map<_, _>>()})
 }
+
+/// `order.created v1`
+pub(crate) fn named(entry: &Entry) -> String {
+    format!("{} v{}", entry.kind, entry.version)
+}

@@ -1,8 +1,7 @@
 //! The wiring in `infra/`: each service's rule lets in exactly what its crate consumes, and each pipe makes envelopes of
 //! event rows. A breach names the template to edit.
 
-use crate::gate::named;
-use crate::{Consumer, Contracts};
+use crate::{Consumer, Contracts, named};
 use anyhow::{Context, Result};
 use chassis::outbox::{Cause, Context as Commit, EntryKind, OutboxEntry, envelope_of, event_rows};
 use chassis::store::{AggregateId, Attr, Item};

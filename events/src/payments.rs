@@ -78,7 +78,7 @@ pub struct PaymentRefunded {
 
 event!(PaymentRefunded, "payment.refunded", 1, "payments");
 
-/// The provider would not give the amount back, whatever was tried. An operator has to look at it.
+/// The provider refused every attempt to give the amount back. An operator has to look at it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PaymentRefundFailed {
     /// The order.

@@ -6,6 +6,7 @@ mod bad_input;
 mod batches;
 mod bench;
 mod breaker;
+mod by_hand;
 mod compensation;
 mod contracts;
 mod crashes;

@@ -10,7 +10,8 @@ use crate::stories::market::{check, open};
 use crate::world::{FLOW, World};
 use events::catalogue;
 use orders::saga::Status;
-use orders::saga::deadlines::{NUDGES, Step};
+use orders::saga::deadlines::NUDGES;
+use orders::saga::step::Step;
 use serde_json::json;
 
 /// Longer than any step may take.

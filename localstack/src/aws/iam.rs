@@ -156,6 +156,6 @@ fn admits(policies: &[QueuePolicy], queue: &str, source: &str) -> Result<bool> {
     let resource = Arn::parse(queue).map_err(|e| anyhow::anyhow!("{queue}: {e:?}"))?;
     let request = IAMRequest::new_with_context(principal, "sqs:SendMessage", resource, conditions);
     let result = PolicyEvaluator::with_policies(evaluators?).evaluate(&request);
-    let result = result.map_err(|e| anyhow::anyhow!("queue policy: {e}"))?;
+    let result = result.context("queue policy")?;
     Ok(result.decision == Decision::Allow)
 }

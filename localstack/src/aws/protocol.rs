@@ -55,8 +55,6 @@ pub fn ok(value: &Value) -> Outcome {
     Ok((200, value.to_string().into()))
 }
 
-/// Reads a request.
-///
 /// # Errors
 /// `SerializationException`.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
@@ -64,8 +62,6 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
 }
 
 impl Call<'_> {
-    /// Reads the request.
-    ///
     /// # Errors
     /// `SerializationException`.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ApiError> {

@@ -52,10 +52,6 @@ impl Secrets {
         Ok(Self(secrets))
     }
 
-    /// Answers a call.
-    ///
-    /// # Errors
-    /// As Secrets Manager reports them.
     pub fn answer(&self, call: &Call<'_>) -> Outcome {
         if call.operation != "GetSecretValue" {
             return Err(call.unknown());

@@ -97,7 +97,6 @@ impl Faults {
         self.state().faults.clone()
     }
 
-    /// Clears every fault.
     pub fn clear(&self) {
         *self.state() = State::default();
         self.changed.notify_waiters();

@@ -111,10 +111,6 @@ impl TokenIssuer {
         self.sign(&header, &claims)
     }
 
-    /// Signs claims.
-    ///
-    /// # Errors
-    /// When they cannot be signed.
     pub(crate) fn sign(&self, header: &Header, claims: &Claims<'_>) -> Result<String> {
         Ok(jsonwebtoken::encode(header, claims, &self.0.signing)?)
     }

@@ -122,11 +122,10 @@ fn typed(kind: &str, text: String) -> Result<Value, String> {
 
 fn declare(scope: &mut Scope<'_>, name: &str, node: &Node) -> Result<(), Refused> {
     check_keys(scope, node, &RESOURCE_KEYS, name)?;
-    let kind = node.get("Type").and_then(Node::text);
-    let kind = kind.ok_or_else(|| scope.refused(node.line, name, "no Type"))?.to_owned();
-    let kind = ResourceType::find(&kind).ok_or_else(|| {
-        scope.refused(node.line, name, format!("{kind} is not implemented by the local stack"))
-    })?;
+    let refused = |reason: &str| scope.refused(node.line, name, reason);
+    let kind = node.get("Type").and_then(Node::text).ok_or_else(|| refused("no Type"))?;
+    let kind = ResourceType::find(kind)
+        .ok_or_else(|| refused(&format!("{kind} is not implemented by the local stack")))?;
     if let Some(condition) = node.get("Condition") {
         let wanted = condition.text().unwrap_or_default();
         if !scope.holds(wanted, condition.line)? {

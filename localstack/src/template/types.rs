@@ -4,7 +4,7 @@
 use super::declared::Declared;
 use super::names::{self, Names};
 use super::refused::Refused;
-use super::resources::{LogGroup, Model, Role};
+use super::resources::{Authorizer, LogGroup, Model, Role};
 
 pub struct ResourceType {
     /// `AWS::SQS::Queue`
@@ -98,7 +98,7 @@ static TYPES: [ResourceType; 22] = [
 ];
 
 fn authorizer(model: &mut Model, it: &Declared<'_>) -> Result<(), Refused> {
-    let authorizer: super::resources::Authorizer = it.typed()?;
+    let authorizer: Authorizer = it.typed()?;
     model.authorizers.insert(authorizer.name.clone(), authorizer);
     Ok(())
 }

@@ -26,7 +26,7 @@ async fn answer<A: Api>(api: &A, event: ApiGatewayV2httpRequest) -> Response {
     answer.correlated(correlation_id)
 }
 
-/// Logs what the client is not told, under the id that the client is told.
+/// Logs what the client must not see, under the id that the client gets.
 fn report(problem: &Problem, correlation_id: Uuid) {
     if let Some(failure) = &problem.failure {
         let (correlation_id, class) = (correlation_id.to_string(), failure.class());
@@ -110,7 +110,7 @@ mod tests {
         }
     }
 
-    /// Guards: a server error tells the client an id to ask about, and nothing of what went wrong.
+    /// Guards: a server error gives the client an id to ask about, and nothing of what went wrong.
     #[tokio::test]
     async fn a_server_error_gives_a_correlation_id_and_nothing_else() {
         let secret = "table prod-orders: key 42";

@@ -1,9 +1,10 @@
 //! The store on DynamoDB: strongly consistent reads and TransactWriteItems.
 
+use crate::sdk::in_a_line;
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::{
     Client,
-    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    error::{ProvideErrorMetadata, SdkError},
     operation::transact_write_items::TransactWriteItemsError,
     types::{
         AttributeValue, CancellationReason, Get, Put, ReturnValuesOnConditionCheckFailure, TransactGetItem,
@@ -79,7 +80,7 @@ where
     E: ProvideErrorMetadata + std::error::Error + 'static,
     R: std::fmt::Debug,
 {
-    let text = DisplayErrorContext(error).to_string();
+    let text = in_a_line(error);
     match error.code() {
         Some("ValidationException" | "AccessDeniedException" | "ResourceNotFoundException") => {
             Failure::Poison(text)
@@ -304,8 +305,8 @@ fn commit_error(reasons: &[CancellationReason]) -> CommitError {
         let rejected: Result<Vec<_>, Failure> = reasons.iter().map(rejected).collect();
         return rejected.map_or_else(CommitError::Failed, CommitError::Rejected);
     }
-    let patience = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
-    match codes.iter().find(|code| patience.contains(code)) {
+    let passing = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
+    match codes.iter().find(|code| passing.contains(code)) {
         Some(code) => CommitError::Busy((*code).to_owned()),
         None => CommitError::Failed(Failure::Poison(format!("transaction cancelled: {codes:?}"))),
     }

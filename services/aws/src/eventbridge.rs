@@ -1,5 +1,6 @@
 //! The bus port over EventBridge.
 
+use crate::sdk::in_a_line;
 use aws_config::SdkConfig;
 use aws_sdk_eventbridge::types::{PutEventsRequestEntry, PutEventsResultEntry};
 use aws_sdk_eventbridge::{Client, primitives::DateTime};
@@ -61,10 +62,7 @@ impl Bus for EventBus {
         for some in events.chunks(MAX_ENTRIES) {
             let entries = some.iter().map(|event| self.entry(event)).collect();
             let sent = self.client.put_events().set_entries(Some(entries)).send().await;
-            let answer = sent.map_err(|e| {
-                let reason = aws_sdk_eventbridge::error::DisplayErrorContext(&e).to_string();
-                Failure::Transient(format!("bus: {reason}"))
-            })?;
+            let answer = sent.map_err(|e| Failure::Transient(format!("bus: {}", in_a_line(&e))))?;
             // The call succeeds even when entries of it fail.
             if let Some(refused) = answer.entries().iter().find_map(PutEventsResultEntry::error_code) {
                 return Err(Failure::Transient(format!("bus: an entry was not taken: {refused}")));

@@ -7,7 +7,9 @@ use aws_config::{
     timeout::TimeoutConfig,
 };
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use std::error::Error;
+use std::fmt::Debug;
 use std::time::Duration;
 
 /// How long one attempt of one call may take. DynamoDB answers in milliseconds; what takes longer is lost.
@@ -28,8 +30,20 @@ pub async fn sdk_config() -> SdkConfig {
         .await
 }
 
-/// An error and its sources, in a line that people can read.
-pub(crate) fn in_a_line(error: &dyn Error) -> String {
+/// An SDK error in a line that people can read: the service's own code and message, or the chain of what went wrong on
+/// the way to it.
+pub(crate) fn in_a_line<E, R>(error: &SdkError<E, R>) -> String
+where
+    E: ProvideErrorMetadata + Error + 'static,
+    R: Debug,
+{
+    match (error.code(), error.message()) {
+        (Some(code), Some(message)) => format!("{code}: {message}"),
+        _ => chain(error),
+    }
+}
+
+fn chain(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(deeper) = cause {
@@ -39,11 +53,11 @@ pub(crate) fn in_a_line(error: &dyn Error) -> String {
     line
 }
 
-/// Where the local stack answers unless it is told otherwise.
+/// Where the local stack answers by default.
 const LOCAL: &str = "http://127.0.0.1:4566";
 
-/// As [`sdk_config`], for an operator: the stage `local` is the local stack at its usual address, whatever else the
-/// environment says, unless that names another endpoint.
+/// As [`sdk_config`], for an operator: the stage `local` is the local stack at its usual address, unless the
+/// environment names another endpoint.
 pub async fn operators_config(stage: &str) -> SdkConfig {
     let config = sdk_config().await;
     if stage != "local" || config.endpoint_url().is_some() {

@@ -1,5 +1,6 @@
 //! Secrets Manager: read once at start, never logged.
 
+use crate::sdk::in_a_line;
 use aws_config::SdkConfig;
 use chassis::Failure;
 
@@ -10,9 +11,6 @@ use chassis::Failure;
 pub async fn secret(config: &SdkConfig, id: &str) -> Result<String, Failure> {
     let client = aws_sdk_secretsmanager::Client::new(config);
     let answer = client.get_secret_value().secret_id(id).send().await;
-    let answer = answer.map_err(|e| {
-        let reason = aws_sdk_secretsmanager::error::DisplayErrorContext(&e).to_string();
-        Failure::Transient(format!("secret {id}: {reason}"))
-    })?;
+    let answer = answer.map_err(|e| Failure::Transient(format!("secret {id}: {}", in_a_line(&e))))?;
     answer.secret_string.ok_or_else(|| Failure::Poison(format!("secret {id} holds no text")))
 }

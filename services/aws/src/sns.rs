@@ -1,5 +1,6 @@
 //! The topic port over SNS.
 
+use crate::sdk::in_a_line;
 use aws_config::SdkConfig;
 use aws_sdk_sns::Client;
 use chassis::Failure;
@@ -23,8 +24,6 @@ impl Topic for SnsTopic {
     async fn publish(&self, group: &str, id: &str, body: String) -> Result<(), Failure> {
         let publish = self.client.publish().topic_arn(&self.arn).message(body);
         let sent = publish.message_group_id(group).message_deduplication_id(id).send().await;
-        sent.map(drop).map_err(|e| {
-            Failure::Transient(format!("topic: {}", aws_sdk_sns::error::DisplayErrorContext(&e)))
-        })
+        sent.map(drop).map_err(|e| Failure::Transient(format!("topic: {}", in_a_line(&e))))
     }
 }

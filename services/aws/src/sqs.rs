@@ -1,14 +1,16 @@
-//! Queues, as an operator sees them: what lies in them, and where it goes.
+//! Queues, as an operator uses them: receive, release, send, delete.
 
 use crate::sdk::in_a_line;
 use aws_config::SdkConfig;
 use aws_sdk_sqs::Client;
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::operation::change_message_visibility::ChangeMessageVisibilityError;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
 use chassis::Failure;
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::fmt::Debug;
 
 /// For how many seconds SQS hides a message from others after a receive.
 const VISIBILITY_SECONDS: i32 = 300;
@@ -18,22 +20,26 @@ const EMPTY: u32 = 2;
 /// The queues of an account.
 pub struct Queues(Client);
 
-/// A message that rests in a queue.
+/// A message as received.
 #[derive(Clone, Debug)]
 pub struct Received {
     /// Its id.
     pub id: String,
-    /// What deletes it, or puts it back, within [`VISIBILITY_SECONDS`] seconds.
+    /// What deletes or releases it, within [`VISIBILITY_SECONDS`] seconds.
     pub receipt: String,
     /// Its body.
     pub body: String,
     /// When it was sent first.
     pub sent_at: Option<DateTime<Utc>>,
-    /// Why EventBridge could not deliver it, where it was EventBridge that gave up.
+    /// Why EventBridge could not deliver it, if EventBridge dead-lettered it.
     pub error: Option<String>,
 }
 
-fn lost(error: impl Error) -> Failure {
+fn lost<E, R>(error: SdkError<E, R>) -> Failure
+where
+    E: ProvideErrorMetadata + Error + 'static,
+    R: Debug,
+{
     Failure::Transient(format!("queues: {}", in_a_line(&error)))
 }
 
@@ -80,13 +86,13 @@ impl Queues {
         Ok(queues)
     }
 
-    /// Takes some messages out of a queue, for [`VISIBILITY_SECONDS`] seconds; whoever took them puts them back or deletes them. None:
-    /// there are no more that are visible.
+    /// Receives some messages of a queue, and hides them for [`VISIBILITY_SECONDS`] seconds; the caller releases or deletes
+    /// them. Returns no messages when none is visible.
     ///
     /// # Errors
     /// As [`Queues::list`].
     pub async fn receive(&self, url: &str) -> Result<Vec<Received>, Failure> {
-        // A queue with few messages may well answer that it has none, once.
+        // SQS may answer once that a queue with few messages has none.
         for _ in 0..EMPTY {
             let receive = self.0.receive_message().queue_url(url).max_number_of_messages(10);
             let receive = receive
@@ -102,7 +108,7 @@ impl Queues {
         Ok(Vec::new())
     }
 
-    /// Puts a message back. One that is back by itself, because its time was up, is what was wanted.
+    /// Releases a message. One whose time was up is visible again already, and that is fine.
     ///
     /// # Errors
     /// As [`Queues::list`].
@@ -121,7 +127,7 @@ impl Queues {
         }
     }
 
-    /// How many messages somebody has taken and neither deleted nor put back, about.
+    /// About how many messages are hidden: received, and neither deleted nor released.
     ///
     /// # Errors
     /// As [`Queues::list`].

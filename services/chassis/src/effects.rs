@@ -35,7 +35,7 @@ pub trait Effects: Send + Sync + 'static {
     ) -> impl Future<Output = Result<<Self::Reactor as Decider>::Message, Failure>> + Send;
 }
 
-/// A reactor that calls nobody.
+/// A reactor that makes no outward calls.
 pub struct NoEffects<R>(PhantomData<fn() -> R>);
 
 impl<R> Default for NoEffects<R> {

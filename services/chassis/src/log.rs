@@ -95,6 +95,6 @@ pub fn count(metric: &str, dimension: (&str, &str), value: u64) {
         dimension.0: dimension.1,
         metric: value,
     });
-    // A closed standard output means that nobody is listening any more; there is nowhere left to say so.
+    // A closed standard output leaves nowhere to report that.
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }

@@ -131,7 +131,7 @@ impl Cause {
     }
 
     /// What led to an entry: for an event of this service, the event or request that it reacted to; for an event of
-    /// another service, whatever led to that event.
+    /// another service, what led to that event.
     const fn causation(&self, entry: &OutboxEntry) -> Uuid {
         match self {
             Self::Request { correlation_id, .. } => *correlation_id,

@@ -11,7 +11,7 @@ use uuid::Uuid;
 /// How often a worker tries again while others keep changing the same rows.
 pub const MAX_ATTEMPTS: u32 = 8;
 
-/// Tells the time.
+/// The time.
 pub trait Clock: Send + Sync {
     /// The current time, UTC, cut to milliseconds.
     fn now(&self) -> DateTime<Utc>;

@@ -6,8 +6,7 @@ use crate::ports::Ports;
 use crate::store::{AggregateId, CommitError, Condition, Item, Store, Write};
 use events::Envelope;
 
-/// Writes the view that an event makes, if the row holds an older one. An older event that arrives late is stale,
-/// whatever was delivered in between.
+/// Writes the view that an event makes, if the row holds an older one. An older event that arrives late is stale.
 ///
 /// # Errors
 /// A [`Failure`] when the store does not answer.

@@ -170,10 +170,11 @@ enum Ended<A, N> {
     Known(Rejected),
 }
 
-/// What follows from a commit whose conditions did not hold.
-enum Next<M> {
-    Known(Rejected),
-    Instead(M),
+/// What follows from an attempt.
+enum Next<A: Aggregate, N> {
+    Ended(Ended<A, N>),
+    Instead(A::Message),
+    /// Another worker was faster.
     Again,
 }
 
@@ -198,47 +199,53 @@ impl<S: Store> Turn<'_, S> {
                 Some(loaded) => loaded,
                 None => load(&self.ports.store, self.id).await?,
             };
-            let now = self.ports.clock.now();
-            let facts = match before.state.decide(&message, now) {
-                Err(refusal) => return Ok(Ended::Refused(refusal, before)),
-                Ok(facts) if facts.is_empty() => return Ok(Ended::Unchanged(before)),
-                Ok(facts) => facts,
-            };
-            let note = origin.note(&before.state, &facts);
-            let sides: Vec<_> = facts.iter().flat_map(A::side_writes).collect();
-            let (after, mut writes) = append(before, &facts, self.id, &Context { cause: self.cause, now })?;
-            let own = writes.len();
-            writes.extend(sides.iter().map(|side| side.write.clone()));
-            writes.extend(origin.beside(&note, &after.state, now));
-            match self.ports.store.commit(writes).await {
-                Ok(()) => return Ok(Ended::Committed(after, note)),
-                Err(CommitError::Rejected(rejected)) => match sort_out(rejected, own, &sides)? {
-                    Next::Known(rejected) => return Ok(Ended::Known(rejected)),
-                    Next::Instead(other) => {
-                        message = other;
-                        continue;
-                    }
-                    Next::Again => {}
-                },
-                Err(CommitError::Busy(_)) => {}
-                Err(CommitError::Failed(failure)) => return Err(failure),
+            match self.attempt(before, &message, origin).await? {
+                Next::Ended(ended) => return Ok(ended),
+                Next::Instead(other) => message = other,
+                Next::Again => self.ports.back_off(attempt).await,
             }
-            self.ports.back_off(attempt).await;
         }
         Err(Failure::Conflict { attempts: MAX_ATTEMPTS })
+    }
+
+    /// One transaction: state, event rows, side writes, and the write beside them, or nothing.
+    async fn attempt<A: Aggregate, O: Origin<A>>(
+        &self,
+        before: Loaded<A>,
+        message: &A::Message,
+        origin: &O,
+    ) -> Result<Next<A, O::Note>, Failure> {
+        let now = self.ports.clock.now();
+        let facts = match before.state.decide(message, now) {
+            Err(refusal) => return Ok(Next::Ended(Ended::Refused(refusal, before))),
+            Ok(facts) if facts.is_empty() => return Ok(Next::Ended(Ended::Unchanged(before))),
+            Ok(facts) => facts,
+        };
+        let note = origin.note(&before.state, &facts);
+        let sides: Vec<_> = facts.iter().flat_map(A::side_writes).collect();
+        let (after, mut writes) = append(before, &facts, self.id, &Context { cause: self.cause, now })?;
+        let own = writes.len();
+        writes.extend(sides.iter().map(|side| side.write.clone()));
+        writes.extend(origin.beside(&note, &after.state, now));
+        match self.ports.store.commit(writes).await {
+            Ok(()) => Ok(Next::Ended(Ended::Committed(after, note))),
+            Err(CommitError::Rejected(rejected)) => sort_out(rejected, own, &sides),
+            Err(CommitError::Busy(_)) => Ok(Next::Again),
+            Err(CommitError::Failed(failure)) => Err(failure),
+        }
     }
 }
 
 /// Finds which condition failed: that of the write beside, of the aggregate's `own` rows, or of a side write.
-fn sort_out<M>(
+fn sort_out<A: Aggregate, N>(
     mut rejected: Vec<Option<Rejected>>,
     own: usize,
-    sides: &[SideWrite<M>],
-) -> Result<Next<M>, Failure> {
+    sides: &[SideWrite<A::Message>],
+) -> Result<Next<A, N>, Failure> {
     if rejected.len() > own + sides.len()
         && let Some(known) = rejected.pop().flatten()
     {
-        return Ok(Next::Known(known));
+        return Ok(Next::Ended(Ended::Known(known)));
     }
     // A moved version comes first: a side write may have judged a state that is no longer true.
     if rejected.iter().take(own).any(Option::is_some) {

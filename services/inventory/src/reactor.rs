@@ -12,7 +12,7 @@ use events::inventory::{InventoryReservationFailed, ReservationFailure, StockLin
 use events::orders::{OrderCancelled, OrderCreated};
 use events::{Envelope, OrderId, Unreadable};
 
-/// Inventory calls nobody.
+/// Inventory makes no outward calls.
 pub type Reactions = NoEffects<Reservation>;
 
 impl Aggregate for Reservation {

@@ -128,8 +128,8 @@ mod specs {
         Fact::Reserved(InventoryReserved { order_id: order_id(), lines: lines() })
     }
 
-    fn released(lines: Vec<StockLine>) -> Fact {
-        super::released(order_id(), &lines)
+    fn released(lines: &[StockLine]) -> Fact {
+        super::released(order_id(), lines)
     }
 
     #[test]
@@ -148,8 +148,8 @@ mod specs {
 
     #[test]
     fn what_is_held_is_released_once() {
-        Spec::given([held()]).when(cancelled()).then([released(lines())]);
-        let over = Spec::given([held(), released(lines())]);
+        Spec::given([held()]).when(cancelled()).then([released(&lines())]);
+        let over = Spec::given([held(), released(&lines())]);
         over.when(cancelled()).refused(Refusal::Stale("already released"));
     }
 
@@ -161,7 +161,7 @@ mod specs {
         let gone = Spec::given([held(), shipped()]);
         gone.when(Message::Shipped).refused(Refusal::Stale("already answered"));
         gone.when(cancelled()).refused(Refusal::Illegal("shipped already"));
-        for before in [vec![], vec![Fact::Failed(short())], vec![held(), released(lines())]] {
+        for before in [vec![], vec![Fact::Failed(short())], vec![held(), released(&lines())]] {
             let refused = Refusal::Illegal("shipped without being held");
             Spec::given(before).when(Message::Shipped).refused(refused);
         }
@@ -170,8 +170,8 @@ mod specs {
     /// Guards: the tombstone. Without it, the late `order.created` would hold stock for a dead order.
     #[test]
     fn cancelled_before_created_closes_the_door() {
-        Spec::given([]).when(cancelled()).then([released(vec![])]);
+        Spec::given([]).when(cancelled()).then([released(&[])]);
         let late = Refusal::Stale("cancelled before it could be held");
-        Spec::given([released(vec![])]).when(created()).refused(late);
+        Spec::given([released(&[])]).when(created()).refused(late);
     }
 }

@@ -1,4 +1,4 @@
-//! Dead letters: what lies in the dead-letter queues of a stage, since when, about which order, and why.
+//! dead letters: what lies in the dead-letter queues of a stage, since when, about which order, and why.
 
 use aws::eventbridge::read_body;
 use aws::sqs::{Queues, Received};
@@ -51,11 +51,11 @@ impl<S: Store> Stage<S> {
     /// # Errors
     /// A [`Failure`] when a queue or table does not answer.
     pub async fn open(&self, queue: &str, url: &str) -> Result<Vec<DeadLetter>, Failure> {
-        let mut letters = Vec::new();
+        let mut dead_letters = Vec::new();
         for message in self.queues.receive(url).await? {
-            letters.push(self.explain(queue, message).await?);
+            dead_letters.push(self.explain(queue, message).await?);
         }
-        Ok(letters)
+        Ok(dead_letters)
     }
 
     async fn explain(&self, queue: &str, message: Received) -> Result<DeadLetter, Failure> {
@@ -113,7 +113,7 @@ impl<S: Store> Stage<S> {
         (self.table)(format!("{}-{service}", self.name))
     }
 
-    /// Every dead-letter queue of the stage that holds something, a line for each and for each letter.
+    /// Every dead-letter queue of the stage that holds something, a line for each and for each dead letter.
     ///
     /// # Errors
     /// As [`Stage::open`].
@@ -128,43 +128,43 @@ impl<S: Store> Stage<S> {
     }
 
     async fn list_one(&self, queue: &str, url: &str, now: DateTime<Utc>) -> Result<Vec<String>, Failure> {
-        let mut letters: Vec<DeadLetter> = Vec::new();
-        while letters.len() < MAX_PER_QUEUE {
+        let mut dead_letters: Vec<DeadLetter> = Vec::new();
+        while dead_letters.len() < MAX_PER_QUEUE {
             let more = self.open(queue, url).await?;
             if more.is_empty() {
                 break;
             }
-            letters.extend(more);
+            dead_letters.extend(more);
         }
-        letters.sort_by_key(|letter| letter.message.sent_at);
+        dead_letters.sort_by_key(|dead_letter| dead_letter.message.sent_at);
         // Besides those that this call has received.
-        let hidden = self.queues.hidden(url).await?.saturating_sub(letters.len());
-        let more = if letters.len() < MAX_PER_QUEUE { "" } else { " and perhaps more" };
+        let hidden = self.queues.hidden(url).await?.saturating_sub(dead_letters.len());
+        let more = if dead_letters.len() < MAX_PER_QUEUE { "" } else { " and perhaps more" };
         let elsewhere = match hidden {
             0 => String::new(),
             hidden => format!(", {hidden} hidden by another receiver"),
         };
         let mut lines = Vec::new();
-        if !letters.is_empty() || hidden > 0 {
-            lines.push(format!("{queue}: {}{more}{elsewhere}", letters.len()));
+        if !dead_letters.is_empty() || hidden > 0 {
+            lines.push(format!("{queue}: {}{more}{elsewhere}", dead_letters.len()));
         }
-        for letter in letters {
-            lines.push(format!("  {}", line(&letter, now)));
-            self.queues.release(url, &letter.message).await?;
+        for dead_letter in dead_letters {
+            lines.push(format!("  {}", line(&dead_letter, now)));
+            self.queues.release(url, &dead_letter.message).await?;
         }
         Ok(lines)
     }
 }
 
 /// `12 m  order.created  order 018f…  transient: …`
-fn line(letter: &DeadLetter, now: DateTime<Utc>) -> String {
-    let age = letter.message.sent_at.map_or_else(|| "?".into(), |sent| age(now - sent));
-    match &letter.event {
+fn line(dead_letter: &DeadLetter, now: DateTime<Utc>) -> String {
+    let age = dead_letter.message.sent_at.map_or_else(|| "?".into(), |sent| age(now - sent));
+    match &dead_letter.event {
         Some(event) => {
             let metadata = &event.metadata;
-            format!("{age:>5}  {}  {}  {}", metadata.kind, metadata.subject, letter.reason)
+            format!("{age:>5}  {}  {}  {}", metadata.kind, metadata.subject, dead_letter.reason)
         }
-        None => format!("{age:>5}  message {}  {}", letter.message.id, letter.reason),
+        None => format!("{age:>5}  message {}  {}", dead_letter.message.id, dead_letter.reason),
     }
 }
 

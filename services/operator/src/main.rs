@@ -36,7 +36,7 @@ enum Command {
     Redrive {
         /// The dead-letter queue, `local-payments-events-dlq`; its stage is the first part of its name
         queue: String,
-        /// Only the letters about this order
+        /// Only the dead letters about this order
         #[arg(long)]
         order: Option<OrderId>,
     },
@@ -76,16 +76,7 @@ async fn run(arguments: Arguments) -> Result<()> {
     let function = |function: &str| format!("{name}-{function}");
     match arguments.command {
         Command::RetryCompensation { order } => {
-            let task = json!({"task": "Retry", "order_id": order});
-            let answer = invoke(&sdk, &function("payments-compensator"), &task).await?;
-            let published = answer["published_again"].as_str();
-            let line = match published {
-                Some(event) => format!("nothing is left to undo: payments publishes {event} again"),
-                None => format!("requested again; GET /orders/{order}/saga shows how it ends"),
-            };
-            let recorded = answer["recorded"] == true || published.is_some();
-            ensure!(recorded, "no refund of order {order} waits for another try");
-            say(&[line], "")
+            retry_compensation(&sdk, &function("payments-compensator"), order).await
         }
         Command::Sweep { ahead } => {
             let input = json!({ "ahead_seconds": ahead });
@@ -102,10 +93,22 @@ async fn run(arguments: Arguments) -> Result<()> {
             let bus = EventBus::new(&sdk, function("quadrille"));
             let (lines, well) = stage(&sdk, &name).redrive(&queue, order, &bus).await?;
             say(&lines, "nothing to send back")?;
-            ensure!(well, "not every letter is dealt with");
+            ensure!(well, "not every dead letter is dealt with");
             Ok(())
         }
     }
+}
+
+async fn retry_compensation(sdk: &SdkConfig, function: &str, order: OrderId) -> Result<()> {
+    let answer = invoke(sdk, function, &json!({"task": "Retry", "order_id": order})).await?;
+    let published = answer["published_again"].as_str();
+    let recorded = answer["recorded"] == true || published.is_some();
+    ensure!(recorded, "no refund of order {order} waits for another try");
+    let line = match published {
+        Some(event) => format!("nothing is left to undo: payments publishes {event} again"),
+        None => format!("requested again; GET /orders/{order}/saga shows how it ends"),
+    };
+    say(&[line], "")
 }
 
 fn say(lines: &[String], nothing: &str) -> Result<()> {

@@ -10,7 +10,7 @@ use events::{Envelope, OrderId};
 use std::fmt;
 use std::time::Duration;
 
-/// How long to wait for the service's verdict on a letter.
+/// How long to wait for the service's verdict on a dead letter.
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// How often to look.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -31,7 +31,7 @@ pub enum NotRedriven {
     Failed(#[from] Failure),
 }
 
-/// Where the letters of a queue go.
+/// Where the dead letters of a queue go.
 enum Way {
     /// Back to the service's own queue.
     Queue(String),
@@ -39,7 +39,7 @@ enum Way {
     Bus,
 }
 
-/// What redriving one letter came to.
+/// What redriving one dead letter came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The service has dealt with it, with this verdict.
@@ -52,7 +52,7 @@ pub enum Outcome {
     Unknown,
 }
 
-/// A letter that was dealt with here.
+/// A dead letter that was dealt with here.
 struct Sent {
     line: String,
     event: Option<Envelope>,
@@ -61,7 +61,7 @@ struct Sent {
 }
 
 impl<S: Store> Stage<S> {
-    /// Sends the letters of a dead-letter queue back, or those of one order; a line for each, and whether all went well.
+    /// Sends the dead letters of a dead-letter queue back, or those of one order; a line for each, and whether all went well.
     ///
     /// # Errors
     /// [`NotRedriven`]. What was not sent is in the queue still.
@@ -81,8 +81,8 @@ impl<S: Store> Stage<S> {
         };
         let (mut sent, mut kept) = (Vec::new(), Vec::new());
         let gone = self.send_all((queue, url), (&way, bus), order, (&mut sent, &mut kept)).await;
-        for letter in &kept {
-            self.queues.release(url, &letter.message).await?;
+        for dead_letter in &kept {
+            self.queues.release(url, &dead_letter.message).await?;
         }
         gone?;
         let hidden = self.queues.hidden(url).await?;
@@ -94,7 +94,7 @@ impl<S: Store> Stage<S> {
         Ok((lines, well))
     }
 
-    /// Sends the letters that are meant; those that stay are kept, to be put back.
+    /// Sends the dead letters of the order; the others are kept, to be released.
     async fn send_all<B: Bus>(
         &self,
         (queue, url): (&str, &str),
@@ -103,39 +103,39 @@ impl<S: Store> Stage<S> {
         (sent, kept): (&mut Vec<Sent>, &mut Vec<DeadLetter>),
     ) -> Result<(), Failure> {
         while sent.len() + kept.len() < MAX_PER_QUEUE {
-            let letters = self.open(queue, url).await?;
-            if letters.is_empty() {
+            let dead_letters = self.open(queue, url).await?;
+            if dead_letters.is_empty() {
                 break;
             }
-            for letter in letters {
-                let about = letter.event.as_ref().map(|event| event.metadata.subject.as_str());
+            for dead_letter in dead_letters {
+                let about = dead_letter.event.as_ref().map(|event| event.metadata.subject.as_str());
                 if order.is_some_and(|order| about != Some(&order.to_string())) {
-                    kept.push(letter);
+                    kept.push(dead_letter);
                     continue;
                 }
-                let (at, line) = (Utc::now(), what(&letter));
-                let outcome = self.send_back(way, url, &letter, bus).await?;
-                sent.push(Sent { line, event: letter.event.clone(), at, outcome: outcome.clone() });
-                kept.extend(matches!(outcome, Some(Outcome::Stays(_))).then_some(letter));
+                let (at, line) = (Utc::now(), what(&dead_letter));
+                let outcome = self.send_back(way, url, &dead_letter, bus).await?;
+                sent.push(Sent { line, event: dead_letter.event.clone(), at, outcome: outcome.clone() });
+                kept.extend(matches!(outcome, Some(Outcome::Stays(_))).then_some(dead_letter));
             }
         }
         Ok(())
     }
 
-    /// Sends one letter; the copy in the dead-letter queue is deleted only afterwards. Twice is once: the inbox knows.
+    /// Sends one dead letter, and deletes the copy in the dead-letter queue only afterwards: sent twice, the inbox absorbs it.
     async fn send_back<B: Bus>(
         &self,
         way: &Way,
         url: &str,
-        letter: &DeadLetter,
+        dead_letter: &DeadLetter,
         bus: &B,
     ) -> Result<Option<Outcome>, Failure> {
-        let Some(event) = &letter.event else {
-            return Ok(Some(Outcome::Stays(letter.reason.clone())));
+        let Some(event) = &dead_letter.event else {
+            return Ok(Some(Outcome::Stays(dead_letter.reason.clone())));
         };
         let outcome = match way {
             Way::Queue(target) => {
-                self.queues.send(target, &letter.message.body).await?;
+                self.queues.send(target, &dead_letter.message.body).await?;
                 None
             }
             Way::Bus => {
@@ -143,7 +143,7 @@ impl<S: Store> Stage<S> {
                 Some(Outcome::Dealt("published again on the bus".into()))
             }
         };
-        self.queues.delete(url, &letter.message).await?;
+        self.queues.delete(url, &dead_letter.message).await?;
         Ok(outcome)
     }
 
@@ -187,11 +187,11 @@ impl<S: Store> Stage<S> {
     }
 }
 
-/// A letter in a few words.
-fn what(letter: &DeadLetter) -> String {
-    match &letter.event {
+/// A dead letter in a few words.
+fn what(dead_letter: &DeadLetter) -> String {
+    match &dead_letter.event {
         Some(event) => format!("{} {}", event.metadata.kind, event.metadata.subject),
-        None => format!("message {}", letter.message.id),
+        None => format!("message {}", dead_letter.message.id),
     }
 }
 
@@ -201,7 +201,7 @@ impl fmt::Display for Outcome {
             Self::Dealt(verdict) => f.write_str(verdict),
             Self::Failed(reason) => write!(f, "failed again and is being retried, {reason}"),
             Self::Stays(reason) => write!(f, "stays, {reason}"),
-            Self::Unknown => f.write_str("sent, nothing heard yet"),
+            Self::Unknown => f.write_str("sent, no verdict yet"),
         }
     }
 }

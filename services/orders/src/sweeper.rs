@@ -1,8 +1,9 @@
 //! The sweeper: finds the sagas that wait too long, and reminds the silent step by publishing again the events that lead to
 //! it. What never arrived arrives now; a service that has answered publishes its answer again.
 
-use crate::saga::deadlines::{NUDGES, Step};
+use crate::saga::deadlines::NUDGES;
 use crate::saga::known::{Known, Noted};
+use crate::saga::step::Step;
 use crate::saga::{Message, Saga};
 use chassis::aggregate::load;
 use chassis::outbox::{Cause, envelope_of};

@@ -111,7 +111,7 @@ impl Flow {
     }
 }
 
-/// The errors that the flow tells apart.
+/// The errors that the flow distinguishes.
 const REFUSED: &str = "RefundRefused";
 const STILL_UNKNOWN: &str = "StillUnknown";
 const CIRCUIT_OPEN: &str = "CircuitOpen";

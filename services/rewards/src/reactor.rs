@@ -7,7 +7,7 @@ use chassis::{Aggregate, NoEffects, Reactor, Verdict};
 use events::orders::{OrderCancelled, OrderConfirmed};
 use events::{Envelope, Unreadable};
 
-/// Rewards calls nobody.
+/// Rewards makes no outward calls.
 pub type Reactions = NoEffects<Points>;
 
 impl Aggregate for Points {

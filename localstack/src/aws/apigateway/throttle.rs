@@ -23,8 +23,6 @@ impl Throttle {
         Self { rate: settings.throttling_rate_limit.into(), burst, level: Mutex::new((burst, now)) }
     }
 
-    /// Takes a token.
-    ///
     /// # Errors
     /// The time until the next token, when the bucket is empty.
     pub fn take(&self, now: Instant) -> Result<(), Duration> {

@@ -8,10 +8,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::collections::HashMap;
 
-/// Answers a call.
-///
 /// # Errors
-/// When the caller may not make it; DynamoDB's own errors are answers.
+/// When the caller may not make the call; DynamoDB's own errors are answers.
 pub fn answer(database: &Database, call: &Call<'_>) -> Outcome {
     if *call.caller != Caller::Administrator {
         for (action, table) in permissions(call.operation, call.body)? {

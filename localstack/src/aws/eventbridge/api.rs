@@ -28,10 +28,8 @@ struct Entry {
     time: Option<f64>,
 }
 
-/// Answers a call.
-///
 /// # Errors
-/// As EventBridge reports them for the whole call; an entry's own error stands in the answer.
+/// For the whole call; an entry's own error stands in the answer.
 pub async fn answer(buses: &Buses, call: &Call<'_>) -> Outcome {
     if call.operation != "PutEvents" {
         return Err(call.unknown());

@@ -26,10 +26,7 @@ struct Request {
     receipt_handle: Option<String>,
 }
 
-/// Answers a call; queue URLs begin with `endpoint`.
-///
-/// # Errors
-/// As SQS reports them.
+/// Queue URLs begin with `endpoint`.
 pub async fn answer(queues: &Queues, endpoint: &str, call: &Call<'_>) -> Outcome {
     let request: Request = call.parse()?;
     if call.operation == "ListQueues" {

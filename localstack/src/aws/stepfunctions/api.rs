@@ -83,10 +83,6 @@ fn event(HistoryEvent { at, state, what, error }: &HistoryEvent) -> (i64, &'stat
     }
 }
 
-/// Answers a call.
-///
-/// # Errors
-/// As Step Functions reports them.
 pub fn answer(machines: &StateMachines, call: &Call<'_>) -> Outcome {
     call.require(&format!("states:{}", call.operation), "*")?;
     let request: Request = call.parse()?;

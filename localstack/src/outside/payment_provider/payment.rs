@@ -22,7 +22,7 @@ pub struct Payment {
     pub refunded: u64,
     /// In lower case, as Stripe writes it.
     pub currency: String,
-    /// The PaymentIntent.
+    /// A PaymentIntent.
     pub intent: Option<Value>,
     /// The answers to refunds, by their own idempotency keys.
     #[serde(default)]

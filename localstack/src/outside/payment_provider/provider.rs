@@ -35,7 +35,6 @@ impl Provider {
         Ok(Self { payments, journal: journal.clone() })
     }
 
-    /// Answers a request.
     pub async fn answer(self, request: Request) -> Response {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path().to_owned();

@@ -1,4 +1,4 @@
-//! Who is asking: what the gateway's JWT authorizer found out, and whose orders that lets them see.
+//! Access: which customers' orders the caller may see, by the claims that the gateway's JWT authorizer verified.
 
 #[cfg(test)]
 use super::Caller;
@@ -9,12 +9,12 @@ use std::str::FromStr;
 /// The scope of people who see and act on every customer's orders.
 pub const OPERATE: &str = "orders:operate";
 
-/// Whether the stage has an authorizer. A function that expects one refuses whoever comes around it.
+/// Whether the stage has an authorizer. A function that expects one refuses a request that came around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Auth {
-    /// Every caller was verified by the gateway.
+    /// The gateway has verified every caller.
     Jwt,
-    /// Everybody may do everything: for a first look on one machine.
+    /// Every caller may do everything: for a first look on one machine.
     Off,
 }
 
@@ -30,12 +30,12 @@ impl FromStr for Auth {
     }
 }
 
-/// Whose orders a caller may see and act on.
+/// The orders that a caller may see and act on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Everybody's.
+    /// Those of all customers.
     All,
-    /// One customer's own.
+    /// Those of one customer.
     Own(CustomerId),
 }
 
@@ -96,7 +96,7 @@ mod tests {
 
     /// Guards: a function that expects an authorizer does not answer without one.
     #[test]
-    fn nobody_is_let_in_unverified() {
+    fn an_unverified_caller_is_refused() {
         assert_eq!(status(None), 401);
         assert_eq!(Access::of(Auth::Off, &request(None)), Ok(Access::All));
     }

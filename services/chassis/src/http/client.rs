@@ -1,4 +1,5 @@
-//! Calls to somebody outside the platform: bounded in time and size, and sorted into what the reaction loop knows.
+//! Calls to services outside the platform: bounded in time and size, their failures sorted into the classes that the
+//! reaction loop knows.
 
 use crate::failure::Failure;
 use bytes::Bytes;
@@ -34,7 +35,7 @@ fn connector() -> Result<Connector, Failure> {
     Ok(HttpConnector::new())
 }
 
-/// Somebody outside, spoken to with a secret key.
+/// A client of one outside service, with a secret key.
 pub struct HttpClient {
     who: &'static str,
     client: Client<Connector, Full<Bytes>>,
@@ -42,7 +43,7 @@ pub struct HttpClient {
     authorization: header::HeaderValue,
 }
 
-/// What they answered.
+/// An outside service's answer.
 #[derive(Debug)]
 pub struct Answer {
     who: &'static str,
@@ -114,7 +115,7 @@ impl Answer {
         self.body.pointer(pointer).and_then(Value::as_str)
     }
 
-    /// The failure that an answer is which says neither yes nor no. 409: another call is at the same thing.
+    /// The failure that stands for an answer which is neither yes nor no. 409: another call works on the same thing.
     #[must_use]
     pub fn failure(&self) -> Failure {
         if self.status == StatusCode::CONFLICT {

@@ -22,7 +22,7 @@ pub fn document() -> Result<Response, Problem> {
     Ok(Response::json(200, document.clone()).with("cache-control", "max-age=300"))
 }
 
-/// What is to be said of a request that matches no route: the path has other methods, or is nobody's.
+/// The problem of a request that matches no route: its path has other methods, or there is no such path.
 #[must_use]
 pub fn no_such_route(request: &Request) -> Problem {
     let methods = parsed().map(|document| methods(document, &request.raw_path)).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! What `GET /orders/{id}/saga` shows: the tracker's steps, and every delivery with its verdict.
 
-use crate::saga::deadlines::Step;
 use crate::saga::known::{InSaga, Noted};
+use crate::saga::step::Step;
 use crate::saga::{Saga, Status};
 use chassis::Loaded;
 use chassis::store::Item;

@@ -1,6 +1,6 @@
 //! What can be known about an order: orders' own decisions, and the events of the other services.
 
-use super::deadlines::Step;
+use super::step::Step;
 use chassis::outbox::OutboxEntry;
 use chrono::{DateTime, Utc};
 use events::envelope::millis;

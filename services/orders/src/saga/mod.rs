@@ -1,14 +1,15 @@
 //! The saga tracker: the pure core of orders.
 //!
 //! A saga is the set of facts known about an order. Status and next fact are functions of that set, so the order in which
-//! events arrive cannot matter. The tracker records and, when something failed, cancels; it never tells a service what to
-//! do next.
+//! events arrive cannot matter. The tracker records and, when something failed, cancels; it never orders a service to
+//! do anything.
 
 pub mod deadlines;
 pub mod history;
 pub mod known;
 #[cfg(test)]
 mod specs;
+pub mod step;
 
 use chassis::{Decider, Refusal};
 use chrono::{DateTime, Utc};

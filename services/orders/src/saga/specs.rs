@@ -310,7 +310,7 @@ fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(seconds)
 }
 
-/// Runs events that are heard at once, then sweeps at these seconds; what the last one came to.
+/// Receives events at once, then sweeps at these seconds; the decision of the last sweep.
 fn swept(events: Vec<ParticipantEvent>, sweeps: &[i64]) -> Result<Vec<&'static str>, Refusal> {
     let messages: Vec<Message> = std::iter::once(place()).chain(events.into_iter().map(received)).collect();
     let (mut order, _) = run(&messages);
@@ -342,7 +342,7 @@ fn a_silent_step_is_reminded_and_then_given_up() {
     assert_eq!(timed_out.event::<OrderCancelled>().unwrap().reason.clone(), reason);
 }
 
-/// Guards: what has ended, or waits for an operator, is left alone, but for stock that nobody gave back.
+/// Guards: what has ended, or waits for an operator, is left alone, but for stock that inventory has not released.
 #[test]
 fn what_waits_for_no_service_is_not_reminded() {
     let over = Err(Refusal::Stale("not overdue"));

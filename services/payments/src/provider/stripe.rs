@@ -72,8 +72,8 @@ fn outcome(answer: &Answer) -> Result<ChargeOutcome, Failure> {
             let charge_id = charge_id.ok_or_else(|| answer.failure())?.to_owned();
             Ok(ChargeOutcome::Captured { charge_id })
         }
-        // The key was used with other parameters: by a void, or for a default method that has changed since. What
-        // became of that is not known here, and must not be taken for a decline.
+        // The key was used with other parameters: by a void, or for a default method that has changed since. How that
+        // ended is not known here, and must not be taken for a decline.
         400 if answer.text("/error/type") == Some("idempotency_error") => {
             Err(Failure::Conflict { attempts: 1 })
         }
@@ -93,7 +93,7 @@ impl PaymentProvider for Stripe {
             None => match self.default_method(bill).await? {
                 Ok(token) => token,
                 Err(declined) if attempt == Attempt::First => return Ok(declined),
-                // There was one when it was tried first: what became of that is not known.
+                // There was one at the first attempt, and how that ended is not known.
                 Err(_) => return Err(Failure::Conflict { attempts: 1 }),
             },
         };
@@ -136,7 +136,7 @@ impl PaymentProvider for Stripe {
             Some(intent) => intent.to_owned(),
             None => match self.claim(bill).await? {
                 Some(intent) => intent,
-                // A default method may have changed since: only the very same request repeats what became of it.
+                // A default method may have changed since: only the very same request repeats its answer.
                 None if bill.payment_method.is_none() => return Ok(false),
                 // The key is taken, so asking for the charge once more makes none.
                 None => {

@@ -1,0 +1,61 @@
+//! The steps of a saga that other services take.
+
+use chrono::TimeDelta;
+use events::Event;
+use events::inventory::InventoryReserved;
+use events::orders::{OrderCancelled, OrderConfirmed, OrderCreated};
+use serde::{Deserialize, Serialize};
+
+/// A step that another service has to take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// Inventory holds the goods, or cannot.
+    InventoryReservation,
+    /// Payments charges, or cannot.
+    PaymentProcessing,
+    /// Fulfillment ships, or cannot.
+    Fulfillment,
+    /// Inventory's final word on a cancelled order.
+    InventoryCompensation,
+    /// Payments' final word on a cancelled order.
+    PaymentCompensation,
+}
+
+impl Step {
+    /// As the API shows it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InventoryReservation => "inventory_reservation",
+            Self::PaymentProcessing => "payment_processing",
+            Self::Fulfillment => "fulfillment",
+            Self::InventoryCompensation => "inventory_compensation",
+            Self::PaymentCompensation => "payment_compensation",
+        }
+    }
+
+    /// How long a step may take before the sweeper reminds its service: longer than the service usually tries by itself.
+    /// Payments receives a message eight times, a minute apart, fulfillment twenty times, half a minute apart; a
+    /// compensation flow that waits for the circuit to close may take longer still, and a second one beside it changes
+    /// nothing.
+    pub(super) const fn timeout(self) -> TimeDelta {
+        TimeDelta::seconds(match self {
+            Self::InventoryReservation | Self::InventoryCompensation => 60,
+            Self::PaymentProcessing => 540,
+            Self::Fulfillment => 900,
+            Self::PaymentCompensation => 1800,
+        })
+    }
+
+    /// The events that lead to this step.
+    #[must_use]
+    pub const fn causes(self) -> &'static [&'static str] {
+        match self {
+            Self::InventoryReservation => &[OrderCreated::TYPE],
+            Self::PaymentProcessing => &[OrderCreated::TYPE, InventoryReserved::TYPE],
+            Self::Fulfillment => &[OrderConfirmed::TYPE],
+            Self::InventoryCompensation | Self::PaymentCompensation => &[OrderCancelled::TYPE],
+        }
+    }
+}
