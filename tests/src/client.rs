@@ -10,7 +10,7 @@ use hyper_util::client::legacy::{Client as Hyper, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A client of one API. Clones share its connections.
 #[derive(Clone)]
@@ -21,7 +21,7 @@ pub struct Client {
     description: Option<Arc<Description>>,
 }
 
-/// A product with this much stock, at 2.50 a unit.
+/// The price of a unit: 2.50.
 pub const CENTS: u64 = 250;
 
 impl Client {
@@ -105,6 +105,27 @@ impl Client {
         Ok(())
     }
 
+    /// Lists a product, and waits until orders knows its price.
+    ///
+    /// # Errors
+    /// When that takes longer than `timeout`.
+    pub async fn sell(&self, id: &str, stock: u64, timeout: Duration) -> Result<()> {
+        let deadline = Instant::now() + timeout;
+        // A function that is still starting answers with a server error.
+        while let Err(error) = self.list(id, stock).await {
+            ensure!(Instant::now() < deadline, "{error:#}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        // Orders refuses a wrong price as such only when it knows the right one.
+        let mut probe = order_of(id, 1);
+        probe["items"][0]["unit_price_cents"] = 1.into();
+        while self.post(&probe).await?.body["error"] != "PRICE_MISMATCH" {
+            ensure!(Instant::now() < deadline, "the price of {id} never reached orders");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+
     /// A product.
     ///
     /// # Errors
@@ -144,15 +165,15 @@ impl Client {
     /// The order once nothing more happens to it by itself.
     ///
     /// # Errors
-    /// When that takes longer than `patience`.
-    pub async fn ended(&self, id: &str, patience: Duration) -> Result<Value> {
-        let deadline = tokio::time::Instant::now() + patience;
+    /// When that takes longer than `timeout`.
+    pub async fn ended(&self, id: &str, timeout: Duration) -> Result<Value> {
+        let deadline = Instant::now() + timeout;
         loop {
             let order = self.order(id).await?;
             if !matches!(order["status"].as_str(), Some("PENDING" | "CONFIRMED" | "CANCELLING")) {
                 return Ok(order);
             }
-            ensure!(tokio::time::Instant::now() < deadline, "after {patience:?} the order is {order}");
+            ensure!(Instant::now() < deadline, "after {timeout:?} the order is {order}");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

@@ -1,13 +1,13 @@
-//! I1 and I2, checked from outside: over the API and the payment provider's own book.
+//! I1, I2 and I3, checked from outside: over the API and the payment provider's own book.
 
 use crate::client::Client;
 use anyhow::{Context, Result};
 use futures_util::{StreamExt, stream};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
 
-/// How many orders are looked at side by side.
-const LOOKS: usize = 16;
+/// How many orders are read side by side.
+const CONCURRENCY: usize = 16;
 
 /// What should be true of the orders given and is not.
 #[derive(Debug, Default)]
@@ -16,6 +16,53 @@ pub struct Report {
     pub statuses: BTreeMap<String, u64>,
     /// One line per violation.
     pub violations: Vec<String>,
+}
+
+/// What the provider's book says of one order. Amounts are in minor units.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Money {
+    /// How often the provider took money.
+    pub captures: usize,
+    /// How much it took.
+    pub captured: u64,
+    /// How much it gave back.
+    pub refunded: u64,
+}
+
+/// Orders, and the units that they were promised: first every order is entered, then each product is compared.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    promised: HashMap<String, u64>,
+    /// What was found.
+    pub report: Report,
+}
+
+impl Ledger {
+    /// Enters an order as the API shows it, and checks I2 and I3.
+    pub fn order(&mut self, id: &str, order: &Value, money: Money) {
+        let status = order["status"].as_str().unwrap_or_default().to_owned();
+        if matches!(status.as_str(), "CONFIRMED" | "FULFILLED") {
+            for item in order["items"].as_array().into_iter().flatten() {
+                let product = item["product_id"].as_str().unwrap_or_default().to_owned();
+                *self.promised.entry(product).or_default() += item["quantity"].as_u64().unwrap_or(0);
+            }
+        }
+        self.report.violations.extend(money_violation(id, &status, order, money));
+        *self.report.statuses.entry(status).or_default() += 1;
+    }
+
+    /// Checks I1 for a product that started with `stock`; `units` are available, held and shipped.
+    pub fn product(&mut self, product: &str, stock: u64, units: (u64, u64, u64)) {
+        let (available, held, shipped) = units;
+        let promised = self.promised.get(product).copied().unwrap_or(0);
+        let sum = available.saturating_add(held).saturating_add(shipped);
+        if sum != stock || held.saturating_add(shipped) != promised {
+            self.report.violations.push(format!(
+                "I1: {product} started with {stock}; available {available}, held {held}, shipped {shipped}, \
+                 confirmed orders have {promised}"
+            ));
+        }
+    }
 }
 
 /// Checks I1 for each product (with the stock it started with) and I2 for each order.
@@ -28,53 +75,35 @@ pub async fn check(
     products: &[(String, u64)],
     orders: &[String],
 ) -> Result<Report> {
-    let mut report = Report::default();
+    let mut ledger = Ledger::default();
     let book = provider.get("/book").await?.body;
     let book = by_order(book.as_object().context("the book is not an object")?);
-    let mut held: HashMap<String, u64> = HashMap::new();
-    let mut looked = stream::iter(orders).map(async |id| (id, api.order(id).await)).buffered(LOOKS);
-    while let Some((id, order)) = looked.next().await {
-        let order = order?;
-        let status = order["status"].as_str().unwrap_or_default().to_owned();
-        for item in order["items"].as_array().into_iter().flatten() {
-            if matches!(status.as_str(), "CONFIRMED" | "FULFILLED") {
-                let product = item["product_id"].as_str().unwrap_or_default().to_owned();
-                *held.entry(product).or_default() += item["quantity"].as_u64().unwrap_or(0);
-            }
-        }
-        let money = book.get(id.as_str()).map_or(&[][..], Vec::as_slice);
-        report.violations.extend(money_violation(id, &status, &order, money));
-        *report.statuses.entry(status).or_default() += 1;
+    let mut read = stream::iter(orders).map(async |id| (id, api.order(id).await)).buffered(CONCURRENCY);
+    while let Some((id, order)) = read.next().await {
+        ledger.order(id, &order?, book.get(id.as_str()).copied().unwrap_or_default());
     }
     for (product, stock) in products {
         let row = api.product(product).await?;
         let count = |name: &str| row[name].as_u64().unwrap_or(u64::MAX);
-        let (available, in_hand, shipped) = (count("available"), count("held"), count("shipped"));
-        let promised = held.get(product).copied().unwrap_or(0);
-        if available.saturating_add(in_hand).saturating_add(shipped) != *stock
-            || in_hand + shipped != promised
-        {
-            report.violations.push(format!(
-                "I1: {product} started with {stock}; available {available}, held {in_hand}, shipped {shipped}, \
-                 confirmed orders have {promised}"
-            ));
-        }
+        ledger.product(product, *stock, (count("available"), count("held"), count("shipped")));
     }
-    Ok(report)
+    Ok(ledger.report)
 }
 
-fn by_order(book: &serde_json::Map<String, Value>) -> HashMap<&str, Vec<&Value>> {
-    let mut orders: HashMap<&str, Vec<&Value>> = HashMap::new();
+fn by_order(book: &Map<String, Value>) -> HashMap<&str, Money> {
+    let mut orders: HashMap<&str, Money> = HashMap::new();
     for record in book.values() {
-        orders.entry(record["order_id"].as_str().unwrap_or_default()).or_default().push(record);
+        let amount = |name: &str| record[name].as_u64().unwrap_or(0);
+        let money = orders.entry(record["order_id"].as_str().unwrap_or_default()).or_default();
+        money.captures += usize::from(amount("captured") > 0);
+        money.captured += amount("captured");
+        money.refunded += amount("refunded");
     }
     orders
 }
 
-fn money_violation(id: &str, status: &str, order: &Value, records: &[&Value]) -> Option<String> {
-    let sum = |name: &str| records.iter().map(|r| r[name].as_u64().unwrap_or(0)).sum::<u64>();
-    let captures = records.iter().filter(|r| r["captured"].as_u64() > Some(0)).count();
-    let (captured, refunded) = (sum("captured"), sum("refunded"));
+fn money_violation(id: &str, status: &str, order: &Value, money: Money) -> Option<String> {
+    let Money { captures, captured, refunded } = money;
     let expected = match status {
         "CONFIRMED" | "FULFILLED" => order["total_cents"].as_u64().unwrap_or(0),
         "CANCELLED" | "COMPENSATED" => 0,

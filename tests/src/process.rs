@@ -44,7 +44,7 @@ impl Process {
             anyhow::bail!("the platform did not start")
         };
         let (api, provider, token) = (find("API")?, find("Payments book")?, find("Token")?);
-        // Whoever prints to a closed pipe fails: somebody has to listen to the end.
+        // The platform would fail at a closed pipe: this thread reads its output to the end.
         std::thread::spawn(move || lines.for_each(drop));
         Ok(Self { child, api: Client::new(api).bearing(token), provider: Client::new(provider) })
     }

@@ -1,4 +1,4 @@
-//! Who may do what, how often, and from which web pages: as the template declares it.
+//! Access as the template declares it: tokens and scopes, throttling, and the web pages that may call the API.
 
 use crate::platform::{Platform, on_platform, options, run};
 use hyper::Method;
@@ -13,7 +13,7 @@ const CUSTOMER: &str = "orders:read orders:write";
 #[test]
 fn every_route_asks_for_a_token_with_its_scope() {
     on_platform(async |platform| {
-        let nobody = Client::new(&platform.stack.api);
+        let anonymous = Client::new(&platform.stack.api);
         let order = "/orders/018f2b9e-7c1a-7d3e-9f00-4b6a1c2d3e4f";
         let (events, saga, cancel) =
             (format!("{order}/events"), format!("{order}/saga"), format!("{order}/cancel"));
@@ -27,7 +27,7 @@ fn every_route_asks_for_a_token_with_its_scope() {
             (Method::PUT, "/products/x", "products:write"),
             (Method::GET, "/products/x", "orders:read"),
         ] {
-            let answer = nobody.send(method.clone(), path, "").await.unwrap();
+            let answer = anonymous.send(method.clone(), path, "").await.unwrap();
             assert_eq!(answer.status, 401, "{method} {path}");
             assert_eq!(answer.headers["www-authenticate"], "Bearer");
             let answer = platform.bearing("ada", "other").send(method.clone(), path, "").await.unwrap();
@@ -36,12 +36,12 @@ fn every_route_asks_for_a_token_with_its_scope() {
             assert!(![401, 403].contains(&answer.status), "{method} {path}: {}", answer.status);
         }
         for open in ["/health", "/openapi.json"] {
-            assert_eq!(nobody.get(open).await.unwrap().status, 200, "{open}");
+            assert_eq!(anonymous.get(open).await.unwrap().status, 200, "{open}");
         }
     });
 }
 
-/// Guards: a customer's orders are nobody else's, in any of the ways to name one.
+/// Guards: no customer reaches another's orders, in any of the ways to name one.
 #[test]
 fn a_customer_sees_and_touches_its_own_orders_only() {
     on_platform(async |platform| {
@@ -75,7 +75,7 @@ fn with(name: &str, parameters: &[(&str, &str)]) -> Options {
 
 /// Guards: the stage's throttling.
 #[test]
-fn what_is_too_much_is_answered_with_429_and_when_to_come_again() {
+fn too_many_requests_are_answered_with_429_and_when_to_come_again() {
     run(async {
         let parameters = [("RequestRate", "1"), ("RequestBurst", "5")];
         let platform = Platform::start(&with("throttled", &parameters)).await.unwrap();
@@ -93,7 +93,7 @@ fn what_is_too_much_is_answered_with_429_and_when_to_come_again() {
 
 /// Guards: CORS by the allow-list, in preflights and in answers; without a list there are no headers at all.
 #[test]
-fn only_origins_on_the_list_are_let_in() {
+fn only_origins_on_the_list_are_allowed() {
     run(async {
         let (shop, thief) = ("https://shop.example", "https://thief.example");
         let list = [("AllowedOrigins", "https://shop.example, http://localhost:5173")];
@@ -113,13 +113,13 @@ fn only_origins_on_the_list_are_let_in() {
 }
 
 #[test]
-fn without_auth_everybody_may_do_everything() {
+fn without_auth_a_client_needs_no_token() {
     run(async {
         let platform = Platform::start(&Options { no_auth: true, ..options("no-auth") }).await.unwrap();
         let product = platform.product(1).await;
-        let nobody = Client::new(&platform.stack.api);
-        let id = nobody.place(&order_of(&product, 1)).await.unwrap();
-        assert_eq!(nobody.get(&format!("/orders/{id}")).await.unwrap().status, 200);
+        let anonymous = Client::new(&platform.stack.api);
+        let id = anonymous.place(&order_of(&product, 1)).await.unwrap();
+        assert_eq!(anonymous.get(&format!("/orders/{id}")).await.unwrap().status, 200);
     });
 }
 

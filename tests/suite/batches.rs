@@ -1,7 +1,7 @@
 //! A batch: each record parsed on its own, failures reported one by one, one subject in order.
 
+use crate::envelopes::envelope;
 use crate::platform::run;
-use crate::world::envelope;
 use aws::queue;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use chassis::{EventHandler, Failure, Verdict};

@@ -1,11 +1,12 @@
 //! The circuit breaker, on both stores with workers that overlap, and on the real platform.
 
-use crate::outside::Wire;
+use crate::envelopes::envelope;
+use crate::outside::MemoryBus;
 use crate::platform::{Platform, on_platform, options, run};
-use crate::world::envelope;
+use crate::stories::paid_with;
 use chassis::ports::{Clock, RandomIds};
 use chassis::reaction::react;
-use chassis::store::MemoryStore;
+use chassis::store::{Item, MemoryStore};
 use chassis::task::Task;
 use chassis::{Attempt, Effects, Failure, Ports, Store, Verdict};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -16,14 +17,17 @@ use payments::compensation::Compensator;
 use payments::payment::{Bill, Message, Payment};
 use payments::provider::circuit_breaker::{CircuitBreaker, Guarded};
 use payments::provider::{ChargeOutcome, ChargeStatus, PaymentProvider, RefundAttempt};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
-use std::time::Duration;
-use tests::client::order_of;
+use std::time::{Duration, Instant};
+use tests::client::{Answer, order_of};
 use tokio::sync::Notify;
 
-/// A provider that can be told to fail, and counts.
+/// How long the platform may take for anything here.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A provider that fails when the test says so, and counts its calls.
 #[derive(Clone, Default)]
 struct Gate {
     fails: Arc<AtomicBool>,
@@ -74,7 +78,7 @@ fn undoing_waits_for_the_circuit() {
         for _ in 0..5 {
             assert!(circuit.charge(&bill(), Attempt::First).await.is_err());
         }
-        let compensator = Compensator { ports, bus: Wire::default(), circuit };
+        let compensator = Compensator { ports, bus: MemoryBus::default(), circuit };
         let order_id = bill().order_id;
         let data = json!({"order_id": order_id, "payment_id": order_id, "generation": 1});
         let mut event = json!(envelope("payment.compensation.requested", 1, "payments", data));
@@ -124,7 +128,7 @@ async fn all<S: Store>(workers: &[CircuitBreaker<Gate, S>], gate: &Gate) -> u32 
 }
 
 /// Guards: the lease. Twenty workers that overlap send one probe; its failure opens the circuit again, two successes
-/// close it, and while it is open nobody asks. The row is made by its first update.
+/// close it, and while it is open no worker calls. The row is made by its first update.
 async fn one_probe<S: Store>(store: S) {
     let (gate, hands) = (Gate::default(), Hands::default());
     let ports = Ports { store, clock: Arc::new(hands.clone()), ids: Arc::new(RandomIds) };
@@ -172,17 +176,7 @@ fn while_the_provider_is_down_no_order_is_taken_and_it_is_not_asked() {
         let platform = Platform::start(&options("breaker")).await.unwrap();
         let product = platform.product(100).await;
         let calls = || -> u32 { platform.stack.provider.records().values().map(|record| record.calls).sum() };
-        let mut failing = order_of(&product, 1);
-        failing["payment_method"] = "pm_sim_error".into();
-        let deadline = std::time::Instant::now() + Duration::from_secs(20);
-        let refused = loop {
-            let answer = platform.api.post(&failing).await.unwrap();
-            if answer.status == 503 {
-                break answer;
-            }
-            assert!(std::time::Instant::now() < deadline, "the circuit never opened");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        };
+        let refused = open_circuit(&platform, &paid_with("pm_sim_error", order_of(&product, 1))).await;
         assert_eq!(refused.body["error"], "PAYMENT_PROVIDER_UNAVAILABLE");
         let seconds = refused.body["retry_after_seconds"].as_u64().unwrap();
         assert!((50..=60).contains(&seconds), "{seconds}");
@@ -197,8 +191,34 @@ fn while_the_provider_is_down_no_order_is_taken_and_it_is_not_asked() {
     });
 }
 
+/// Places an order as soon as the circuit lets it; gives its id.
+async fn admitted(platform: &Platform, order: &Value) -> String {
+    let deadline = Instant::now() + TIMEOUT;
+    loop {
+        let answer = platform.api.post(order).await.unwrap();
+        if answer.status == 202 {
+            return answer.body["order_id"].as_str().unwrap().to_owned();
+        }
+        assert!(Instant::now() < deadline, "not admitted: {}", answer.body);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Places orders whose charge fails until the circuit is open and orders refuses the next one; gives that answer.
+async fn open_circuit(platform: &Platform, failing: &Value) -> Answer {
+    let deadline = Instant::now() + TIMEOUT;
+    loop {
+        let answer = platform.api.post(failing).await.unwrap();
+        if answer.status == 503 {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "the circuit never opened");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 /// Guards: the lease on the real binaries. Twenty orders at once when the pause is over send one probe, whose failure opens
-/// the circuit again; then two that go well close it, and everybody is charged again.
+/// the circuit again; then two that go well close it, and payments charges every order again.
 #[test]
 fn the_whole_circle_on_the_platform() {
     run(async {
@@ -207,46 +227,27 @@ fn the_whole_circle_on_the_platform() {
         let platform = Platform::start(&options).await.unwrap();
         let product = platform.product(1000).await;
         let calls = || -> u32 { platform.stack.provider.records().values().map(|record| record.calls).sum() };
-        let order = |method: &str| {
-            let mut order = order_of(&product, 1);
-            order["payment_method"] = method.into();
-            order
-        };
-        let deadline = std::time::Instant::now() + Duration::from_secs(20);
-        while platform.api.post(&order("pm_sim_error")).await.unwrap().status != 503 {
-            assert!(std::time::Instant::now() < deadline, "the circuit never opened");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        // What failed before waits in the queue for the end of the pause too: it goes to the dead letters first.
-        platform.stack.settle(Duration::from_secs(30)).await.unwrap();
+        let order = |method: &str| paid_with(method, order_of(&product, 1));
+        open_circuit(&platform, &order("pm_sim_error")).await;
+        // Earlier failures wait in the queue for the end of the pause too: they become dead letters first.
+        platform.stack.settle(TIMEOUT).await.unwrap();
         let opened = calls();
         assert!(opened >= 5);
-        let admitted = async |method: &str| {
-            let placed = loop {
-                match platform.api.post(&order(method)).await.unwrap() {
-                    answer if answer.status == 202 => break answer,
-                    _ => tokio::time::sleep(Duration::from_millis(50)).await,
-                }
-            };
-            placed.body["order_id"].as_str().unwrap().to_owned()
-        };
+        let admitted = async |method: &str| admitted(&platform, &order(method)).await;
         let mut ids = vec![admitted("pm_sim_error").await];
         let failing = order("pm_sim_error");
         let more = join_all((0..19).map(|_| platform.api.post(&failing))).await;
         ids.extend(more.into_iter().filter_map(|a| Some(a.unwrap().body["order_id"].as_str()?.to_owned())));
-        platform.stack.settle(Duration::from_secs(30)).await.unwrap();
+        platform.stack.settle(TIMEOUT).await.unwrap();
         assert_eq!(calls(), opened + 1, "one probe");
         for _ in 0..2 {
             let id = admitted("pm_card_visa").await;
-            assert_eq!(
-                platform.api.ended(&id, Duration::from_secs(20)).await.unwrap()["status"],
-                "FULFILLED"
-            );
+            assert_eq!(platform.api.ended(&id, TIMEOUT).await.unwrap()["status"], "FULFILLED");
         }
         let good = order("pm_card_visa");
         let placed = join_all((0..20).map(|_| platform.api.place(&good))).await;
         for id in placed {
-            let ended = platform.api.ended(&id.unwrap(), Duration::from_secs(20)).await.unwrap();
+            let ended = platform.api.ended(&id.unwrap(), TIMEOUT).await.unwrap();
             assert_eq!(ended["status"], "FULFILLED");
         }
     });
@@ -257,8 +258,7 @@ fn the_whole_circle_on_the_platform() {
 fn declines_open_nothing() {
     on_platform(async |platform| {
         let product = platform.product(100).await;
-        let mut declined = order_of(&product, 1);
-        declined["payment_method"] = "pm_card_visa_chargeDeclined".into();
+        let declined = paid_with("pm_card_visa_chargeDeclined", order_of(&product, 1));
         for _ in 0..8 {
             let headers = [("content-type", "application/json"), ("prefer", "wait=10")];
             let answer =
@@ -301,22 +301,31 @@ impl Effects for Overlap {
     }
 }
 
-/// Guards: `Joined`. Once a second delivery asks the provider, the first must not say that it was never asked: the
-/// order would be cancelled with its money captured.
+/// Waits until the row of a payment shows that its charge is on its way.
+async fn charging(store: &MemoryStore) {
+    let is_charging = |row: &Item| row.text("data").unwrap_or_default().contains("\"charging\"");
+    for _ in 0..10_000 {
+        if store.rows().iter().any(is_charging) {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("the charge never began: {:#?}", store.rows());
+}
+
+/// Guards: `Joined`. Once a second delivery calls the provider, the first must not publish that payments never called it:
+/// orders would cancel the order with its money captured.
 #[test]
-fn nobody_says_never_asked_while_somebody_asks() {
+fn a_delivery_never_reports_an_uncalled_provider_while_another_calls_it() {
     run(async {
         let provider = Overlap::default();
         let ports = Ports::system(MemoryStore::default());
         let order_id = "018f2b9e-7c1a-7d3e-9f00-4b6a1c2d3e4f";
-        let mut created = envelope(
-            "order.created",
-            1,
-            "orders",
-            json!({"order_id": order_id, "customer_id": "ada", "total": {"amount": 500, "currency": "USD"}}),
-        );
-        let reserved =
-            envelope("inventory.reserved", 1, "inventory", json!({"order_id": order_id, "lines": []}));
+        let total = json!({"amount": 500, "currency": "USD"});
+        let created = json!({"order_id": order_id, "customer_id": "ada", "total": total});
+        let mut created = envelope("order.created", 1, "orders", created);
+        let reserved = json!({"order_id": order_id, "lines": []});
+        let reserved = envelope("inventory.reserved", 1, "inventory", reserved);
         created.metadata.id = EventId(uuid::Uuid::from_u128(21));
         react(&ports, &provider, &created).await.unwrap();
         // The same order.created once more, as another event: its inbox row does not stand in the way.
@@ -327,22 +336,15 @@ fn nobody_says_never_asked_while_somebody_asks() {
             outcome
         };
         let second = async {
-            while ports
-                .store
-                .rows()
-                .iter()
-                .all(|row| !row.text("data").unwrap_or_default().contains("\"charging\""))
-            {
-                tokio::task::yield_now().await;
-            }
+            charging(&ports.store).await;
             react(&ports, &provider, &created).await
         };
         let (first, second) = tokio::join!(first, second);
         assert!(matches!(first, Err(Failure::Transient(_))), "{first:?}");
         assert_eq!(second, Ok(Verdict::Applied));
-        let told: Vec<String> =
-            ports.store.rows().iter().filter_map(|row| Some(row.text("type")?.to_owned())).collect();
-        assert!(told.contains(&"payment.charged".to_owned()), "{told:?}");
-        assert!(!told.contains(&"payment.unavailable".to_owned()), "{told:?}");
+        let rows = ports.store.rows();
+        let published: Vec<&str> = rows.iter().filter_map(|row| row.text("type")).collect();
+        assert!(published.contains(&"payment.charged"), "{published:?}");
+        assert!(!published.contains(&"payment.unavailable"), "{published:?}");
     });
 }

@@ -10,8 +10,8 @@ fn a_binary_outside_lambda_names_the_command_to_run_instead() {
     for service in SERVICES {
         let mut binary = Command::new(BINARIES.join(service));
         let output = binary.env_remove("AWS_LAMBDA_RUNTIME_API").output().unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
         let line = format!("error: {service} is a Lambda function; `cargo dev` runs it on this machine\n");
-        assert_eq!((output.status.code(), said), (Some(2), line));
+        assert_eq!((output.status.code(), errors), (Some(2), line));
     }
 }

@@ -4,19 +4,10 @@ use crate::platform::{Platform, options, process, run, scratch};
 use futures_util::future::join_all;
 use std::process::Command;
 use std::time::Duration;
-use tests::client::{Client, order_of};
+use tests::client::order_of;
 use tests::invariants;
 
-const PATIENCE: Duration = Duration::from_secs(90);
-
-async fn sell(api: &Client, product: &str, stock: u64) {
-    api.list(product, stock).await.unwrap();
-    let mut probe = order_of(product, 1);
-    probe["items"][0]["unit_price_cents"] = 1.into();
-    while api.post(&probe).await.unwrap().body["error"] != "PRICE_MISMATCH" {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
+const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Guards: what was acknowledged is on disk, pipes go on where they stopped, queues keep what they held, and
 /// what is delivered twice because of it changes nothing twice.
@@ -25,7 +16,7 @@ fn the_whole_platform_dies_in_the_middle_of_two_hundred_orders() {
     run(async {
         let data = scratch("power-cut");
         let platform = process(&data);
-        sell(&platform.api, "survivor", 1000).await;
+        platform.api.sell("survivor", 1000, TIMEOUT).await.unwrap();
         let orders = (0..200).map(|n| {
             let api = platform.api.clone();
             tokio::spawn(async move {
@@ -44,7 +35,7 @@ fn the_whole_platform_dies_in_the_middle_of_two_hundred_orders() {
         );
 
         let platform = process(&data);
-        let ended = join_all(accepted.iter().map(|id| platform.api.ended(id, PATIENCE))).await;
+        let ended = join_all(accepted.iter().map(|id| platform.api.ended(id, TIMEOUT))).await;
         ended.into_iter().for_each(|order| drop(order.unwrap()));
         // An order whose acceptance never reached its client holds stock too: only money is checked by order.
         let report = invariants::check(&platform.api, &platform.provider, &[], &accepted).await.unwrap();
@@ -76,7 +67,7 @@ fn functions_die_in_the_middle_of_their_work() {
             }
             tokio::time::sleep(Duration::from_millis(60)).await;
         }
-        let ended = join_all(ids.iter().map(|id| platform.api.ended(id, PATIENCE))).await;
+        let ended = join_all(ids.iter().map(|id| platform.api.ended(id, TIMEOUT))).await;
         ended.into_iter().for_each(|order| drop(order.unwrap()));
         let stock = [(product, 1000)];
         let report = platform.check(&stock, &ids).await;

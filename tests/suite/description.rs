@@ -114,23 +114,23 @@ fn variants(field: &str, pointer: &str, schema: &Value, document: &Value, out: &
 }
 
 fn integers(schema: &Value) -> Vec<(Value, bool)> {
-    let (least, most) = (schema["minimum"].as_i64().unwrap(), schema["maximum"].as_i64().unwrap());
-    let bounds = [(least, true), (most, true), (least - 1, false), (most + 1, false)];
+    let (minimum, maximum) = (schema["minimum"].as_i64().unwrap(), schema["maximum"].as_i64().unwrap());
+    let bounds = [(minimum, true), (maximum, true), (minimum - 1, false), (maximum + 1, false)];
     let bad = [json!("1"), json!(1.5), json!(true), Value::Null].map(|bad| (bad, false));
     bounds.map(|(n, good)| (json!(n), good)).into_iter().chain(bad).collect()
 }
 
 fn texts(schema: &Value) -> Vec<(Value, bool)> {
-    let most = schema["maxLength"].as_u64().or((schema["pattern"] == "^[A-Z]{2}$").then_some(2));
-    let most = usize::try_from(most.unwrap_or(64)).unwrap();
-    let bounds = [(json!("X".repeat(most)), true), (json!("X".repeat(most + 1)), false)];
+    let maximum = schema["maxLength"].as_u64().or((schema["pattern"] == "^[A-Z]{2}$").then_some(2));
+    let maximum = usize::try_from(maximum.unwrap_or(64)).unwrap();
+    let bounds = [(json!("X".repeat(maximum)), true), (json!("X".repeat(maximum + 1)), false)];
     let bad = [json!(""), json!("\u{7f}"), json!(" "), json!(7)].map(|bad| (bad, false));
     bounds.into_iter().chain(bad).collect()
 }
 
 fn arrays(schema: &Value, document: &Value) -> Vec<(Value, bool)> {
-    let (least, most) = (schema["minItems"].as_u64().unwrap(), schema["maxItems"].as_u64().unwrap());
+    let (minimum, maximum) = (schema["minItems"].as_u64().unwrap(), schema["maxItems"].as_u64().unwrap());
     let items = |n: u64| Value::Array(vec![sample(&schema["items"], document); usize::try_from(n).unwrap()]);
-    let bounds = [(least, true), (most, true), (least - 1, false), (most + 1, false)];
+    let bounds = [(minimum, true), (maximum, true), (minimum - 1, false), (maximum + 1, false)];
     bounds.map(|(n, good)| (items(n), good)).into()
 }

@@ -1,4 +1,4 @@
-//! The HTTP edge as clients use it: idempotency, waiting, cancelling, lists, and how an order was before.
+//! The HTTP API as clients use it: idempotency, waiting, cancelling, lists, and how an order was before.
 
 use crate::platform::{Platform, on_platform, options, run};
 use futures_util::future::join_all;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tests::client::{Answer, Client, order_of};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 async fn post_under(api: &Client, key: &str, body: &Value) -> Answer {
     let headers = [("content-type", "application/json"), ("idempotency-key", key)];
@@ -38,7 +38,7 @@ fn fifty_parallel_requests_with_one_key_are_one_order() {
             }
         }
         let id = answers[0].body["order_id"].as_str().unwrap();
-        assert_eq!(platform.api.ended(id, PATIENCE).await.unwrap()["status"], "FULFILLED");
+        assert_eq!(platform.api.ended(id, TIMEOUT).await.unwrap()["status"], "FULFILLED");
         let stock = platform.api.product(&product).await.unwrap();
         assert_eq!(stock["available"], 97);
         let book = platform.provider.get("/book").await.unwrap().body;
@@ -91,7 +91,7 @@ fn a_refused_request_leaves_its_key_free() {
 }
 
 #[test]
-fn whoever_waits_is_told_the_outcome() {
+fn a_client_that_waits_gets_the_outcome() {
     on_platform(async |platform| {
         let product = platform.product(2).await;
         let confirmed = post_waiting(&platform.api, &order_of(&product, 1)).await;
@@ -114,8 +114,8 @@ fn whoever_waits_is_told_the_outcome() {
     });
 }
 
-/// An order whose payment takes as long as the provider's patience: it stays pending for a while. On a platform of its
-/// own, for the breaker counts it.
+/// An order whose charge the provider never answers: it stays pending until the call times out. Use a platform of its own:
+/// the circuit breaker counts the failure.
 async fn pending(platform: &Platform) -> String {
     let product = platform.product(5).await;
     let mut order = order_of(&product, 1);
@@ -185,9 +185,9 @@ fn lists_are_newest_first_and_paged_without_gaps_or_repeats() {
     });
 }
 
-/// Guards: cursors are sealed and bound to their list; limits hold; what is not a parameter is named.
+/// Guards: cursors are sealed and bound to their list; limits hold; a parameter that does not exist is named.
 #[test]
-fn queries_that_make_no_sense_are_refused_by_name() {
+fn wrong_queries_are_refused_by_the_parameters_name() {
     on_platform(async |platform| {
         let product = platform.product(10).await;
         let order = post_waiting(&platform.api, &order_of(&product, 1)).await.body;
@@ -222,7 +222,7 @@ fn an_order_is_shown_as_it_was() {
     on_platform(async |platform| {
         let product = platform.product(10).await;
         let id = platform.api.place(&order_of(&product, 1)).await.unwrap();
-        let order = platform.api.ended(&id, PATIENCE).await.unwrap();
+        let order = platform.api.ended(&id, TIMEOUT).await.unwrap();
         let path = format!("/orders/{id}");
         let events = platform.api.get(&format!("{path}/events")).await.unwrap().body["events"].clone();
         let events = events.as_array().unwrap();
@@ -282,7 +282,7 @@ fn the_saga_shows_its_steps_and_every_delivery() {
 }
 
 #[test]
-fn a_path_says_which_methods_it_takes() {
+fn a_path_names_the_methods_that_it_has() {
     on_platform(async |platform| {
         let answer = platform.api.send(Method::DELETE, "/orders/x", "").await.unwrap();
         assert_eq!((answer.status, answer.headers["allow"].to_str().unwrap()), (405, "GET"));

@@ -1,8 +1,9 @@
 //! Arbitrary bytes and arbitrary JSON at every route's reader: no panic, no server error, and nothing is written for
 //! what is refused. Seeded: the same dice, the same requests.
 
+use crate::seeded::Dice;
 use crate::topology::routes;
-use crate::world::{Dice, World};
+use crate::world::World;
 use aws::eventbridge::read_body;
 use chassis::http::{Api, Request, Response};
 use serde_json::{Map, Value, json};
@@ -11,7 +12,7 @@ use std::collections::BTreeMap;
 /// Requests for each route.
 const ROUNDS: usize = 1500;
 
-/// Texts that readers like to stumble over.
+/// Texts that readers often get wrong.
 const TEXTS: [&str; 16] = [
     "",
     " ",
@@ -165,7 +166,7 @@ fn every_route_survives_everything() {
                 *statuses.entry((route.clone(), answer.status)).or_default() += 1;
             }
         }
-        // The dice have to reach what lies behind the readers too, or nothing was tried.
+        // The dice have to reach the code behind the readers too.
         for (route, status) in [("POST /orders", 202), ("PUT /products/{id}", 200), ("GET /orders/{id}", 200)]
         {
             assert!(statuses.contains_key(&(route.to_owned(), status)), "{route} {status}: {statuses:?}");
@@ -177,7 +178,7 @@ fn every_route_survives_everything() {
 fn every_body_on_a_queue_is_read_or_refused() {
     let mut fuzz = Fuzz { dice: Dice::new(7), orders: Vec::new() };
     let envelope =
-        crate::world::envelope("order.created", 1, "orders", json!({"order_id": "x", "lines": []}));
+        crate::envelopes::envelope("order.created", 1, "orders", json!({"order_id": "x", "lines": []}));
     let good = json!({ "detail": envelope });
     for _ in 0..20_000 {
         let body = match fuzz.dice.below(3) {

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+pub fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     let mut folders = vec![root().join(folder)];
     while let Some(folder) = folders.pop() {
@@ -92,7 +92,7 @@ const PARTS: [&str; 4] = [
     "services/orders/src/http/view.rs",
 ];
 
-/// The pure cores: every file of a service that says how its state evolves, and the parts named above.
+/// The pure cores: every file of a service with a decider, and the parts named above.
 fn cores() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     for service in SERVICES {
@@ -152,6 +152,6 @@ fn every_crate_takes_the_workspace_lints() {
         let manifest = package["manifest_path"].as_str().unwrap();
         let text = fs::read_to_string(manifest).unwrap();
         assert!(text.contains("[lints]\nworkspace = true"), "{manifest}");
-        assert!(package["description"].is_string(), "{manifest} says nothing about the crate");
+        assert!(package["description"].is_string(), "{manifest} has no description");
     }
 }

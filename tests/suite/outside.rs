@@ -1,82 +1,98 @@
-//! Whoever is outside the services, in memory: a payment provider, a carrier, a topic and the bus.
+//! What stands outside the services, in memory: a payment provider, a carrier, a topic and the bus. They behave as the
+//! simulators of the local stack do, by the same payment methods and products.
 
+use crate::bench::{Account, Parcel};
 use chassis::ports::{Bus, Topic};
 use chassis::{Attempt, Failure};
 use events::{Envelope, OrderId};
 use fulfillment::carrier::Carrier;
-use fulfillment::shipment::{self, Parcel};
+use fulfillment::shipment::{self, Message};
 use payments::payment::Bill;
 use payments::provider::{ChargeOutcome, ChargeStatus, PaymentProvider, RefundAttempt};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// What the provider in memory holds of one order.
-#[derive(Clone, Copy, Default)]
-pub struct Account {
-    pub calls: u32,
-    pub captured: u64,
-    pub refunded: u64,
+/// What the provider in memory knows of one order.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Charge {
+    account: Account,
     void: bool,
     /// How many refunds it refuses before it makes one.
     refusals: u32,
-    /// Whether it makes refunds and does not say so.
+    /// Whether it makes refunds and does not answer.
     silent: bool,
 }
 
-/// A provider in memory: idempotent by order. A payment method says how it behaves: `declines`, `declines_once` (and
-/// would take the money afterwards), `fails`, `loses_its_answer` (once), `keeps_3` (refuses so many refunds), `refunds_silently`,
-/// `voids_silently`, `slow`.
-#[derive(Clone, Default)]
-pub struct Till(pub Arc<Mutex<BTreeMap<OrderId, Account>>>);
+fn no_answer() -> Failure {
+    Failure::Transient("no answer".into())
+}
 
-impl PaymentProvider for Till {
+/// A provider in memory: idempotent by order. It knows the payment methods of the simulator, and three more:
+/// `refunds_silently`, `voids_silently` (never charges, and voids without an answer), and `slow`.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryProvider(pub Arc<Mutex<BTreeMap<OrderId, Charge>>>);
+
+impl MemoryProvider {
+    pub fn account(&self, order: &str) -> Account {
+        let charges = self.0.lock().unwrap();
+        charges.get(&order.parse().unwrap()).copied().unwrap_or_default().account
+    }
+
+    pub fn fork(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.0.lock().unwrap().clone())))
+    }
+}
+
+impl PaymentProvider for MemoryProvider {
     async fn charge(&self, bill: &Bill, _attempt: Attempt) -> Result<ChargeOutcome, Failure> {
-        if bill.payment_method.as_deref() == Some("slow") {
+        let method = bill.payment_method.as_deref().unwrap_or_default();
+        if method == "slow" {
             // Another worker does something meanwhile.
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        let mut accounts = self.0.lock().unwrap();
-        let account = accounts.entry(bill.order_id).or_default();
-        account.calls += 1;
-        let method = bill.payment_method.as_deref().unwrap_or_default();
-        let declines = method == "declines" || (method == "declines_once" && account.calls == 1);
-        if matches!(method, "fails" | "voids_silently") {
-            return Err(Failure::Transient("the provider is down".into()));
+        let mut charges = self.0.lock().unwrap();
+        let charge = charges.entry(bill.order_id).or_default();
+        charge.account.calls += 1;
+        let first = charge.account.calls == 1;
+        match method {
+            "pm_sim_error" | "voids_silently" => {
+                return Err(Failure::Transient("the provider is down".into()));
+            }
+            "pm_card_visa_chargeDeclined" => return Ok(declined()),
+            "pm_sim_declines_once" if first => return Ok(declined()),
+            _ if charge.void => return Ok(declined()),
+            "pm_sim_refund_refused" if first => charge.refusals = 4,
+            "pm_sim_refund_refused_3_times" if first => charge.refusals = 3,
+            "refunds_silently" => charge.silent = true,
+            _ => {}
         }
-        if account.void || declines {
-            return Ok(ChargeOutcome::Declined { code: "card_declined".into() });
-        }
-        account.captured = bill.amount.amount;
-        account.refusals = match method.strip_prefix("keeps_") {
-            Some(times) if account.calls == 1 => times.parse().unwrap(),
-            _ => account.refusals,
-        };
-        account.silent = method == "refunds_silently";
-        if method == "loses_its_answer" && account.calls == 1 {
-            return Err(Failure::Transient("no answer".into()));
+        charge.account.captured = bill.amount.amount;
+        charge.account.captures = 1;
+        if method == "pm_sim_lost_answer" && first {
+            return Err(no_answer());
         }
         Ok(ChargeOutcome::Captured { charge_id: format!("ch_{}", bill.order_id) })
     }
 
     async fn look_up(&self, order_id: OrderId, _charge_id: Option<&str>) -> Result<ChargeStatus, Failure> {
-        let account = self.0.lock().unwrap().get(&order_id).copied().unwrap_or_default();
-        Ok(match account {
+        let charge = self.0.lock().unwrap().get(&order_id).copied().unwrap_or_default();
+        Ok(match charge.account {
             Account { refunded: 1.., .. } => ChargeStatus::Refunded,
             Account { captured: 1.., .. } => ChargeStatus::Captured { charge_id: format!("ch_{order_id}") },
-            Account { void: true, .. } => ChargeStatus::Cancelled,
+            Account { .. } if charge.void => ChargeStatus::Cancelled,
             Account { .. } => ChargeStatus::Nothing,
         })
     }
 
     async fn void(&self, bill: &Bill, _intent: Option<&str>) -> Result<bool, Failure> {
-        let mut accounts = self.0.lock().unwrap();
-        let account = accounts.entry(bill.order_id).or_default();
-        account.void = account.captured == 0;
+        let mut charges = self.0.lock().unwrap();
+        let charge = charges.entry(bill.order_id).or_default();
+        charge.void = charge.account.captured == 0;
         if bill.payment_method.as_deref() == Some("voids_silently") {
-            return Err(Failure::Transient("no answer".into()));
+            return Err(no_answer());
         }
-        Ok(account.void)
+        Ok(charge.void)
     }
 
     async fn refund(
@@ -85,66 +101,103 @@ impl PaymentProvider for Till {
         _charge_id: &str,
         _attempt: RefundAttempt,
     ) -> Result<Result<(), String>, Failure> {
-        let mut accounts = self.0.lock().unwrap();
-        let account = accounts.entry(order_id).or_default();
-        if account.refusals > 0 {
-            account.refusals -= 1;
+        let mut charges = self.0.lock().unwrap();
+        let charge = charges.entry(order_id).or_default();
+        if charge.refusals > 0 {
+            charge.refusals -= 1;
             return Ok(Err("refund_not_allowed".into()));
         }
-        account.refunded = account.captured;
-        if account.silent {
-            return Err(Failure::Transient("no answer".into()));
+        charge.account.refunded = charge.account.captured;
+        if charge.silent {
+            return Err(no_answer());
         }
         Ok(Ok(()))
     }
 }
 
-/// A carrier in memory: it knows parcels by their order. What is called `unshippable…` it refuses, for `carrier-down…` it
-/// is never there, and of `carrier-lost-answer…` it takes the parcel and says nothing.
-#[derive(Clone, Default)]
-pub struct Depot(pub Arc<Mutex<BTreeMap<OrderId, shipment::Message>>>);
+fn declined() -> ChargeOutcome {
+    ChargeOutcome::Declined { code: "generic_decline".into() }
+}
 
-impl Carrier for Depot {
-    async fn ship(&self, parcel: &Parcel) -> Result<shipment::Message, Failure> {
-        let is = |kind: &str| parcel.lines.iter().any(|l| l.product_id.as_str().starts_with(kind));
-        if is("carrier-down") {
+/// What the carrier in memory knows of one order: how often it was called, and its answer.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    calls: u32,
+    answer: Option<Message>,
+}
+
+/// A carrier in memory: it knows parcels by their order. It knows the products of the simulator, and one more: it takes
+/// `carrier-silent…` and never answers.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryCarrier(pub Arc<Mutex<BTreeMap<OrderId, Asked>>>);
+
+const WITHDRAWN: &str = "carrier_unavailable";
+
+impl MemoryCarrier {
+    pub fn parcel(&self, order: &str) -> Parcel {
+        let asked = self.0.lock().unwrap().get(&order.parse().unwrap()).cloned().unwrap_or_default();
+        Parcel {
+            calls: asked.calls,
+            taken: matches!(asked.answer, Some(Message::Taken { .. })),
+            withdrawn: matches!(asked.answer, Some(Message::Refused { code }) if code == WITHDRAWN),
+        }
+    }
+
+    pub fn fork(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.0.lock().unwrap().clone())))
+    }
+}
+
+impl Carrier for MemoryCarrier {
+    async fn ship(&self, parcel: &shipment::Parcel) -> Result<Message, Failure> {
+        let is = |kind: &str| parcel.lines.iter().any(|line| line.product_id.as_str().starts_with(kind));
+        let mut parcels = self.0.lock().unwrap();
+        let asked = parcels.entry(parcel.order_id).or_default();
+        asked.calls += 1;
+        if is("carrier-down") || (is("carrier-flaky") && asked.calls <= 2) {
             return Err(Failure::Transient("the carrier is away".into()));
         }
         let answer = if is("unshippable") {
-            shipment::Message::Refused { code: "prohibited_goods".into() }
+            Message::Refused { code: "prohibited_goods".into() }
         } else {
-            let tracking_number = format!("D{}", parcel.order_id);
-            shipment::Message::Taken { carrier: "Depot".into(), tracking_number }
+            let tracking_number = format!("M{}", parcel.order_id);
+            Message::Taken { carrier: "Memory Parcels".into(), tracking_number }
         };
-        let answer = self.0.lock().unwrap().entry(parcel.order_id).or_insert(answer).clone();
-        if is("carrier-lost-answer") {
-            return Err(Failure::Transient("no answer".into()));
+        let answer = asked.answer.get_or_insert(answer).clone();
+        if is("carrier-silent") || (is("carrier-lost-answer") && asked.calls == 1) {
+            return Err(no_answer());
         }
         Ok(answer)
     }
 
-    async fn withdraw(&self, order_id: OrderId) -> Result<shipment::Message, Failure> {
-        let gone = shipment::Message::Refused { code: "carrier_unavailable".into() };
-        Ok(self.0.lock().unwrap().entry(order_id).or_insert(gone).clone())
+    async fn withdraw(&self, order_id: OrderId) -> Result<Message, Failure> {
+        let gone = Message::Refused { code: WITHDRAWN.into() };
+        Ok(self.0.lock().unwrap().entry(order_id).or_default().answer.get_or_insert(gone).clone())
     }
 }
 
-/// A topic in memory: it takes a message once for its id.
-#[derive(Clone, Default)]
-pub struct Board(pub Arc<Mutex<BTreeMap<String, String>>>);
+/// A topic in memory: it publishes a message once for its id.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryTopic(pub Arc<Mutex<BTreeMap<String, String>>>);
 
-impl Topic for Board {
+impl MemoryTopic {
+    pub fn fork(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.0.lock().unwrap().clone())))
+    }
+}
+
+impl Topic for MemoryTopic {
     async fn publish(&self, _group: &str, id: &str, body: String) -> Result<(), Failure> {
         self.0.lock().unwrap().entry(id.to_owned()).or_insert(body);
         Ok(())
     }
 }
 
-/// The bus, for events that are told again.
+/// The bus, for events that are published again.
 #[derive(Clone, Default)]
-pub struct Wire(pub Arc<Mutex<Vec<Envelope>>>);
+pub struct MemoryBus(pub Arc<Mutex<Vec<Envelope>>>);
 
-impl Bus for Wire {
+impl Bus for MemoryBus {
     async fn publish(&self, events: &[Envelope]) -> Result<(), Failure> {
         self.0.lock().unwrap().extend_from_slice(events);
         Ok(())

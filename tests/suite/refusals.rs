@@ -41,8 +41,8 @@ fn unknown_types_intrinsics_and_references_are_refused() {
     assert!(bucket.contains("B: AWS::S3::Bucket is not implemented"), "{bucket}");
     let import = refused(&QUEUE.replace("QueueName: a", "QueueName: !ImportValue a"));
     assert!(import.contains("!ImportValue in this form is not implemented"), "{import}");
-    let nobody = refused(&QUEUE.replace("QueueName: a", "QueueName: !Ref Nobody"));
-    assert!(nobody.contains("there is no Nobody"), "{nobody}");
+    let missing = refused(&QUEUE.replace("QueueName: a", "QueueName: !Ref Missing"));
+    assert!(missing.contains("there is no Missing"), "{missing}");
     let section = refused(&format!("Mappings: {{}}\n{QUEUE}"));
     assert!(section.contains("Mappings: is not implemented"), "{section}");
     let twice = refused(&format!("{QUEUE}      QueueName: b\n"));
@@ -51,52 +51,45 @@ fn unknown_types_intrinsics_and_references_are_refused() {
     assert!(circle.contains("circle"), "{circle}");
 }
 
+/// A template, what stands in it, what is planted instead, and the refusal.
+const BREAKS: &[(&str, &str, &str, &str)] = &[
+    (
+        "orders.yaml",
+        "MaximumRetryAttempts",
+        "MaximumRetryAttempt",
+        "MaximumRetryAttempt: there is no such property",
+    ),
+    ("orders.yaml", "exists: false", "sounds-like: x", "not implemented by the local stack"),
+    ("inventory.yaml", "<$.dynamodb.NewImage.id.S>", "<$.dynamodb.NewImage.ids[0]>", "pipe test-inventory"),
+    (
+        "payments.yaml",
+        "Action: sqs:SendMessage\n            Resource",
+        "Action: sqs:Nothing\n            Resource",
+        "no queue policy allows it",
+    ),
+    ("payments.yaml", "- sqs:DeleteMessage", "- sqs:DeleteMessages", "sqs:DeleteMessage"),
+    ("bus.yaml", "Name: !Sub \"${Stage}-quadrille\"", "Name: elsewhere", "no template declares the bus"),
+    ("statemachines/payment-compensation.asl.json", "\"Pass\"", "\"Parallel\"", "unknown variant `Parallel`"),
+    (
+        "statemachines/payment-compensation.asl.json",
+        "\"ResultPath\": \"$.void\",",
+        "\"Assign\": {},",
+        "Assign",
+    ),
+    ("payments.yaml", "Action: states:StartExecution", "Action: states:Nothing", "states:StartExecution"),
+    ("payments.yaml", "Action: lambda:InvokeFunction", "Action: lambda:Nothing", "lambda:InvokeFunction"),
+    (
+        "api.yaml",
+        "function:${Stage}-orders-api",
+        "function:${Stage}-order-api",
+        "no template declares the function",
+    ),
+];
+
 /// Every planted break of the real templates is refused at start, before anything listens for long.
 #[test]
 fn the_platform_does_not_start_on_a_broken_template() {
-    for (file, from, to, expected) in [
-        (
-            "orders.yaml",
-            "MaximumRetryAttempts",
-            "MaximumRetryAttempt",
-            "MaximumRetryAttempt: there is no such property",
-        ),
-        ("orders.yaml", "exists: false", "sounds-like: x", "not implemented by the local stack"),
-        (
-            "inventory.yaml",
-            "<$.dynamodb.NewImage.id.S>",
-            "<$.dynamodb.NewImage.ids[0]>",
-            "pipe test-inventory",
-        ),
-        (
-            "payments.yaml",
-            "Action: sqs:SendMessage\n            Resource",
-            "Action: sqs:Nothing\n            Resource",
-            "no queue policy allows it",
-        ),
-        ("payments.yaml", "- sqs:DeleteMessage", "- sqs:DeleteMessages", "sqs:DeleteMessage"),
-        ("bus.yaml", "Name: !Sub \"${Stage}-quadrille\"", "Name: elsewhere", "no template declares the bus"),
-        (
-            "statemachines/payment-compensation.asl.json",
-            "\"Pass\"",
-            "\"Parallel\"",
-            "unknown variant `Parallel`",
-        ),
-        (
-            "statemachines/payment-compensation.asl.json",
-            "\"ResultPath\": \"$.void\",",
-            "\"Assign\": {},",
-            "Assign",
-        ),
-        ("payments.yaml", "Action: states:StartExecution", "Action: states:Nothing", "states:StartExecution"),
-        ("payments.yaml", "Action: lambda:InvokeFunction", "Action: lambda:Nothing", "lambda:InvokeFunction"),
-        (
-            "api.yaml",
-            "function:${Stage}-orders-api",
-            "function:${Stage}-order-api",
-            "no template declares the function",
-        ),
-    ] {
+    for (file, from, to, expected) in BREAKS {
         let infra = scratch("broken-infra");
         copy(&root().join("infra"), &infra);
         let path = infra.join(file);

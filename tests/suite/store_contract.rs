@@ -142,16 +142,22 @@ async fn limits(store: &impl Store) {
     assert_eq!(store.load(&row).await.unwrap(), None);
 }
 
-/// Commits until it is taken or rejected: `Busy` is an answer that only DynamoDB itself gives.
-async fn insist(store: &impl Store, writes: Vec<Write>) -> bool {
-    loop {
+/// More than enough attempts for all commits of this test to take turns.
+const MAX_ATTEMPTS: usize = 2000;
+
+/// Commits until the store accepts or rejects: `Busy` is an answer that only DynamoDB itself gives.
+async fn commit(store: &impl Store, writes: Vec<Write>) -> bool {
+    let mut busy = String::new();
+    for _ in 0..MAX_ATTEMPTS {
         match store.commit(writes.clone()).await {
             Ok(()) => return true,
             Err(CommitError::Rejected(_)) => return false,
-            Err(CommitError::Busy(_)) => {}
+            Err(CommitError::Busy(reason)) => busy = reason,
             Err(CommitError::Failed(failure)) => panic!("{failure}"),
         }
+        tokio::task::yield_now().await;
     }
+    panic!("still busy after {MAX_ATTEMPTS} attempts: {busy}");
 }
 
 async fn succeeded(commits: Vec<JoinHandle<bool>>) -> usize {
@@ -165,7 +171,7 @@ async fn concurrency(store: &impl Store) {
     seed(store, Item::new(state.clone()).with("version", 1)).await;
     let commits = |writes: Vec<Write>| {
         let store = store.clone();
-        tokio::spawn(async move { insist(&store, writes).await })
+        tokio::spawn(async move { commit(&store, writes).await })
     };
     let take = Write::Adjust { key: stock.clone(), by: vec![("available", -1)] };
     let takers =

@@ -1,8 +1,13 @@
-//! Events that never arrive: silent steps are reminded, answered steps answer again, and whatever stays silent ends.
+//! Events that never arrive: the sweeper reminds silent steps, services that have answered answer again, and a pending order
+//! whose step stays silent ends.
 
+use crate::bench::Bench;
 use crate::platform::run;
-use crate::races::{Expected, check, market, order};
-use crate::world::{Dice, FLOW, World};
+use crate::races::order;
+use crate::seeded::Dice;
+use crate::stories::check_history;
+use crate::stories::market::{check, open};
+use crate::world::{FLOW, World};
 use events::catalogue;
 use orders::saga::Status;
 use orders::saga::deadlines::NUDGES;
@@ -41,21 +46,21 @@ async fn play_losing(world: &mut World, n: usize, dice: &mut Dice) -> bool {
     awaited > n
 }
 
-/// Guards: I3 and I4, the sweeper, and answers told again. Every single delivery that the saga waits for is lost once;
+/// Guards: I3 and I4, the sweeper, and answers published again. Every single delivery that the saga waits for is lost once;
 /// reminders bring every order to the same end, with the same stock, money, points and messages.
 #[test]
 fn any_lost_event_is_made_good() {
     let mut n = 0;
     while run(async {
         let mut world = World::new();
-        let expected: Vec<Expected> = market(&mut world).await;
+        let market = open(&mut world).await;
         let lost = play_losing(&mut world, n, &mut Dice::new(n as u64)).await;
         for _ in 0..3 {
             world.advance(LONG);
-            world.sweep().await;
+            world.remind().await;
             world.play(&mut Dice::new(7)).await;
         }
-        check(&world, &expected, &format!("without delivery {n}")).await;
+        check(&world, &market, &format!("without delivery {n}")).await;
         lost
     }) {
         n += 1;
@@ -66,14 +71,14 @@ fn any_lost_event_is_made_good() {
 /// Guards: the bound of reminders, and that a clock ends only what is pending. With inventory silent, the order is given
 /// up after so many reminders; when inventory is back, it ends.
 #[test]
-fn an_order_that_nobody_answers_times_out() {
+fn an_order_that_no_service_answers_times_out() {
     run(async {
         let mut world = World::new();
         world.list("beans", 10).await;
-        let id = world.place(&order(&[("beans", 2)], "accepts")).await;
+        let id = world.place(&order(&[("beans", 2)], "pm_card_visa")).await;
         let mut kept = Vec::new();
         for nudge in 0..=NUDGES {
-            // Payments and the others hear everything; inventory nothing.
+            // Payments and the others receive everything; inventory nothing.
             while let Some((service, envelope)) = world.pending.pop() {
                 match service {
                     "inventory" => kept.push((service, envelope)),
@@ -81,9 +86,9 @@ fn an_order_that_nobody_answers_times_out() {
                 }
             }
             assert_eq!(world.status(&id).await, Status::Pending, "after {nudge} reminders");
-            assert_eq!(world.sweep().await["overdue"], 0, "not overdue yet");
+            assert_eq!(world.remind().await["overdue"], 0, "not overdue yet");
             world.advance(61);
-            world.sweep().await;
+            world.remind().await;
         }
         assert_eq!(world.status(&id).await, Status::Cancelling);
         world.pending.extend(kept);
@@ -92,7 +97,7 @@ fn an_order_that_nobody_answers_times_out() {
         assert!(matches!(world.status(&id).await, Status::Cancelled | Status::Compensated));
         assert_eq!(world.stock("beans").await, (10, 0, 0));
         assert_eq!(world.notices(&id), ["ORDER_CANCELLED"]);
-        world.check_history(&id).await;
+        check_history(&world, &id).await;
     });
 }
 
@@ -100,11 +105,11 @@ fn an_order_that_nobody_answers_times_out() {
 #[test]
 fn a_confirmed_order_is_reminded_for_ever_and_never_given_up() {
     /// Longer than fulfillment may take.
-    const PATIENCE: i64 = 901;
+    const TIMEOUT: i64 = 901;
     run(async {
         let mut world = World::new();
         world.list("beans", 10).await;
-        let id = world.place(&order(&[("beans", 2)], "accepts")).await;
+        let id = world.place(&order(&[("beans", 2)], "pm_card_visa")).await;
         let mut reminders = 0;
         for _ in 0..40 {
             while let Some((service, envelope)) = world.pending.pop() {
@@ -112,25 +117,25 @@ fn a_confirmed_order_is_reminded_for_ever_and_never_given_up() {
                     world.deliver(service, &envelope).await.unwrap();
                 }
             }
-            world.advance(PATIENCE);
-            reminders += world.sweep().await["nudged"].as_u64().unwrap();
+            world.advance(TIMEOUT);
+            reminders += world.remind().await["nudged"].as_u64().unwrap();
         }
         assert_eq!(world.status(&id).await, Status::Confirmed);
         // Three at once, then ever more rarely.
         assert!((6..=9).contains(&reminders), "{reminders}");
-        world.advance(PATIENCE * 32);
-        world.sweep().await;
+        world.advance(TIMEOUT * 32);
+        world.remind().await;
         world.play(&mut Dice::new(1)).await;
         assert_eq!(world.status(&id).await, Status::Fulfilled);
     });
 }
 
-/// Guards: a reminder is answered once. It is told to whoever knows it, and what they tell again reminds nobody.
+/// Guards: a reminder is answered once. Every consumer of the event gets it, and what they publish again is no reminder.
 #[test]
-fn answers_told_again_lead_to_nothing_more() {
+fn answers_published_again_lead_to_nothing_more() {
     run(async {
         let mut world = World::new();
-        let expected = market(&mut world).await;
+        let market = open(&mut world).await;
         let mut all = Vec::new();
         while let Some((service, mut envelope)) = world.pending.pop() {
             world.deliver(service, &envelope).await.unwrap();
@@ -140,10 +145,10 @@ fn answers_told_again_lead_to_nothing_more() {
         for (service, envelope) in all.iter().filter(|(service, _)| *service != FLOW) {
             world.deliver(service, envelope).await.unwrap();
         }
-        assert!(!world.pending.is_empty(), "nobody answered");
+        assert!(!world.pending.is_empty(), "no service answered");
         assert!(world.pending.iter().all(|(_, envelope)| envelope.metadata.nudge.is_none()));
         world.play(&mut Dice::new(3)).await;
-        check(&world, &expected, "reminded of everything").await;
+        check(&world, &market, "reminded of everything").await;
     });
 }
 
@@ -153,18 +158,18 @@ fn a_reminder_is_kept_in_the_history() {
     run(async {
         let mut world = World::new();
         world.list("beans", 10).await;
-        let id = world.place(&order(&[("beans", 2)], "accepts")).await;
+        let id = world.place(&order(&[("beans", 2)], "pm_card_visa")).await;
         world.pending.clear();
         world.advance(61);
-        assert_eq!(world.sweep().await, json!({"overdue": 1, "nudged": 1, "timed_out": 0, "silent": 0}));
-        assert_eq!(world.told("orders", &id).await, ["order.created", "order.nudged"]);
+        assert_eq!(world.remind().await, json!({"overdue": 1, "nudged": 1, "timed_out": 0, "silent": 0}));
+        assert_eq!(world.history("orders", &id).await, ["order.created", "order.nudged"]);
         let kinds: Vec<_> = world.pending.iter().map(|(s, e)| (*s, e.metadata.kind.as_str())).collect();
         assert_eq!(kinds.len(), deliveries_of_a_reminder(Step::InventoryReservation), "{kinds:?}");
         assert!(
             kinds.iter().all(|(_, kind)| Step::InventoryReservation.causes().contains(kind)),
             "{kinds:?}"
         );
-        world.check_history(&id).await;
+        check_history(&world, &id).await;
     });
 }
 
@@ -175,12 +180,12 @@ fn looking_ahead_only_reminds() {
     run(async {
         let mut world = World::new();
         world.list("beans", 10).await;
-        let id = world.place(&order(&[("beans", 2)], "accepts")).await;
+        let id = world.place(&order(&[("beans", 2)], "pm_card_visa")).await;
         let kept = std::mem::take(&mut world.pending);
         for _ in 0..10 {
-            assert_eq!(world.sweep_ahead(3600).await["nudged"], 1);
+            assert_eq!(world.remind_ahead(3600).await["nudged"], 1);
         }
-        assert_eq!(world.told("orders", &id).await, ["order.created"]);
+        assert_eq!(world.history("orders", &id).await, ["order.created"]);
         let ten_times = 10 * deliveries_of_a_reminder(Step::InventoryReservation);
         assert_eq!(world.pending.len(), ten_times, "each consumer of order.created, ten times");
         world.pending.extend(kept);

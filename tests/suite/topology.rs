@@ -1,4 +1,4 @@
-//! The templates and the code are one system: every route has code, every queue its dead letters and its time.
+//! The templates and the code are one system: every route has code, every queue a dead-letter queue and enough time.
 
 use crate::platform::root;
 use chassis::http::Api;
@@ -37,7 +37,7 @@ fn every_queue_has_a_dead_letter_queue_of_fourteen_days_or_is_one() {
     }
 }
 
-/// Guards: nothing lies in a dead-letter queue unnoticed.
+/// Guards: an alarm sounds when a message lies in a dead-letter queue.
 #[test]
 fn every_dead_letter_queue_has_an_alarm() {
     let model = model();
@@ -52,7 +52,7 @@ fn every_dead_letter_queue_has_an_alarm() {
     assert_eq!(unwatched, Vec::<&str>::new(), "queues without an alarm in their template");
 }
 
-/// Guards: whatever a rule, pipe, schedule or asynchronous call cannot deliver lies somewhere.
+/// Guards: what a rule, pipe, schedule or asynchronous call cannot deliver is kept in a dead-letter queue.
 #[test]
 fn every_delivery_has_a_dead_letter_queue() {
     let model = model();
@@ -76,7 +76,7 @@ fn every_delivery_has_a_dead_letter_queue() {
 
 /// AWS advises six times the function's timeout for a queue that feeds it.
 #[test]
-fn a_queue_hides_a_message_for_six_times_its_functions_timeout() {
+fn a_visibility_timeout_is_six_times_the_functions_timeout() {
     let model = model();
     for mapping in &model.mappings {
         let name = template::names::last_part(&mapping.event_source_arn);

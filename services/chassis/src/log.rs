@@ -75,11 +75,12 @@ static STAGE: LazyLock<String> = LazyLock::new(|| {
     name.split('-').next().filter(|stage| !stage.is_empty()).unwrap_or("unknown").to_owned()
 });
 
-/// Emits counts under the namespace `Quadrille`, dimensioned by stage, service and one more name.
+/// Emits counts under the namespace `Quadrille`, dimensioned by stage, service and one more name. A process that never
+/// called [`init`] is no service, and emits nothing.
 ///
 /// Format: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 pub fn count(metric: &str, dimension: (&str, &str), value: u64) {
-    let service = SERVICE.get().copied().unwrap_or("unknown");
+    let Some(service) = SERVICE.get() else { return };
     let line = json!({
         "_aws": {
             "Timestamp": Utc::now().timestamp_millis(),

@@ -38,7 +38,7 @@ struct Arguments {
     /// Closed loop: this many clients, each placing its next order when the last one has ended
     #[arg(long, default_value_t = 8, conflicts_with = "rate")]
     concurrency: usize,
-    /// Open loop: this many orders per second, whatever becomes of them
+    /// Open loop: this many orders per second, however they end
     #[arg(long)]
     rate: Option<u32>,
     /// Seconds during which orders are placed
@@ -62,7 +62,7 @@ enum On {
 /// Stock of each product: enough for every run.
 const STOCK: u64 = 1_000_000;
 /// How long an order may take to end.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What the run has seen.
 struct Seen {
@@ -136,7 +136,7 @@ impl Run {
                 self.seen.typical.store((before * 7 + confirmed) / 8, Ordering::Relaxed);
                 return Ok(());
             }
-            ensure!(started.elapsed() < PATIENCE, "order {id} is still {status} after {PATIENCE:?}");
+            ensure!(started.elapsed() < TIMEOUT, "order {id} is still {status} after {TIMEOUT:?}");
             tokio::time::sleep(pause).await;
         }
     }
@@ -222,23 +222,8 @@ async fn products(api: &Client, count: usize) -> Result<Vec<String>> {
     let tag = uuid::Uuid::new_v4().simple().to_string();
     let tag = tag.get(..8).unwrap_or_default();
     let ids: Vec<String> = (0..count.max(1)).map(|n| format!("load-{tag}-{n}")).collect();
-    let deadline = Instant::now() + PATIENCE;
     for id in &ids {
-        // A function that is still starting answers with a server error.
-        while let Err(error) = api.list(id, STOCK).await {
-            ensure!(Instant::now() < deadline, "{error:#}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-    for id in &ids {
-        let deadline = Instant::now() + PATIENCE;
-        // A price that cannot be right is refused only once the right one is known.
-        let mut probe = order_of(id, 1);
-        probe["items"][0]["unit_price_cents"] = 1.into();
-        while api.post(&probe).await?.body["error"] != "PRICE_MISMATCH" {
-            ensure!(Instant::now() < deadline, "the price of {id} never reached orders");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        api.sell(id, STOCK, TIMEOUT).await?;
     }
     Ok(ids)
 }

@@ -1,11 +1,12 @@
 //! The real platform for tests: one stack in this process with the real service binaries, shared by all
 //! tests that do not break it; and stacks of their own, as processes, for those that do.
 
+mod bench;
+
 use anyhow::Result;
 use aws::{dynamodb::DynamoStore, eventbridge::EventBus, sqs::Queues};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::Credentials;
-use chassis::Store;
 use contracts::openapi::{self, Description};
 use localstack::aws::eventbridge::input_transformer::PipeData;
 use localstack::outside::token_issuer as issuer;
@@ -85,6 +86,9 @@ pub fn options(name: &str) -> Options {
     }
 }
 
+/// How long a product may take until orders can sell it.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
 /// A running platform and its clients.
 pub struct Platform {
     pub stack: Stack,
@@ -106,36 +110,11 @@ impl Platform {
         self.product_called("p", stock).await
     }
 
-    /// As [`Platform::product`], under a name that begins with `kind`: it tells the carrier what to do.
+    /// As [`Platform::product`], under a name that begins with `kind`, by which the carrier decides what to do.
     pub async fn product_called(&self, kind: &str, stock: u64) -> String {
         let id = format!("{kind}-{}", uuid::Uuid::new_v4().simple());
-        let deadline = std::time::Instant::now() + Duration::from_secs(20);
-        // A function that is still starting answers with a server error.
-        while let Err(error) = self.api.list(&id, stock).await {
-            assert!(std::time::Instant::now() < deadline, "{error:#}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        self.sellable(&id).await;
+        self.api.sell(&id, stock, TIMEOUT).await.unwrap();
         id
-    }
-
-    async fn sellable(&self, id: &str) {
-        let mut probe = tests::client::order_of(id, 1);
-        probe["items"][0]["unit_price_cents"] = 1.into();
-        for _ in 0..4000 {
-            if self.api.post(&probe).await.unwrap().body["error"] == "PRICE_MISMATCH" {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        panic!("the price of {id} never reached orders");
-    }
-
-    /// The types of an order's events, as the API shows them.
-    pub async fn events(&self, id: &str) -> Vec<String> {
-        let order = self.api.order(id).await.unwrap();
-        let types = order["events"].as_array().unwrap().iter();
-        types.map(|event| event["type"].as_str().unwrap().to_owned()).collect()
     }
 
     /// I1 for these products, by the stock they started with, and I2 for these orders: both hold.
@@ -143,24 +122,6 @@ impl Platform {
         let report = invariants::check(&self.api, &self.provider, products, orders).await.unwrap();
         assert_eq!(report.violations, Vec::<String>::new());
         report
-    }
-
-    /// What a service has told about an order, oldest first.
-    pub async fn told(&self, service: &str, id: &str) -> Vec<String> {
-        let table = self.table(&format!("test-{service}")).await;
-        let rows = table.page(&format!("order#{id}"), "event#", None, 100).await.unwrap();
-        rows.iter().map(|row| row.text("type").unwrap().to_owned()).collect()
-    }
-
-    /// What was published about an order, by kind, oldest first.
-    pub fn notices(&self, id: &str) -> Vec<String> {
-        let published = self.stack.topics.published("test-notifications.fifo").unwrap();
-        let of_order = published.iter().filter(|message| message.group == id);
-        let kind = |body: &str| {
-            let notice: serde_json::Value = serde_json::from_str(body).unwrap();
-            notice["kind"].as_str().unwrap().to_owned()
-        };
-        of_order.map(|message| kind(&message.message)).collect()
     }
 
     /// The SDK's configuration, in the administrator's name.
@@ -212,6 +173,16 @@ pub fn on_platform<T>(test: impl AsyncFnOnce(&Platform) -> T) -> T {
         LazyLock::new(|| RUNTIME.block_on(Platform::start(&options("shared"))).unwrap());
     let platform = &*SHARED;
     run(test(platform))
+}
+
+/// Runs a story against the shared platform.
+pub fn in_peace(_name: &str, story: impl AsyncFnOnce(&Platform)) {
+    on_platform(story);
+}
+
+/// Runs a story against a platform of its own, where it may make trouble.
+pub fn in_trouble(name: &str, story: impl AsyncFnOnce(&Platform)) {
+    run(async { story(&Platform::start(&options(name)).await.unwrap()).await });
 }
 
 /// The platform as a process of its own, which can be killed.

@@ -1,0 +1,209 @@
+//! A bench: somewhere the whole system runs, so that a story can be told once and tried everywhere. There are two: the
+//! [`World`](crate::world::World) in memory, and the real [`Platform`](crate::platform::Platform).
+
+use chassis::aggregate::read_state;
+use chassis::store::{EVENTS, INBOX, Item, Key, Store, every_row};
+use orders::saga::Status;
+use rewards::points::Points;
+use serde_json::Value;
+
+/// What goes wrong from now on, until [`Bench::heal`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Every event arrives so many times more, at this service or at all.
+    Repeated(Option<&'static str>, usize),
+    /// The last event on its way to this service arrives first.
+    Reversed(&'static str),
+    /// Events arrive at this service late: when everything else that they lead to has happened.
+    Late(&'static str),
+    /// The next event of this type never arrives at this service.
+    Lost(&'static str, &'static str),
+    /// What this service publishes stays in its outbox.
+    Stopped(&'static str),
+}
+
+/// An order in the payment provider's book.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// How often the provider was called to charge.
+    pub calls: u32,
+    /// How often it took money.
+    pub captures: usize,
+    /// Minor units.
+    pub captured: u64,
+    /// Minor units.
+    pub refunded: u64,
+}
+
+/// An order in the carrier's book.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parcel {
+    /// How often the carrier was called to ship.
+    pub calls: u32,
+    pub taken: bool,
+    /// The carrier will never take it.
+    pub withdrawn: bool,
+}
+
+/// One execution of the state machine that undoes a charge.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flow {
+    /// The errors after which it tried a task again.
+    pub retried: Vec<String>,
+    pub succeeded: bool,
+}
+
+/// What a story may do and see. A bench implements the first part; the rest follows from it.
+pub trait Bench {
+    /// A service's table.
+    type Store: Store;
+
+    /// How many steps [`Bench::until`] waits at most.
+    const STEPS: usize;
+
+    /// Lists a product at [`CENTS`](tests::client::CENTS) a unit, under a new name that begins with `kind`, and waits
+    /// until orders can sell it.
+    async fn sell(&mut self, kind: &str, stock: u64) -> String;
+
+    /// Calls a route that only reads; gives the status and the body.
+    async fn get(&self, route: &str, id: &str) -> (u16, Value);
+
+    /// Calls a route; gives the status and the body.
+    async fn post(&mut self, route: &str, id: &str, body: &Value) -> (u16, Value);
+
+    /// Lets a little happen: one delivery, or a moment.
+    async fn step(&mut self);
+
+    /// Returns once nothing is on its way any more.
+    ///
+    /// # Panics
+    /// When that takes too long, or something became a dead letter.
+    async fn settle(&mut self);
+
+    /// Has the sweeper remind every step that will be overdue within the hour; gives how many it reminded.
+    async fn sweep(&mut self) -> u64;
+
+    /// The operator's verb for a refund that was refused for good; whether payments took it.
+    async fn retry(&mut self, order: &str) -> bool;
+
+    fn trouble(&mut self, trouble: Trouble);
+
+    /// Ends all trouble. What was late arrives before anything that is published from now on.
+    async fn heal(&mut self);
+
+    async fn table(&self, service: &str) -> Self::Store;
+
+    fn account(&self, order: &str) -> Account;
+
+    fn parcel(&self, order: &str) -> Parcel;
+
+    /// What the customer was notified of, by kind, in the order of the alphabet.
+    fn notices(&self, order: &str) -> Vec<String>;
+
+    /// The executions that undid the order's charge.
+    fn flows(&self, order: &str) -> Vec<Flow>;
+
+    /// Places an order; gives its id.
+    async fn place(&mut self, order: &Value) -> String {
+        let (status, body) = self.post("POST /orders", "", order).await;
+        assert_eq!(status, 202, "{order}: {body}");
+        body["order_id"].as_str().unwrap().to_owned()
+    }
+
+    /// Cancels an order in its customer's name; whether orders took that.
+    async fn cancel(&mut self, order: &str) -> bool {
+        let (status, body) = self.post("POST /orders/{id}/cancel", order, &Value::Null).await;
+        assert!([202, 409].contains(&status), "cancelling {order}: {status} {body}");
+        status == 202
+    }
+
+    /// The order as its customer sees it.
+    async fn order(&self, order: &str) -> Value {
+        let (status, body) = self.get("GET /orders/{id}", order).await;
+        assert_eq!(status, 200, "order {order}: {body}");
+        body
+    }
+
+    async fn status(&self, order: &str) -> Status {
+        serde_json::from_value(self.order(order).await["status"].take()).unwrap()
+    }
+
+    /// The types of the order's events, as its customer sees them.
+    async fn events(&self, order: &str) -> Vec<String> {
+        let order = self.order(order).await;
+        let events = order["events"].as_array().unwrap().iter();
+        events.map(|event| event["type"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The order's steps and deliveries, as an operator sees them.
+    async fn saga(&self, order: &str) -> Value {
+        let (status, body) = self.get("GET /orders/{id}/saga", order).await;
+        assert_eq!(status, 200, "saga {order}: {body}");
+        body
+    }
+
+    /// Units available, held and shipped.
+    async fn stock(&self, product: &str) -> (u64, u64, u64) {
+        let (status, body) = self.get("GET /products/{id}", product).await;
+        assert_eq!(status, 200, "product {product}: {body}");
+        let count = |name: &str| body[name].as_u64().unwrap();
+        (count("available"), count("held"), count("shipped"))
+    }
+
+    /// What is kept of an order's money.
+    fn kept(&self, order: &str) -> u64 {
+        let Account { captured, refunded, .. } = self.account(order);
+        captured.checked_sub(refunded).unwrap()
+    }
+
+    /// The rows of an order in a service's table, in the order of their sort keys.
+    async fn rows(&self, service: &str, order: &str, prefix: &str) -> Vec<Item> {
+        every_row(&self.table(service).await, &format!("order#{order}"), prefix).await.unwrap()
+    }
+
+    /// The types of the event rows that a service has of an order, oldest first.
+    async fn history(&self, service: &str, order: &str) -> Vec<String> {
+        let rows = self.rows(service, order, EVENTS).await;
+        rows.iter().map(|row| row.text("type").unwrap().to_owned()).collect()
+    }
+
+    /// Each event about an order that a service has received, with the verdict on it.
+    async fn verdicts(&self, service: &str, order: &str) -> Vec<(String, String)> {
+        let text = |row: &Item, name| row.text(name).unwrap().to_owned();
+        let rows = self.rows(service, order, INBOX).await;
+        rows.iter().map(|row| (text(row, "type"), text(row, "verdict"))).collect()
+    }
+
+    /// The points that an order has brought and still brings.
+    async fn points(&self, order: &str) -> u64 {
+        let state = Key::state(format!("order#{order}"));
+        let row = self.table("rewards").await.load(&state).await.unwrap();
+        match row.map(|row| read_state::<Points>(&row).unwrap().state) {
+            Some(Points::Granted { points, .. }) => points,
+            _ => 0,
+        }
+    }
+
+    /// Waits until something holds.
+    ///
+    /// # Panics
+    /// When it does not hold after [`Bench::STEPS`] steps.
+    async fn until(&mut self, what: &str, holds: impl AsyncFn(&Self) -> bool) {
+        for _ in 0..Self::STEPS {
+            if holds(self).await {
+                return;
+            }
+            self.step().await;
+        }
+        panic!("not in {} steps: {what}", Self::STEPS);
+    }
+
+    /// The order once nothing more happens to it by itself.
+    async fn ended(&mut self, order: &str) -> Value {
+        use Status::{Cancelling, Confirmed, Pending};
+        let has_ended =
+            async |bench: &Self| ![Pending, Confirmed, Cancelling].contains(&bench.status(order).await);
+        self.until(&format!("the end of order {order}"), has_ended).await;
+        self.order(order).await
+    }
+}

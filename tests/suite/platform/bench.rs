@@ -1,0 +1,160 @@
+//! The real platform as a bench for stories.
+
+use super::Platform;
+use crate::bench::{Account, Bench, Flow, Parcel, Trouble};
+use aws::dynamodb::DynamoStore;
+use hyper::Method;
+use localstack::aws::stepfunctions::{Execution, Status};
+use localstack::faults::Fault;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// How long the platform may take to come to rest.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a step is.
+const STEP: Duration = Duration::from_millis(10);
+/// How long an event is late, and for how long events are gathered that arrive in reverse.
+const LATE_MILLIS: u64 = 1000;
+
+impl Platform {
+    async fn call(&self, route: &str, id: &str, body: &Value) -> (u16, Value) {
+        let (method, path) = route.split_once(' ').unwrap();
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let answer = self.api.send(method, &path.replace("{id}", id), body).await.unwrap();
+        (answer.status, answer.body)
+    }
+
+    /// Calls a function as an operator does.
+    pub async fn invoke(&self, function: &str, input: &Value) -> Value {
+        let function = self.stack.functions.get(function).unwrap();
+        let answer = function.invoke(input.to_string().into()).await.unwrap();
+        serde_json::from_slice(&answer).unwrap()
+    }
+
+    /// How many messages lie in dead-letter queues, by queue.
+    fn dead_letters(&self) -> Vec<(String, usize)> {
+        let queues = self.stack.queues.all();
+        let depths = queues.iter().map(|queue| (queue.name.clone(), queue.depth().0));
+        depths.filter(|(name, depth)| name.ends_with("-dlq") && *depth > 0).collect()
+    }
+}
+
+fn queue(service: &str) -> String {
+    format!("test-{service}-events")
+}
+
+fn fault(trouble: &Trouble) -> Fault {
+    let millis = LATE_MILLIS;
+    match *trouble {
+        Trouble::Repeated(service, times) => {
+            Fault::Duplicate { queue: service.map(queue), times: u32::try_from(times).unwrap() }
+        }
+        Trouble::Reversed(service) => Fault::Reverse { queue: Some(queue(service)), millis },
+        Trouble::Late(service) => Fault::Delay { queue: Some(queue(service)), millis },
+        Trouble::Lost(service, event) => {
+            Fault::Drop { queue: Some(queue(service)), event: Some(event.to_owned()), times: 1 }
+        }
+        Trouble::Stopped(service) => Fault::Stop { pipe: format!("test-{service}") },
+    }
+}
+
+fn flow(execution: &Execution) -> Flow {
+    let retried = execution.history.iter().filter(|event| event.what == "retried");
+    Flow {
+        retried: retried.map(|event| event.error.clone().unwrap()).collect(),
+        succeeded: execution.status == Status::Succeeded,
+    }
+}
+
+impl Bench for &Platform {
+    type Store = DynamoStore;
+
+    const STEPS: usize = 6000;
+
+    async fn sell(&mut self, kind: &str, stock: u64) -> String {
+        self.product_called(kind, stock).await
+    }
+
+    async fn get(&self, route: &str, id: &str) -> (u16, Value) {
+        self.call(route, id, &Value::Null).await
+    }
+
+    async fn post(&mut self, route: &str, id: &str, body: &Value) -> (u16, Value) {
+        self.call(route, id, body).await
+    }
+
+    async fn step(&mut self) {
+        tokio::time::sleep(STEP).await;
+    }
+
+    async fn settle(&mut self) {
+        self.stack.settle(TIMEOUT).await.unwrap();
+        assert_eq!(self.dead_letters(), []);
+    }
+
+    async fn sweep(&mut self) -> u64 {
+        let swept = self.invoke("test-orders-sweeper", &json!({"ahead_seconds": 3600})).await;
+        swept["nudged"].as_u64().unwrap()
+    }
+
+    async fn retry(&mut self, order: &str) -> bool {
+        let input = json!({"task": "Retry", "order_id": order});
+        self.invoke("test-payments-compensator", &input).await["recorded"].as_bool().unwrap()
+    }
+
+    fn trouble(&mut self, trouble: Trouble) {
+        self.stack.faults.set(fault(&trouble)).unwrap();
+    }
+
+    async fn heal(&mut self) {
+        let is_late = |fault: &Fault| matches!(fault, Fault::Delay { .. });
+        if self.stack.faults.all().iter().any(is_late) {
+            tokio::time::sleep(Duration::from_millis(LATE_MILLIS)).await;
+        }
+        self.stack.faults.clear();
+    }
+
+    async fn table(&self, service: &str) -> DynamoStore {
+        Platform::table(self, &format!("test-{service}")).await
+    }
+
+    fn account(&self, order: &str) -> Account {
+        let mut account = Account::default();
+        let payments = self.stack.provider.records();
+        for payment in payments.values().filter(|payment| payment.order_id == order) {
+            account.calls += payment.calls;
+            account.captures += usize::from(payment.captured > 0);
+            account.captured += payment.captured;
+            account.refunded += payment.refunded;
+        }
+        account
+    }
+
+    fn parcel(&self, order: &str) -> Parcel {
+        let shipment = self.stack.carrier.shipments().get(order).cloned().unwrap_or_default();
+        Parcel {
+            calls: shipment.calls,
+            taken: shipment.tracking_number.is_some(),
+            withdrawn: shipment.withdrawn,
+        }
+    }
+
+    fn notices(&self, order: &str) -> Vec<String> {
+        let published = self.stack.topics.published("test-notifications.fifo").unwrap();
+        let kind = |body: &str| {
+            let notice: Value = serde_json::from_str(body).unwrap();
+            notice["kind"].as_str().unwrap().to_owned()
+        };
+        let of_order = published.iter().filter(|message| message.group == order);
+        let mut kinds: Vec<String> = of_order.map(|message| kind(&message.message)).collect();
+        kinds.sort();
+        kinds
+    }
+
+    fn flows(&self, order: &str) -> Vec<Flow> {
+        let executions = self.stack.machines.all();
+        let of_order = executions.iter().filter(|execution| execution.input["data"]["order_id"] == order);
+        of_order.map(flow).collect()
+    }
+}

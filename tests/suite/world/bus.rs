@@ -1,0 +1,137 @@
+//! The bus between the services: who gets what is published, in which order, and how often.
+
+use super::transit::Delivery;
+use super::{EXHAUSTED, FLOW, World};
+use crate::bench::Trouble;
+use crate::seeded::Dice;
+use chassis::outbox::{EntryKind, envelope_of};
+use chassis::{Failure, Verdict};
+use events::payments::PaymentCompensationRequested;
+use events::{Envelope, Metadata, catalogue};
+use futures_util::future::join;
+use registry::SERVICES;
+
+/// How often a delivery may fail before it is a dead letter: the highest `maxReceiveCount` of the templates.
+const MAX_RECEIVES: u32 = 20;
+/// More deliveries than any test needs. A world that makes more of them never comes to rest.
+const MAX_DELIVERIES: usize = 10_000;
+/// How many events [`World::play`] delivers once more.
+const MAX_REPEATS: usize = 200;
+
+impl World {
+    /// What the pipes and the rules do: every published row goes to all of its consumers.
+    pub fn publish(&mut self) {
+        for service in SERVICES {
+            if !self.transit.has(&Trouble::Stopped(service)) {
+                let rows = self.store(service).inner.take_inserted();
+                let published = rows.iter().filter(|row| EntryKind::Published.is_of(row));
+                published.for_each(|row| self.fan_out(&envelope_of(row).unwrap()));
+            }
+        }
+        let again: Vec<Envelope> = self.bus.0.lock().unwrap().drain(..).collect();
+        again.iter().for_each(|envelope| self.fan_out(envelope));
+    }
+
+    fn fan_out(&mut self, envelope: &Envelope) {
+        let kind = &envelope.metadata.kind;
+        let entry = catalogue::entries().into_iter().find(|entry| entry.kind == kind).unwrap();
+        let flow = envelope.is::<PaymentCompensationRequested>().then_some(&FLOW);
+        for consumer in entry.consumers.iter().chain(flow) {
+            let copies = self.transit.copies(consumer, kind);
+            self.pending.extend(std::iter::repeat_n((*consumer, envelope.clone()), copies));
+        }
+    }
+
+    /// Delivers an event to a service.
+    ///
+    /// # Panics
+    /// When deliveries lead to ever more deliveries.
+    pub async fn deliver(&mut self, service: &'static str, envelope: &Envelope) -> Result<Verdict, Failure> {
+        let outcome = self.react(service, envelope).await;
+        let Metadata { kind, subject, .. } = &envelope.metadata;
+        self.log.push(format!("{service} {kind} {subject} {outcome:?}"));
+        assert!(self.log.len() < MAX_DELIVERIES, "no end: {:#?}", &self.log[MAX_DELIVERIES - 20..]);
+        self.publish();
+        outcome
+    }
+
+    /// Two workers of a service get an event each at the same time; both load before either commits.
+    pub async fn deliver_at_once(&mut self, service: &'static str, events: [&Envelope; 2]) -> [Verdict; 2] {
+        let (a, b) = join(self.react(service, events[0]), self.react(service, events[1])).await;
+        self.publish();
+        [a.unwrap(), b.unwrap()]
+    }
+
+    /// Delivers an event as a queue does: when that fails, the event comes again. What fails too often is a dead letter,
+    /// which fulfillment gives up properly, and which fails the test everywhere else.
+    async fn receive(&mut self, (service, envelope): Delivery) {
+        let id = envelope.metadata.id;
+        let Err(failure) = self.deliver(service, &envelope).await else {
+            self.transit.failed.remove(&(service, id));
+            return;
+        };
+        let receives = self.transit.failed.entry((service, id)).or_default();
+        *receives += 1;
+        let kind = &envelope.metadata.kind;
+        match service {
+            _ if *receives < MAX_RECEIVES => self.pending.push((service, envelope)),
+            "fulfillment" => self.pending.push((EXHAUSTED, envelope)),
+            _ => panic!("{service} failed {MAX_RECEIVES} times on {kind} {id}, at last: {failure}"),
+        }
+    }
+
+    /// Delivers what is pending, in the dice's order; what fails comes again, and about every third event is delivered
+    /// once more later.
+    ///
+    /// # Panics
+    /// When a delivery always fails.
+    pub async fn play(&mut self, dice: &mut Dice) {
+        let mut repeats = 0;
+        while !self.pending.is_empty() {
+            let (service, envelope) = self.pending.swap_remove(dice.below(self.pending.len()));
+            if repeats < MAX_REPEATS && dice.below(3) == 0 {
+                repeats += 1;
+                self.pending.push((service, envelope.clone()));
+            }
+            self.receive((service, envelope)).await;
+        }
+    }
+
+    /// Delivers everything that is pending and all that follows from it, once; what fails is lost.
+    pub async fn play_once(&mut self) {
+        while let Some((service, envelope)) = self.pending.pop() {
+            let _ = self.deliver(service, &envelope).await;
+        }
+    }
+
+    /// The next delivery: the oldest, but for services whose deliveries come in reverse, which take turns last. None of a
+    /// service whose deliveries come late.
+    fn next(&mut self) -> Option<Delivery> {
+        let transit = &self.transit;
+        let mut on_time =
+            self.pending.iter().enumerate().filter(|(_, (to, _))| !transit.has(&Trouble::Late(to)));
+        let last = on_time.clone().next_back()?.0;
+        let first = on_time.find(|(_, (to, _))| !transit.has(&Trouble::Reversed(to)));
+        let at = first.map_or(last, |(at, _)| at);
+        Some(self.pending.remove(at))
+    }
+
+    /// One delivery; false when none is pending.
+    pub async fn deliver_next(&mut self) -> bool {
+        match self.next() {
+            Some(delivery) => {
+                self.receive(delivery).await;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Delivers everything that is on time, in order, and all that follows from it.
+    ///
+    /// # Panics
+    /// As [`World::play`].
+    pub async fn deliver_all(&mut self) {
+        while self.deliver_next().await {}
+    }
+}

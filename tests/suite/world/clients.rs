@@ -1,0 +1,68 @@
+//! Who calls the services from outside: customers, the shop's clerk, and the operator.
+
+use super::World;
+use super::faults::Faulty;
+use chassis::http::access::Auth;
+use chassis::http::cursor::Cursors;
+use chassis::http::{Api, Request, Response};
+use chassis::task::Task;
+use events::Currency;
+use inventory::api::ProductsApi;
+use orders::http::OrdersApi;
+use orders::sweeper::{Input, Sweeper};
+use serde_json::{Value, json};
+
+impl World {
+    /// Inventory's HTTP API.
+    pub fn products(&self) -> ProductsApi<Faulty> {
+        ProductsApi { ports: self.of("inventory").clone(), currency: Currency::USD }
+    }
+
+    /// Orders' HTTP API, open to everybody.
+    pub fn api(&self) -> OrdersApi<Faulty> {
+        let cursors = Cursors::new("test").unwrap();
+        OrdersApi { ports: self.of("orders").clone(), stage: "test".into(), auth: Auth::Off, cursors }
+    }
+
+    /// Calls a route of either API.
+    pub(super) async fn answer(&self, route: &str, id: &str, body: &Value) -> Response {
+        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        let path = [("id".to_owned(), id.to_owned())].into();
+        let correlation_id = self.of("orders").ids.fresh();
+        let request = Request { route: route.to_owned(), path, body, correlation_id, ..Request::default() };
+        let answer = match route.contains("products") {
+            true => self.products().answer(request).await,
+            false => self.api().answer(request).await,
+        };
+        answer.unwrap_or_else(Response::from)
+    }
+
+    /// Lists a product; its events are on their way.
+    pub async fn put(&mut self, id: &str, stock: u64, cents: u64) {
+        let body = json!({"name": id, "unit_price_cents": cents, "stock": stock});
+        let answer = self.answer("PUT /products/{id}", id, &body).await;
+        assert!(answer.status < 300, "listing {id}: {} {}", answer.status, answer.body);
+        self.publish();
+    }
+
+    /// Lists a product at 100, and delivers its price.
+    pub async fn list(&mut self, id: &str, stock: u64) {
+        self.put(id, stock, 100).await;
+        while let Some((service, envelope)) = self.pending.pop() {
+            self.deliver(service, &envelope).await.unwrap();
+        }
+    }
+
+    /// Reminds every step that is overdue.
+    pub async fn remind(&mut self) -> Value {
+        self.remind_ahead(0).await
+    }
+
+    /// Reminds every step that will be overdue in so many seconds.
+    pub async fn remind_ahead(&mut self, ahead_seconds: u32) -> Value {
+        let sweeper = Sweeper { ports: self.of("orders").clone(), bus: self.bus.clone() };
+        let swept = sweeper.run(Input { ahead_seconds }).await.unwrap();
+        self.publish();
+        swept
+    }
+}

@@ -1,0 +1,117 @@
+//! The services on memory stores under a bus that delivers in any order, more than once, and over stores that fail
+//! before or after a commit. Everything follows from a seed.
+
+mod bench;
+mod bus;
+mod checks;
+mod clients;
+mod faults;
+mod flow;
+mod services;
+mod transit;
+
+pub use faults::Crash;
+
+use crate::bench::Flow;
+use crate::outside::{MemoryBus, MemoryCarrier, MemoryProvider, MemoryTopic};
+use crate::seeded::Counter;
+use chassis::Ports;
+use chassis::ports::{Clock, Ids};
+use faults::Faulty;
+use registry::SERVICES;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use transit::{Delivery, InTransit};
+
+/// Where fulfillment's dead letters go: the consumer that gives up.
+pub const EXHAUSTED: &str = "fulfillment-exhausted";
+/// Where requests to undo a charge go: the state machine.
+pub const FLOW: &str = "payment-compensation";
+
+/// The services, the bus between them, and a log of what happened.
+pub struct World {
+    ports: BTreeMap<&'static str, Ports<Faulty>>,
+    clock: Arc<Counter>,
+    provider: MemoryProvider,
+    carrier: MemoryCarrier,
+    topic: MemoryTopic,
+    bus: MemoryBus,
+    flows: Arc<Mutex<BTreeMap<String, Vec<Flow>>>>,
+    transit: InTransit,
+    /// How many products the stories sell.
+    sold: u32,
+    /// What is on its way: to whom, and what.
+    pub pending: Vec<Delivery>,
+    /// One line per delivery.
+    pub log: Vec<String>,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let counter = Arc::new(Counter::default());
+        let ports = || Ports {
+            store: Faulty::default(),
+            clock: Arc::clone(&counter) as Arc<dyn Clock>,
+            ids: Arc::clone(&counter) as Arc<dyn Ids>,
+        };
+        Self {
+            ports: SERVICES.iter().map(|service| (*service, ports())).collect(),
+            clock: Arc::clone(&counter),
+            provider: MemoryProvider::default(),
+            carrier: MemoryCarrier::default(),
+            topic: MemoryTopic::default(),
+            bus: MemoryBus::default(),
+            flows: Arc::default(),
+            transit: InTransit::default(),
+            sold: 0,
+            pending: Vec::new(),
+            log: Vec::new(),
+        }
+    }
+
+    fn of(&self, service: &str) -> &Ports<Faulty> {
+        let unknown = || panic!("{service} is not in services/registry: run `just bless`");
+        self.ports.get(service).unwrap_or_else(unknown)
+    }
+
+    fn store(&self, service: &str) -> &Faulty {
+        &self.of(service).store
+    }
+
+    /// Lets time pass.
+    pub fn advance(&self, seconds: i64) {
+        self.clock.advance(seconds);
+    }
+
+    /// Lets the `n`-th commit of a service from now on crash.
+    pub fn crash(&self, service: &str, n: u64, how: Crash) {
+        self.store(service).crash(n, how);
+    }
+
+    pub fn commits(&self, service: &str) -> u64 {
+        self.store(service).commits()
+    }
+
+    /// Deletes every inbox row, as TTL does after a week.
+    pub fn expire_inboxes(&self) {
+        SERVICES.iter().for_each(|service| self.store(service).expire_inbox());
+    }
+
+    /// The same world again, going its own way from here.
+    pub fn fork(&self) -> Self {
+        let ports = |from: &Ports<Faulty>| Ports { store: from.store.fork(), ..from.clone() };
+        Self {
+            ports: self.ports.iter().map(|(service, from)| (*service, ports(from))).collect(),
+            clock: Arc::clone(&self.clock),
+            provider: self.provider.fork(),
+            carrier: self.carrier.fork(),
+            topic: self.topic.fork(),
+            bus: MemoryBus::default(),
+            flows: Arc::new(Mutex::new(self.flows.lock().unwrap().clone())),
+            transit: self.transit.clone(),
+            sold: self.sold,
+            pending: self.pending.clone(),
+            log: self.log.clone(),
+        }
+    }
+}

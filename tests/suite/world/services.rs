@@ -1,0 +1,80 @@
+//! How each service is put together in the world.
+
+use super::faults::Faulty;
+use super::{EXHAUSTED, FLOW, World};
+use crate::outside::{MemoryBus, MemoryCarrier, MemoryProvider};
+use chassis::{Consumer, Effects, EventHandler, Failure, Verdict};
+use chrono::TimeDelta;
+use events::Envelope;
+use fulfillment::reactor::{Effort, Shipping};
+use notifications::reactor::Publishing;
+use orders::reactor::Tracker;
+use payments::compensation::Compensator;
+use payments::provider::circuit_breaker::CircuitBreaker;
+use payments::reactor::Charges;
+
+impl World {
+    pub(super) async fn react(&self, service: &str, envelope: &Envelope) -> Result<Verdict, Failure> {
+        /// How a service reacts. One that needs nothing but its store has no line here: its `reactor::Reactions` call
+        /// nothing outside. One that needs more, a carrier, gets a line.
+        macro_rules! reaction {
+            (orders) => {
+                Tracker { ports: self.of(service).clone() }.handle(envelope).await
+            };
+            (inventory) => {
+                self.answering(service, inventory::reactor::Reactions::default(), envelope).await
+            };
+            (fulfillment) => {
+                self.answering(service, self.shipping(Effort::Ship), envelope).await
+            };
+            (payments) => {
+                self.answering(service, Charges { circuit: self.circuit() }, envelope).await
+            };
+            (notifications) => {{
+                let effects = Publishing { topic: self.topic.clone() };
+                Consumer::new(self.of(service).clone(), effects).handle(envelope).await
+            }};
+            ($service:ident) => {{
+                let effects = registry::$service::reactor::Reactions::default();
+                Consumer::new(self.of(service).clone(), effects).handle(envelope).await
+            }};
+        }
+        macro_rules! by_name {
+            ($($service:ident,)*) => {
+                match service {
+                    FLOW => self.flow(envelope).await,
+                    EXHAUSTED => {
+                        self.answering("fulfillment", self.shipping(Effort::GiveUp), envelope).await
+                    }
+                    $(stringify!($service) => reaction!($service),)*
+                    unknown => panic!("{unknown} is not in services/registry: run `just bless`"),
+                }
+            };
+        }
+        registry::for_each_service!(by_name)
+    }
+
+    /// A service that answers reminders handles an event.
+    async fn answering<E: Effects>(
+        &self,
+        service: &str,
+        effects: E,
+        envelope: &Envelope,
+    ) -> Result<Verdict, Failure> {
+        let consumer = Consumer::new(self.of(service).clone(), effects).answering(self.bus.clone());
+        consumer.handle(envelope).await
+    }
+
+    fn shipping(&self, effort: Effort) -> Shipping<MemoryCarrier> {
+        Shipping { carrier: self.carrier.clone(), effort }
+    }
+
+    fn circuit(&self) -> CircuitBreaker<MemoryProvider, Faulty> {
+        CircuitBreaker::new(self.provider.clone(), self.of("payments").clone(), TimeDelta::minutes(1))
+    }
+
+    pub(super) fn compensator(&self) -> Compensator<Faulty, MemoryProvider, MemoryBus> {
+        let ports = self.of("payments").clone();
+        Compensator { ports, bus: self.bus.clone(), circuit: self.circuit() }
+    }
+}
