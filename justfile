@@ -1,7 +1,7 @@
 # Each recipe is a line or two over one tool; `just` alone lists them.
 
 # On AWS the operator speaks TLS, which the local build leaves out.
-operator_here := "cargo build --quiet --workspace --bins && target/debug/operator"
+operator_here := "cargo run --quiet -p operator --"
 operator_on_aws := "cargo run --quiet -p operator --features tls --"
 
 # A service is a package under services/ that has a template of its name in infra/; the bus goes before them, the others after.
@@ -26,15 +26,19 @@ load *flags:
 
 # What changed in the contracts since the last release, and whether that breaks a consumer
 contracts:
-    @cargo run --quiet --bin contracts
+    @cargo run --quiet -p contracts
 
 # Write anew what is generated, after a change of an event type or of openapi.yaml, or for a new service: contracts/ and services/registry/
 bless:
-    cargo run --quiet --bin contracts -- bless
+    cargo run --quiet -p contracts -- bless
+
+# A service of your own, ready to run: `just new-service fraud --consumes order.created --produces fraud.cleared`
+new-service name *flags:
+    cargo run --quiet -p generator -- {{name}} {{flags}}
 
 # Promise today's contracts for good, `just release-contracts 0.2.0`
 release-contracts number:
-    cargo run --quiet --bin contracts -- release {{number}}
+    cargo run --quiet -p contracts -- release {{number}}
 
 # Have a refused refund tried again, `just retry-compensation 018f2b9e-…`
 retry-compensation order stage="local":
@@ -77,6 +81,6 @@ deploy bucket stage="dev": build
         aws cloudformation deploy --template-file target/lambda/$stack.yaml --stack-name {{stage}}-quadrille-$stack --capabilities CAPABILITY_IAM --no-fail-on-empty-changeset \
             --parameter-overrides Stage={{stage}} $([ $stack = payments ] && echo ProviderKey="${PROVIDER_KEY:?the payment provider secret key}") \
             $([ $stack = fulfillment ] && echo CarrierUrl="${CARRIER_URL:?where the carrier answers}" CarrierKey="${CARRIER_KEY:?the carrier secret key}") \
-            $([ $stack = observability ] && echo AlarmTopic="${ALARM_TOPIC:-}") \
+            $(grep -q '^  AlarmTopic:' infra/$stack.yaml && echo AlarmTopic="${ALARM_TOPIC:-}") \
             $([ $stack = api ] && echo TokenIssuer="${TOKEN_ISSUER:?the OpenID Connect issuer of the tokens}") || exit 1; \
     done

@@ -1,7 +1,9 @@
 //! The gate: every way in which the contracts can drift, looked for in both directions. A breach is one line that
 //! names the event or the service, what is wrong, and the file to edit.
 
-use crate::{Consumer, Contracts, examples_path, named, openapi, pretty, promise, release, services, wiring};
+use crate::{
+    Consumer, Contracts, documents, examples_path, named, openapi, pretty, promise, release, services, wiring,
+};
 use anyhow::Result;
 use events::Envelope;
 use events::catalogue::{Entry, Subscription};
@@ -25,6 +27,7 @@ pub fn breaches(contracts: &Contracts) -> Result<Vec<String>> {
     found.extend(promises(contracts)?);
     found.extend(wiring::breaches(contracts)?);
     found.extend(files(contracts)?);
+    found.extend(documents::drift(contracts)?);
     Ok(found)
 }
 
@@ -225,8 +228,8 @@ fn files(contracts: &Contracts) -> Result<Vec<String>> {
             found.push(format!("contracts/{path} differs from the code; run `just bless`"));
         }
     }
-    let by_hand =
-        ["Cargo.toml", "openapi.yaml", "schemathesis.toml", "schemathesis_hooks.py"].map(str::to_owned);
+    let by_hand = ["API.md", "Cargo.toml", "openapi.yaml", "schemathesis.toml", "schemathesis_hooks.py"]
+        .map(str::to_owned);
     let by_hand = contracts.entries.iter().map(examples_path).chain(by_hand);
     let known: BTreeSet<String> = by_hand.chain(generated.into_keys()).collect();
     for file in release::files_below(&contracts.folder)? {

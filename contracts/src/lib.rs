@@ -1,6 +1,7 @@
 //! The contracts: what the services promise each other and their clients, as the code has it and as `contracts/`
 //! has it, and the gate that lets neither drift.
 
+pub mod documents;
 pub mod examples;
 pub mod gate;
 pub mod openapi;
@@ -8,6 +9,7 @@ pub mod pages;
 pub mod promise;
 pub mod release;
 pub mod services;
+pub mod statuses;
 pub mod wiring;
 pub mod yaml;
 
@@ -79,7 +81,7 @@ impl Contracts {
         Ok(files)
     }
 
-    /// Writes the generated files, and a first example of each event that has none.
+    /// Writes the generated files and the generated parts of the documents, and a first example of each event that has none.
     ///
     /// # Errors
     /// When one cannot be made or written.
@@ -90,7 +92,7 @@ impl Contracts {
             fs::create_dir_all(path.parent().unwrap_or(&self.folder))?;
             fs::write(&path, text).with_context(|| path.display().to_string())?;
         }
-        Ok(())
+        documents::bless(self)
     }
 
     /// The examples of an event's data.

@@ -36,7 +36,7 @@ it by `cargo test`; `just contracts` says what changed since the last release an
 - `metadata/v1.schema.json`: what stands around every event.
 - `consumers/<service>.v1.json`: of each event that a service consumes, the part that it reads.
 - `released/<release>/`: what was promised, and stays.
-- `openapi.yaml` (and, served, `openapi.json`): the HTTP API. `asyncapi.yaml`: the bus.
+- `openapi.yaml` (and, served, `openapi.json`): the HTTP API; [API.md](API.md) shows it in use. `asyncapi.yaml`: the bus.
 
 Within a version only optional fields are added. A breaking change is a new version, published beside the old one.
 Consumers ignore fields that they do not know.

@@ -78,7 +78,7 @@ pub struct InventoryReservationFailed {
 
 event!(InventoryReservationFailed, "inventory.reservation.failed", 1, "inventory");
 
-/// Inventory's final word on a cancelled order: what it held is free again.
+/// Inventory's final answer on a cancelled order: what it held is free again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct InventoryReleased {
     /// The order.

@@ -34,7 +34,7 @@ pub struct PaymentDeclined {
 
 event!(PaymentDeclined, "payment.declined", 1, "payments");
 
-/// Payments' final word on a cancelled order for which nothing was ever charged.
+/// Payments' final answer on a cancelled order for which nothing was ever charged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PaymentVoided {
     /// The order.
@@ -62,7 +62,7 @@ pub struct PaymentCompensationRequested {
 
 event!(PaymentCompensationRequested, "payment.compensation.requested", 1, "payments");
 
-/// A captured amount was given back. Payments' final word on a cancelled order.
+/// A captured amount was given back. Payments' final answer on a cancelled order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PaymentRefunded {
     /// The order.

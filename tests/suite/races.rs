@@ -8,6 +8,7 @@ use crate::stories::check_history;
 use crate::stories::market::{check, open};
 use crate::world::{Crash, FLOW, World};
 use chassis::Verdict;
+use events::catalogue;
 use orders::saga::Status;
 use registry::SERVICES;
 use serde_json::{Value, json};
@@ -41,9 +42,15 @@ fn every_commit_crashes_before_and_after() {
             while run(crash_at(service, n, how)) {
                 n += 1;
             }
-            assert!(n >= 3, "{service} made only {n} commits");
+            assert!(n >= 3 || !meets_every_order(service), "{service} made only {n} commits");
         }
     }
+}
+
+/// Whether a service has something to do for most orders, and so for at least three of the market.
+fn meets_every_order(service: &str) -> bool {
+    let consumed = catalogue::consumed_by(service);
+    service == "orders" || consumed.iter().any(|e| ["order.created", "order.cancelled"].contains(&e.kind))
 }
 
 /// Runs the market with one crash; false when the run had no such commit.
@@ -202,7 +209,8 @@ fn an_older_price_that_arrives_late_is_stale() {
         let mut world = World::new();
         world.put("beans", 10, 100).await;
         world.put("beans", 10, 200).await;
-        let mut listings: Vec<_> = world.pending.drain(..).collect();
+        let to_orders = world.pending.drain(..).filter(|(service, _)| *service == "orders");
+        let mut listings: Vec<_> = to_orders.collect();
         listings.sort_by_key(|(_, envelope)| envelope.metadata.seq);
         let (service, newest) = listings.pop().unwrap();
         assert_eq!(world.deliver(service, &newest).await, Ok(Verdict::Applied));

@@ -49,7 +49,7 @@ fn every_dead_letter_queue_has_an_alarm() {
     };
     let dead = model.queues.iter().filter(|queue| queue.queue_name.ends_with("-dlq"));
     let unwatched: Vec<&str> = dead.map(|q| q.queue_name.as_str()).filter(|name| !watched(name)).collect();
-    assert_eq!(unwatched, Vec::<&str>::new(), "queues without an alarm in infra/observability.yaml");
+    assert_eq!(unwatched, Vec::<&str>::new(), "queues without an alarm in their template");
 }
 
 /// Guards: what a rule, pipe, schedule or asynchronous call cannot deliver is kept in a dead-letter queue.

@@ -96,6 +96,13 @@ pub const DRIFTS: &[(&str, &str, &str, &str)] = &[
     ("contracts/order.created/v1.schema.json", "uuid", "guid", "order.created/v1.schema.json differs"),
     ("contracts/consumers/payments.v1.json", "total", "sum", "consumers/payments.v1.json differs"),
     ("contracts/README.md", "The dance", "The march", "contracts/README.md differs"),
+    (
+        "infra/README.md",
+        "| `Currency` | inventory",
+        "| `Currency` | orders",
+        "infra/README.md: parameters differ",
+    ),
+    ("infra/README.md", "| `TABLE` |", "| `ROW` |", "infra/README.md: variables differ"),
     ("contracts/asyncapi.yaml", "send", "receive", "contracts/asyncapi.yaml differs"),
     ("contracts/openapi.yaml", "Place an order", "Buy", "contracts/openapi.json differs"),
     (

@@ -1,0 +1,53 @@
+//! Which events newcomer consumes and publishes.
+
+use crate::subscriptions::{VIEWS};
+use crate::widget::{Fact, Message, Widget};
+use chassis::outbox::OutboxEntry;
+//: each subject but an order
+use chassis::store::AggregateId;
+//: end
+use chassis::{Aggregate, NoEffects, Reactor};
+//: each source
+use events::producers::{WidgetHappened};
+//: each subject but an order
+use events::Metadata;
+//: end
+use events::{Envelope, Unreadable};
+
+/// Newcomer calls nobody.
+pub type Reactions = NoEffects<Widget>;
+
+impl Aggregate for Widget {
+    const SERVICE: &'static str = "newcomer";
+
+    fn event(fact: &Fact) -> Option<OutboxEntry> {
+        match fact {
+            //: each produced
+            Fact::Decided(decided) => Some(OutboxEntry::published(decided)),
+            //: each kept
+            Fact::Noted => None,
+            //: end
+        }
+    }
+
+    fn starts_aggregate(message: &Message) -> bool {
+        matches!(message, Message::First(_))
+    }
+}
+
+impl Reactor for Widget {
+    fn read(envelope: &Envelope) -> Result<Message, Unreadable> {
+        //: each consumed
+        if envelope.is::<WidgetHappened>() {
+            return Ok(Message::Happened(envelope.view::<Happened>()?.widget_id));
+        }
+        //: end
+        Err(envelope.not_consumed_by(Self::SERVICE))
+    }
+    //: each subject but an order
+
+    fn id(metadata: &Metadata) -> AggregateId {
+        AggregateId::new("widget", &metadata.subject)
+    }
+    //: end
+}
