@@ -77,7 +77,7 @@ pub trait Bench {
     /// Returns once nothing is on its way any more.
     ///
     /// # Panics
-    /// When that takes too long, or something became a dead letter.
+    /// When that takes too long.
     async fn settle(&mut self);
 
     /// Has the sweeper remind every step that will be overdue within the hour; gives how many it reminded.
@@ -97,7 +97,7 @@ pub trait Bench {
 
     fn parcel(&self, order: &str) -> Parcel;
 
-    /// What the customer was notified of, by kind, in the order of the alphabet.
+    /// What the customer was notified of, by kind, oldest first.
     fn notices(&self, order: &str) -> Vec<String>;
 
     /// The executions that undid the order's charge.
@@ -182,6 +182,13 @@ pub trait Bench {
             Some(Points::Granted { points, .. }) => points,
             _ => 0,
         }
+    }
+
+    /// What the customer was notified of, in the order of the alphabet: for stories that leave the order open.
+    fn sorted_notices(&self, order: &str) -> Vec<String> {
+        let mut notices = self.notices(order);
+        notices.sort();
+        notices
     }
 
     /// Waits until something holds.

@@ -176,9 +176,9 @@ impl Carrier for MemoryCarrier {
     }
 }
 
-/// A topic in memory: it publishes a message once for its id.
+/// A topic in memory: it publishes a message once for its id. Ids and bodies, oldest first.
 #[derive(Clone, Debug, Default)]
-pub struct MemoryTopic(pub Arc<Mutex<BTreeMap<String, String>>>);
+pub struct MemoryTopic(pub Arc<Mutex<Vec<(String, String)>>>);
 
 impl MemoryTopic {
     pub fn fork(&self) -> Self {
@@ -188,7 +188,10 @@ impl MemoryTopic {
 
 impl Topic for MemoryTopic {
     async fn publish(&self, _group: &str, id: &str, body: String) -> Result<(), Failure> {
-        self.0.lock().unwrap().entry(id.to_owned()).or_insert(body);
+        let mut published = self.0.lock().unwrap();
+        if published.iter().all(|(known, _)| known != id) {
+            published.push((id.to_owned(), body));
+        }
         Ok(())
     }
 }

@@ -1,5 +1,5 @@
-//! What goes wrong with money and parcels in moments that only the world can choose. What the real platform shows too is
-//! in `stories`.
+//! Money and parcels in trouble, at moments that only the world can choose. What the real platform can show is told in
+//! `stories`.
 
 use crate::bench::Bench;
 use crate::platform::run;
@@ -27,7 +27,7 @@ fn withhold(world: &mut World, service: &str) -> Vec<Envelope> {
     kept.into_iter().map(|(_, envelope)| envelope).collect()
 }
 
-/// Delivers everything but what goes to `service`; gives that.
+/// Delivers everything but what goes to `service`; gives what it kept back.
 async fn play_without(world: &mut World, service: &'static str) -> Vec<Envelope> {
     let mut kept = withhold(world, service);
     while let Some((to, envelope)) = world.pending.pop() {
@@ -127,7 +127,7 @@ fn a_lost_refund_is_published_again() {
         assert!(!world.retry(&id).await, "payments has refunded it already");
         world.play_once().await;
         assert_eq!(world.status(&id).await, Status::Compensated);
-        assert_eq!(world.notices(&id), ["ORDER_CANCELLED", "ORDER_FAILED", "PAYMENT_REFUNDED"]);
+        assert_eq!(world.sorted_notices(&id), ["ORDER_CANCELLED", "ORDER_FAILED", "PAYMENT_REFUNDED"]);
     });
 }
 

@@ -33,7 +33,7 @@ impl Platform {
     }
 
     /// How many messages lie in dead-letter queues, by queue.
-    fn dead_letters(&self) -> Vec<(String, usize)> {
+    pub fn dead_letters(&self) -> Vec<(String, usize)> {
         let queues = self.stack.queues.all();
         let depths = queues.iter().map(|queue| (queue.name.clone(), queue.depth().0));
         depths.filter(|(name, depth)| name.ends_with("-dlq") && *depth > 0).collect()
@@ -90,7 +90,6 @@ impl Bench for &Platform {
 
     async fn settle(&mut self) {
         self.stack.settle(TIMEOUT).await.unwrap();
-        assert_eq!(self.dead_letters(), []);
     }
 
     async fn sweep(&mut self) -> u64 {
@@ -147,9 +146,7 @@ impl Bench for &Platform {
             notice["kind"].as_str().unwrap().to_owned()
         };
         let of_order = published.iter().filter(|message| message.group == order);
-        let mut kinds: Vec<String> = of_order.map(|message| kind(&message.message)).collect();
-        kinds.sort();
-        kinds
+        of_order.map(|message| kind(&message.message)).collect()
     }
 
     fn flows(&self, order: &str) -> Vec<Flow> {

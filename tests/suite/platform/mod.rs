@@ -180,9 +180,13 @@ pub fn in_peace(_name: &str, story: impl AsyncFnOnce(&Platform)) {
     on_platform(story);
 }
 
-/// Runs a story against a platform of its own, where it may make trouble.
+/// Runs a story against a platform of its own, where it may make trouble; no event may become a dead letter.
 pub fn in_trouble(name: &str, story: impl AsyncFnOnce(&Platform)) {
-    run(async { story(&Platform::start(&options(name)).await.unwrap()).await });
+    run(async {
+        let platform = Platform::start(&options(name)).await.unwrap();
+        story(&platform).await;
+        assert_eq!(platform.dead_letters(), []);
+    });
 }
 
 /// The platform as a process of its own, which can be killed.

@@ -70,7 +70,7 @@ pub async fn a_refund_refused_for_good_is_made_when_an_operator_asks<B: Bench>(b
     bench.settle().await;
     assert!(bench.account(&id).refunded > 0);
     assert_eq!(bench.kept(&id), 0);
-    assert_eq!(bench.notices(&id), ["ORDER_CANCELLED", "ORDER_FAILED", "PAYMENT_REFUNDED"]);
+    assert_eq!(bench.sorted_notices(&id), ["ORDER_CANCELLED", "ORDER_FAILED", "PAYMENT_REFUNDED"]);
     // Once is enough: the payment refuses to be undone again.
     assert!(!bench.retry(&id).await);
     bench.settle().await;

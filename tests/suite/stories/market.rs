@@ -67,7 +67,7 @@ pub async fn check<B: Bench>(bench: &B, market: &Market, how: &str) {
     for Expected { order, status, kept, notices } in &market.orders {
         assert_eq!(bench.status(order).await, *status, "{how}: {order}");
         assert_eq!(bench.kept(order), *kept, "{how}: I2 of {order}");
-        assert_eq!(bench.notices(order), *notices, "{how}: each notification of {order} once");
+        assert_eq!(bench.sorted_notices(order), *notices, "{how}: each notification of {order} once");
     }
     for Shelf { product, left, .. } in &market.shelves {
         assert_eq!(bench.stock(product).await, *left, "{how}: I1 of {product}");

@@ -1,4 +1,4 @@
-//! The carrier: what it takes late, and what it cannot be asked.
+//! The carrier: it fails for a moment, or stays away.
 
 use super::invariants;
 use crate::bench::{Bench, Parcel};

@@ -62,8 +62,8 @@ impl World {
         [a.unwrap(), b.unwrap()]
     }
 
-    /// Delivers an event as a queue does: when that fails, the event comes again. What fails too often is a dead letter,
-    /// which fulfillment gives up properly, and which fails the test everywhere else.
+    /// Delivers an event as a queue does: a delivery that fails comes again. One that fails too often is a dead letter.
+    /// Fulfillment has a consumer for its dead letters; any other fails the test.
     async fn receive(&mut self, (service, envelope): Delivery) {
         let id = envelope.metadata.id;
         let Err(failure) = self.deliver(service, &envelope).await else {
@@ -104,8 +104,8 @@ impl World {
         }
     }
 
-    /// The next delivery: the oldest, but for services whose deliveries come in reverse, which take turns last. None of a
-    /// service whose deliveries come late.
+    /// Takes the next delivery: the oldest one. A service with reversed deliveries waits for all others and gets the last
+    /// one first; a service with late ones gets none.
     fn next(&mut self) -> Option<Delivery> {
         let transit = &self.transit;
         let mut on_time =
