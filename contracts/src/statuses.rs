@@ -11,8 +11,9 @@ use events::payments::{
     PaymentCharged, PaymentDeclined, PaymentRefundFailed, PaymentRefunded, PaymentUnavailable, PaymentVoided,
 };
 use events::{Currency, EventId, Money, OrderId, PaymentId, ProductId};
-use orders::saga::deadlines::{NUDGES, Step};
+use orders::saga::deadlines::NUDGES;
 use orders::saga::known::ParticipantEvent;
+use orders::saga::step::Step;
 use orders::saga::{Message, Saga, Status};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
