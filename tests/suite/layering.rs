@@ -26,10 +26,7 @@ pub fn sources(folder: &str) -> Vec<(PathBuf, String)> {
 }
 
 fn all() -> Vec<(PathBuf, String)> {
-    ["contracts", "events", "features", "generator", "services", "localstack", "tests"]
-        .into_iter()
-        .flat_map(sources)
-        .collect()
+    ["contracts", "events", "services", "localstack", "tests"].into_iter().flat_map(sources).collect()
 }
 
 /// The packages of the workspace, as their manifests describe them.

@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     fn refused(name: &str, consumes: &[&str], produces: &[&str]) -> String {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let owned = |names: &[&str]| -> Vec<String> { names.iter().map(|name| (*name).to_owned()).collect() };
         match Service::of(&root, name, &owned(consumes), &owned(produces)) {
             Ok(service) => panic!("{} was accepted", service.name),

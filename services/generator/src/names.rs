@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_service_is_one_word_that_nothing_else_is_called() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         for (bad, why) in [
             ("Fraud", "one word"),
             ("fraud-check", "one word"),

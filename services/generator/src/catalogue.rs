@@ -136,7 +136,7 @@ mod tests {
     use std::path::PathBuf;
 
     fn root() -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
     }
 
     /// Every event of the catalogue is found with its type, and with what it is about.

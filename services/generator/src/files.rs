@@ -80,9 +80,9 @@ fn new(service: &Service) -> Result<Vec<Written>> {
     Ok(files.into_iter().map(|(path, text)| Written { path, text }).collect())
 }
 
-const MANIFEST: &str = include_str!("../../services/rewards/Cargo.toml");
-const MAIN: &str = include_str!("../../services/rewards/src/main.rs");
-const INFRA: &str = include_str!("../../infra/rewards.yaml");
+const MANIFEST: &str = include_str!("../../rewards/Cargo.toml");
+const MAIN: &str = include_str!("../../rewards/src/main.rs");
+const INFRA: &str = include_str!("../../../infra/rewards.yaml");
 const LIB: &str = include_str!("../templates/lib.rs");
 const CORE: &str = include_str!("../templates/widget.rs");
 const REACTOR: &str = include_str!("../templates/reactor.rs");

@@ -9,7 +9,7 @@ mod tests {
     use std::process::Command;
 
     fn cargo(arguments: &[&str]) -> String {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let mut cargo = Command::new(env!("CARGO"));
         let output = cargo.args(arguments).arg("--offline").current_dir(root).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -39,7 +39,7 @@ mod tests {
                 whole.iter().filter(|line| other.iter().any(|o| of(o) == of(line))).collect();
             assert!(
                 other.is_empty(),
-                "-p {package} builds {other:#?}; ask for {wanted:#?} in features/Cargo.toml"
+                "-p {package} builds {other:#?}; ask for {wanted:#?} in services/features/Cargo.toml"
             );
         }
     }
