@@ -169,6 +169,6 @@ mod tests {
             let said = check_service(&root, bad).unwrap_err().to_string();
             assert!(said.contains(why) && !said.contains('\n'), "{said}");
         }
-        assert!(check_service(&root, "newcomer").is_ok());
+        assert!(check_service(&root, "nobody").is_ok());
     }
 }
