@@ -81,7 +81,7 @@ impl Contracts {
         Ok(files)
     }
 
-    /// Writes the generated files and the generated parts of the documents, and a first example of each event that has none.
+    /// Writes the generated files, and a first example of each event that has none.
     ///
     /// # Errors
     /// When one cannot be made or written.
@@ -92,7 +92,7 @@ impl Contracts {
             fs::create_dir_all(path.parent().unwrap_or(&self.folder))?;
             fs::write(&path, text).with_context(|| path.display().to_string())?;
         }
-        documents::bless(self)
+        Ok(())
     }
 
     /// The examples of an event's data.

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use contracts::{Contracts, gate, release, services};
+use contracts::{Contracts, documents, gate, release, services};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{self, ExitCode};
@@ -49,7 +49,11 @@ fn run(arguments: &Arguments) -> Result<bool> {
         Some(Command::Bless) if services::bless(&contracts.services, &contracts.infra)? => {
             anew(&arguments.root)
         }
-        Some(Command::Bless) => contracts.bless().map(|()| true),
+        Some(Command::Bless) => {
+            contracts.bless()?;
+            documents::bless(&contracts)?;
+            Ok(true)
+        }
         Some(Command::Release { number }) => release::make(&contracts, number).map(|()| true),
         None => report(&contracts),
     }
