@@ -32,6 +32,7 @@ const IRREGULAR: &[&str] = &[
     "paid",
     "put",
     "read",
+    "said",
     "seen",
     "sent",
     "set",
