@@ -37,7 +37,8 @@ struct Gate {
 impl PaymentProvider for Gate {
     async fn charge(&self, _bill: &Bill, _attempt: Attempt) -> Result<ChargeOutcome, Failure> {
         self.calls.fetch_add(1, Ordering::SeqCst);
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        // Longer than twenty workers need to reach the breaker's row, on a busy machine too.
+        tokio::time::sleep(Duration::from_millis(400)).await;
         match self.fails.load(Ordering::SeqCst) {
             true => Err(Failure::Transient("down".into())),
             false => Ok(ChargeOutcome::Captured { charge_id: "ch".into() }),

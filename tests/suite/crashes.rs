@@ -3,7 +3,9 @@
 use crate::platform::{Platform, options, process, run, scratch};
 use futures_util::future::join_all;
 use std::process::Command;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 use tests::client::order_of;
 use tests::invariants;
 
@@ -17,15 +19,22 @@ fn the_whole_platform_dies_in_the_middle_of_two_hundred_orders() {
         let data = scratch("power-cut");
         let platform = process(&data);
         platform.api.sell("survivor", 1000, TIMEOUT).await.unwrap();
+        let placed = Arc::new(AtomicU32::new(0));
         let orders = (0..200).map(|n| {
-            let api = platform.api.clone();
+            let (api, placed) = (platform.api.clone(), Arc::clone(&placed));
             tokio::spawn(async move {
                 tokio::time::sleep(Duration::from_millis(n * 3)).await;
-                api.place(&order_of("survivor", 1)).await.ok()
+                let id = api.place(&order_of("survivor", 1)).await.ok();
+                placed.fetch_add(u32::from(id.is_some()), Ordering::SeqCst);
+                id
             })
         });
         let orders: Vec<_> = orders.collect();
-        tokio::time::sleep(Duration::from_millis(400)).await;
+        // In the middle, however fast the machine is.
+        let deadline = Instant::now() + TIMEOUT;
+        while placed.load(Ordering::SeqCst) < 50 && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         platform.kill().unwrap();
         let accepted: Vec<String> = join_all(orders).await.into_iter().filter_map(|id| id.unwrap()).collect();
         assert!(

@@ -35,6 +35,7 @@ pub struct Received {
     pub error: Option<String>,
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "handed to map_err")]
 fn lost<E, R>(error: SdkError<E, R>) -> Failure
 where
     E: ProvideErrorMetadata + Error + 'static,
