@@ -48,7 +48,7 @@ retry-compensation order stage="local":
 dlq stage="local":
     @{{ if stage == "local" { operator_here } else { operator_on_aws } }} dlq --stage {{stage}}
 
-# List the orders that wait for somebody: FAILED, or with a step that is overdue
+# List the orders that wait: FAILED ones, which need an operator, and those with an overdue step
 waiting stage="local":
     @{{ if stage == "local" { operator_here } else { operator_on_aws } }} waiting --stage {{stage}}
 

@@ -67,7 +67,7 @@ struct Arguments {
     /// Set a parameter of the templates, NAME=VALUE (repeatable): RequestRate=50, AllowedOrigins=http://localhost:5173
     #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
     parameters: Vec<(String, String)>,
-    /// Let something go wrong (repeatable): '{"fault": "duplicate", "times": 1}'; the README lists what can
+    /// Let something go wrong (repeatable): '{"fault": "duplicate", "times": 1}'; localstack/README.md lists what can
     #[arg(long = "fault", value_name = "JSON", value_parser = fault)]
     faults: Vec<Fault>,
 }

@@ -21,7 +21,7 @@ mod tests {
         let tree = ["tree", "--edges", "normal,build,dev", "--prefix", "none", "--format", "{p} [{f}]"];
         let lines = cargo(&[&tree, selection].concat());
         let crates = lines.lines().map(|line| line.trim_end_matches(" (*)"));
-        // The packages of the workspace show their path; their one feature, `tls`, nobody selects here.
+        // The packages of the workspace show their path; their one feature, `tls`, is not selected here.
         crates.filter(|line| line.ends_with(']') && !line.contains(" (/")).map(str::to_owned).collect()
     }
 

@@ -85,7 +85,7 @@ impl Decider for Shipment {
             (Self::Shipping(_) | Self::Shipped, Message::Cancelled) => {
                 Err(Refusal::Illegal("past the pivot"))
             }
-            // Its "no" was its final word.
+            // Fulfillment has published its "no", and there is nothing to undo.
             (Self::Failed, Message::Cancelled) => Ok(Vec::new()),
             (Self::Closed, _) => Err(Refusal::Stale("cancelled")),
             (Self::Unknown, _) => Err(Refusal::Illegal("an answer without a parcel")),

@@ -1,4 +1,4 @@
-//! What a new service does with what it consumes, until somebody knows better: each event is answered once, the earlier
+//! What a new service does with what it consumes, until its author decides: each event is answered once, the earlier
 //! ones of the dance only as long as no later one has come.
 
 use crate::catalogue::Known;

@@ -116,7 +116,7 @@ fn inserted(text: &str, at: usize, more: &str) -> Result<String> {
     Ok(format!("{before}{more}{after}"))
 }
 
-/// The catalogue with one more consumer of an event. One that was for somebody outside is for a service now.
+/// The catalogue with one more consumer of an event. One that had an audience outside has a service now.
 fn with_consumer(text: &str, name: &str, event: &Known) -> Result<String> {
     let of_type = format!("{}::{}>(", event.module, event.type_name);
     let (entry, published) = (format!("entry::<{of_type}"), format!("published_for::<{of_type}"));

@@ -14,7 +14,7 @@ use events::Metadata;
 //: end
 use events::{Envelope, Unreadable};
 
-/// Newcomer calls nobody.
+/// Newcomer makes no outward calls.
 pub type Reactions = NoEffects<Widget>;
 
 impl Aggregate for Widget {

@@ -68,7 +68,7 @@ impl Decider for Reservation {
                 Err(Refusal::Illegal("shipped without being held"))
             }
             (Self::Shipped, Message::Cancelled { .. }) => Err(Refusal::Illegal("shipped already")),
-            // Its "no" was its final word.
+            // Inventory has published its "no", and there is nothing to undo.
             (Self::Failed, Message::Cancelled { .. }) => Ok(Vec::new()),
             (Self::Released, Message::Cancelled { .. }) => Err(Refusal::Stale("already released")),
             (Self::Released, _) => Err(Refusal::Stale("cancelled before it could be held")),

@@ -1,4 +1,4 @@
-//! dead letters: what lies in the dead-letter queues of a stage, since when, about which order, and why.
+//! Dead letters: what lies in the dead-letter queues of a stage, since when, about which order, and why.
 
 use aws::eventbridge::read_body;
 use aws::sqs::{Queues, Received};

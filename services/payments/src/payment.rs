@@ -44,7 +44,7 @@ pub enum Payment {
     /// The provider captured the amount.
     Charged { bill: Bill, charge_id: String },
     /// The provider declined. Payments never tries again.
-    Declined,
+    Declined { bill: Bill },
     /// The provider could not be called. Payments never tries again.
     Unavailable { bill: Bill },
     /// Nothing was charged and nothing will be; also the tombstone of an order cancelled before payments knew it.
@@ -162,7 +162,7 @@ impl Decider for Payment {
             (Self::Charging { bill, .. } | Self::Unavailable { bill }, Fact::Charged(charged)) => {
                 Self::Charged { bill, charge_id: charged.provider_charge_id.clone() }
             }
-            (_, Fact::Declined(_)) => Self::Declined,
+            (before, Fact::Declined(_)) => before.declined(),
             (Self::Charging { bill, .. }, Fact::Unavailable(_)) => Self::Unavailable { bill },
             (before, Fact::Voided(_)) => Self::Voided { bill: before.into_bill() },
             (before, Fact::CompensationRequested(requested)) => before.compensating(requested.generation),
@@ -179,16 +179,17 @@ impl Decider for Payment {
 }
 
 impl Payment {
-    /// The bill, where the stage still needs it.
+    /// The bill, where it is known.
     #[must_use]
     pub const fn bill(&self) -> Option<&Bill> {
         match self {
-            Self::Unknown | Self::Permitted | Self::Declined => None,
+            Self::Unknown | Self::Permitted => None,
             Self::Voided { bill } => bill.as_ref(),
             Self::Billed { bill }
             | Self::Ready { bill }
             | Self::Charging { bill, .. }
             | Self::Charged { bill, .. }
+            | Self::Declined { bill }
             | Self::Unavailable { bill }
             | Self::Compensating { bill, .. }
             | Self::Refunded { bill, .. }
@@ -253,7 +254,7 @@ impl Payment {
             | Self::Compensating { .. }
             | Self::Refunded { .. }
             | Self::RefundFailed { .. } => Err(CANCELLED),
-            Self::Charged { .. } | Self::Declined | Self::Unavailable { .. } => Err(ANSWERED),
+            Self::Charged { .. } | Self::Declined { .. } | Self::Unavailable { .. } => Err(ANSWERED),
         }
     }
 
@@ -263,8 +264,8 @@ impl Payment {
                 Ok(vec![voided(order_id, self.bill())])
             }
             Self::Charging { .. } | Self::Charged { .. } => Ok(vec![self.requested(order_id)]),
-            // Its "no" was its final word.
-            Self::Declined | Self::Unavailable { .. } => Ok(Vec::new()),
+            // Payments has published its "no", and there is nothing to undo.
+            Self::Declined { .. } | Self::Unavailable { .. } => Ok(Vec::new()),
             Self::Voided { .. }
             | Self::Compensating { .. }
             | Self::Refunded { .. }
@@ -298,7 +299,7 @@ impl Payment {
         match self {
             Self::Charging { bill, .. } | Self::Compensating { bill, charge_id: None, .. } => Ok(bill),
             Self::Charged { .. }
-            | Self::Declined
+            | Self::Declined { .. }
             | Self::Unavailable { .. }
             | Self::Compensating { .. }
             | Self::Refunded { charge_id: Some(_), .. }
@@ -328,6 +329,13 @@ impl Payment {
     fn requested(&self, order_id: OrderId) -> Fact {
         let (payment_id, generation) = (PaymentId::of(order_id), self.generation().saturating_add(1));
         Fact::CompensationRequested(PaymentCompensationRequested { order_id, payment_id, generation })
+    }
+
+    fn declined(self) -> Self {
+        match self.bill().cloned() {
+            Some(bill) => Self::Declined { bill },
+            None => self,
+        }
     }
 
     fn compensating(self, generation: u32) -> Self {

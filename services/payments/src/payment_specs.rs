@@ -90,6 +90,9 @@ fn declined_is_final() {
         Spec::given(after.clone()).when(again.clone()).refused(ANSWERED);
     }
     assert_eq!(Spec::given(after.clone()).state().pending_charge(), None);
+    // Guards: a decline that arrives while the charge is being undone leaves the flow the bill that it voids.
+    let racing = [started(), vec![requested(1), declined()]].concat();
+    assert_eq!(Spec::given(racing).state().bill(), Some(&bill()));
     Spec::given(after.clone()).when(cancelled()).then([]);
 }
 

@@ -170,14 +170,15 @@ impl<S: Store> OrdersApi<S> {
         let claim = once.map(|once| once.claim(&body, now));
         let id = AggregateId::order(order_id);
         match execute::<Saga, S>(&self.ports, &id, place, cause, claim).await? {
-            Executed::Done(_) | Executed::Unchanged(_) => Ok(Accepted { order_id, body }),
+            // Refused: an earlier attempt of this very request has placed it, and its answer was lost.
+            Executed::Done(_) | Executed::Unchanged(_) | Executed::Refused(..) => {
+                Ok(Accepted { order_id, body })
+            }
             Executed::Beside(rejected) => {
                 let row = rejected.current.zip(once);
                 let body = row.map(|(row, once)| once.answer(&row, now)).transpose()?.flatten();
                 Ok(Accepted::read(body.ok_or_else(Problem::unavailable)?)?)
             }
-            // A fresh id names no order yet.
-            Executed::Refused(refusal, _) => Err(Failure::Poison(refusal.to_string()).into()),
         }
     }
 

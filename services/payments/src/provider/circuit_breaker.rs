@@ -39,6 +39,7 @@ pub struct CircuitBreaker<P, S> {
 
 /// The permission to make one call, with the state of the breaker that gave it.
 #[derive(Debug)]
+#[must_use]
 pub struct Permit(Breaker);
 
 /// The circuit is open, or another worker is probing it.
