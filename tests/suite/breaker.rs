@@ -278,6 +278,11 @@ struct Overlap {
     refused: Arc<AtomicBool>,
 }
 
+/// Waits for the other delivery; one that never comes fails the test instead of hanging it.
+async fn soon(other: impl Future<Output = ()>) {
+    tokio::time::timeout(Duration::from_secs(20), other).await.unwrap();
+}
+
 impl Effects for Overlap {
     type Reactor = Payment;
     type Call = Bill;
@@ -288,7 +293,7 @@ impl Effects for Overlap {
 
     async fn perform(&self, _bill: Bill, attempt: Attempt) -> Result<Message, Failure> {
         if attempt == Attempt::First {
-            self.second_asks.notified().await;
+            soon(self.second_asks.notified()).await;
             self.refused.store(true, Ordering::SeqCst);
             return Ok(Message::Unavailable { retry_after_seconds: 60 });
         }
@@ -297,7 +302,7 @@ impl Effects for Overlap {
             return Err(Failure::Transient("the circuit is open".into()));
         }
         self.second_asks.notify_one();
-        self.first_is_over.notified().await;
+        soon(self.first_is_over.notified()).await;
         Ok(Message::Captured { charge_id: "ch".into() })
     }
 }

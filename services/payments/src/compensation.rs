@@ -156,6 +156,7 @@ impl<S: Store, P: PaymentProvider, B: Bus> Compensator<S, P, B> {
     }
 
     async fn void(&self, flow: &Flow) -> Result<Value, TaskError> {
+        let permit = self.permit().await?;
         let (_, requested) = flow.read()?;
         let before = if let Some(VoidStatus::Exists { looks }) = flow.void { looks } else { 0 };
         let looks = before.saturating_add(1);
@@ -166,8 +167,6 @@ impl<S: Store, P: PaymentProvider, B: Bus> Compensator<S, P, B> {
             Some(ChargeStatus::Open { intent }) => Some(intent.as_str()),
             _ => None,
         };
-        // The permit comes last: it may be a lease, which an error on the way here would waste.
-        let permit = self.permit().await?;
         let call = self.circuit.provider().void(bill, intent);
         match self.circuit.guarded(permit, call).await? {
             true => Ok(json!(VoidStatus::Voided)),
@@ -179,12 +178,12 @@ impl<S: Store, P: PaymentProvider, B: Bus> Compensator<S, P, B> {
     }
 
     async fn refund(&self, flow: &Flow, number: u64) -> Result<Value, TaskError> {
+        let permit = self.permit().await?;
         let (_, PaymentCompensationRequested { order_id, generation, .. }) = flow.read()?;
         let Some(ChargeStatus::Captured { charge_id }) = &flow.charge else {
             return Err(Failure::Poison("a refund without a charge".into()).into());
         };
         let attempt = RefundAttempt { generation, number };
-        let permit = self.permit().await?;
         let call = self.circuit.provider().refund(order_id, charge_id, attempt);
         match self.circuit.guarded(permit, call).await? {
             Ok(()) => Ok(json!({"status": "REFUNDED"})),
