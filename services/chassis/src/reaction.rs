@@ -77,31 +77,48 @@ pub enum Executed<A> {
     Unchanged(Loaded<A>),
     /// The aggregate refused it, in this state; nothing was written.
     Refused(Refusal, Loaded<A>),
-    /// The condition of the write beside it did not hold; nothing was written.
-    Beside(Rejected),
 }
 
-/// Lets an aggregate decide on a message that did not come through its queue, and commits what follows, together with a
-/// write `beside` it. There is no inbox row: the state itself has to refuse a repetition.
+/// Lets an aggregate decide on a message that did not come through its queue, and commits what follows. There is no inbox
+/// row: the state itself has to refuse a repetition.
 ///
 /// # Errors
-/// A [`Failure`]; nothing was written.
+/// A [`Failure`].
 pub async fn execute<A, S>(
     ports: &Ports<S>,
     id: &AggregateId,
     command: A::Message,
     cause: &Cause,
-    beside: Option<Write>,
 ) -> Result<Executed<A>, Failure>
 where
     A: Aggregate,
     S: Store,
 {
+    let executed = execute_beside(ports, id, command, cause, None).await?;
+    executed.map_err(|_| Failure::Poison("a condition failed of a write that does not exist".into()))
+}
+
+/// As [`execute`], together with a write `beside` the facts; the inner error: that write's condition did not hold, and
+/// nothing was written.
+///
+/// # Errors
+/// As [`execute`].
+pub async fn execute_beside<A, S>(
+    ports: &Ports<S>,
+    id: &AggregateId,
+    command: A::Message,
+    cause: &Cause,
+    beside: Option<Write>,
+) -> Result<Result<Executed<A>, Rejected>, Failure>
+where
+    A: Aggregate,
+    S: Store,
+{
     Ok(match (Turn { ports, id, cause }).run(None, command, &Beside(beside)).await? {
-        Ended::Committed(after, ()) => Executed::Done(after),
-        Ended::Unchanged(state) => Executed::Unchanged(state),
-        Ended::Refused(refusal, before) => Executed::Refused(refusal, before),
-        Ended::Known(rejected) => Executed::Beside(rejected),
+        Ended::Committed(after, ()) => Ok(Executed::Done(after)),
+        Ended::Unchanged(state) => Ok(Executed::Unchanged(state)),
+        Ended::Refused(refusal, before) => Ok(Executed::Refused(refusal, before)),
+        Ended::Known(rejected) => Err(rejected),
     })
 }
 

@@ -48,13 +48,11 @@ impl<S: Store> ProductsApi<S> {
         fields::expect_json(request)?;
         let listing = self.read(id, &request.body)?;
         let cause = Cause::request(self.ports.ids.fresh(), request.correlation_id, None);
-        let executed = execute::<Product, S>(&self.ports, &product::id(id), listing, &cause, None).await?;
+        let executed = execute::<Product, S>(&self.ports, &product::id(id), listing, &cause).await?;
         let (status, product) = match executed {
             Executed::Done(product) if product.version == 1 => (201, product),
             Executed::Done(product) | Executed::Unchanged(product) => (200, product),
             Executed::Refused(_, before) => return Err(below_held(before.state.held)),
-            // Nothing is written beside a product.
-            Executed::Beside(_) => return Err(Problem::unavailable()),
         };
         let shown = json(id, &product.state);
         Ok(Response::json(status, shown.ok_or_else(|| Failure::Poison(format!("{id} was not listed")))?))

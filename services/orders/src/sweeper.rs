@@ -94,9 +94,9 @@ impl<S: Store, B: Bus> Sweeper<S, B> {
             self.remind(&key.pk, step, nudge).await?;
         }
         let cause = Cause::request(self.ports.ids.fresh(), self.ports.ids.fresh(), None);
-        let swept = execute::<Saga, S>(&self.ports, &id, Message::Sweep, &cause, None).await?;
+        let swept = execute::<Saga, S>(&self.ports, &id, Message::Sweep, &cause).await?;
         Ok(match (swept, step) {
-            (Executed::Refused(..) | Executed::Beside(_), _) => Swept::InTime,
+            (Executed::Refused(..), _) => Swept::InTime,
             (Executed::Done(_) | Executed::Unchanged(_), Some(_)) => Swept::Nudged(nudge),
             (Executed::Done(_) | Executed::Unchanged(_), None) => Swept::TimedOut,
         })

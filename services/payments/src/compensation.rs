@@ -229,13 +229,11 @@ impl<S: Store, P: PaymentProvider, B: Bus> Compensator<S, P, B> {
 
     async fn execute(&self, order_id: OrderId, message: Message, cause: &Cause) -> Result<Value, TaskError> {
         let id = AggregateId::order(order_id);
-        Ok(match execute::<Payment, S>(&self.ports, &id, message, cause, None).await? {
+        Ok(match execute::<Payment, S>(&self.ports, &id, message, cause).await? {
             Executed::Done(after) | Executed::Unchanged(after) => {
                 json!({"recorded": true, "stage": json!(after.state)["stage"]})
             }
             Executed::Refused(refusal, _) => json!({"recorded": false, "reason": refusal.to_string()}),
-            // Nothing is written beside a payment.
-            Executed::Beside(_) => return Err(Failure::Conflict { attempts: 1 }.into()),
         })
     }
 

@@ -96,13 +96,6 @@ impl<'a> Fields<'a> {
         text.parse().map_err(|e: T::Err| self.refuse(field, "format", e.to_string())).ok()
     }
 
-    /// An optional text that parses as `T`; the parser's error is the message.
-    pub fn optional_parsed<T: FromStr<Err: ToString>>(&mut self, field: &'static str) -> Option<T> {
-        self.known.insert(field);
-        self.object.get(field)?;
-        self.parsed(field)
-    }
-
     /// An optional whole number within `range`, in digits: a parameter of a query.
     pub fn optional_digits(&mut self, field: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
         let text = self.optional(field)?.as_str().unwrap_or_default();

@@ -15,7 +15,7 @@ use chassis::http::access::{Access, Auth};
 use chassis::http::cursor::Cursors;
 use chassis::http::{Api, CORRELATION, Problem, Request, Response, fields};
 use chassis::outbox::Cause;
-use chassis::reaction::{Executed, execute};
+use chassis::reaction::{Executed, execute, execute_beside};
 use chassis::store::Item;
 use chassis::{AggregateId, Failure, Loaded, Ports, Refusal, Store};
 use events::orders::OrderCreated;
@@ -169,12 +169,10 @@ impl<S: Store> OrdersApi<S> {
         let place = Message::Place { order, address: placement.address.clone() };
         let claim = once.map(|once| once.claim(&body, now));
         let id = AggregateId::order(order_id);
-        match execute::<Saga, S>(&self.ports, &id, place, cause, claim).await? {
+        match execute_beside::<Saga, S>(&self.ports, &id, place, cause, claim).await? {
             // Refused: an earlier attempt of this very request has placed it, and its answer was lost.
-            Executed::Done(_) | Executed::Unchanged(_) | Executed::Refused(..) => {
-                Ok(Accepted { order_id, body })
-            }
-            Executed::Beside(rejected) => {
+            Ok(_) => Ok(Accepted { order_id, body }),
+            Err(rejected) => {
                 let row = rejected.current.zip(once);
                 let body = row.map(|(row, once)| once.answer(&row, now)).transpose()?.flatten();
                 Ok(Accepted::read(body.ok_or_else(Problem::unavailable)?)?)
@@ -203,14 +201,12 @@ impl<S: Store> OrdersApi<S> {
             Response::json(202, body).with("location", format!("/orders/{id}")).with("retry-after", "1")
         };
         let executed =
-            execute::<Saga, S>(&self.ports, &AggregateId::order(id), Message::Cancel, &cause, None).await?;
+            execute::<Saga, S>(&self.ports, &AggregateId::order(id), Message::Cancel, &cause).await?;
         match executed {
             Executed::Done(_) | Executed::Unchanged(_) => Ok(accepted("CANCELLING")),
             // Cancelled twice is cancelled once: the order is on its way out, or already there.
             Executed::Refused(Refusal::Stale(_), order) => Ok(accepted(order.state.status().as_str())),
             Executed::Refused(Refusal::Illegal(_), order) => Err(too_late(id, &order)),
-            // Nothing is written beside a cancellation.
-            Executed::Beside(_) => Err(Problem::unavailable()),
         }
     }
 

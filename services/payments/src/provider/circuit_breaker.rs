@@ -75,7 +75,7 @@ impl<P: PaymentProvider, S: Store> CircuitBreaker<P, S> {
 
     async fn execute(&self, message: Message) -> Result<Executed<Breaker>, Failure> {
         let cause = Cause::request(self.ports.ids.fresh(), self.ports.ids.fresh(), None);
-        execute(&self.ports, &id(), message, &cause, None).await
+        execute(&self.ports, &id(), message, &cause).await
     }
 
     /// Acquires the permission to call the provider. While the circuit is half open there is one at a time, and it is a
@@ -95,8 +95,6 @@ impl<P: PaymentProvider, S: Store> CircuitBreaker<P, S> {
                 self.remember(&breaker.state);
                 Ok(Err(open(&breaker.state, now)))
             }
-            // Nothing is written beside the breaker.
-            Executed::Beside(_) => Err(Failure::Conflict { attempts: 1 }),
         }
     }
 
