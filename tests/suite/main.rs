@@ -18,6 +18,7 @@ mod envelopes;
 mod faults;
 mod fuzz;
 mod layering;
+mod model;
 mod modules;
 mod outside;
 mod platform;

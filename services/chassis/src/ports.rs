@@ -98,7 +98,10 @@ impl<S> Ports<S> {
     /// Waits after attempt number `attempt`: exponential from 10 ms, capped at 400 ms, full jitter.
     pub async fn back_off(&self, attempt: u32) {
         let ceiling = Duration::from_millis(10_u64.saturating_mul(1 << attempt.min(10)).min(400));
-        tokio::time::sleep(self.ids.jitter(ceiling)).await;
+        let pause = self.ids.jitter(ceiling);
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
     }
 }
 

@@ -42,30 +42,80 @@ where
     E: Effects,
     S: Store,
 {
+    let mut stand = begin::<E, S>(ports, envelope).await?;
+    for _ in 0..MAX_CALLS {
+        let (call, attempt, state) = match stand {
+            Stand::Ended(verdict) => return Ok(verdict),
+            Stand::Pending { call, attempt, state } => (call, attempt, state),
+        };
+        let outcome = effects.perform(call, attempt).await?;
+        stand = resume::<E, S>(ports, envelope, state, outcome).await?;
+    }
+    match stand {
+        Stand::Ended(verdict) => Ok(verdict),
+        Stand::Pending { .. } => Err(Failure::Conflict { attempts: MAX_CALLS }),
+    }
+}
+
+/// Where a delivery stands after a commit.
+pub enum Stand<E: Effects> {
+    /// It ended with this verdict.
+    Ended(Verdict),
+    /// Its intent is committed: a call has to be made, whose outcome goes to [`resume`].
+    Pending {
+        /// What to call.
+        call: E::Call,
+        /// Whether another worker may have made it.
+        attempt: Attempt,
+        /// The aggregate that waits for it.
+        state: Loaded<E::Reactor>,
+    },
+}
+
+/// Reacts to an event up to the first outward call.
+///
+/// # Errors
+/// A [`Failure`]; nothing was written.
+pub async fn begin<E: Effects, S: Store>(ports: &Ports<S>, envelope: &Envelope) -> Result<Stand<E>, Failure> {
+    advance(ports, envelope, None, E::Reactor::read(envelope)?).await
+}
+
+/// Goes on with what a call came to, up to the next one.
+///
+/// # Errors
+/// A [`Failure`]; nothing was written since the call.
+pub async fn resume<E: Effects, S: Store>(
+    ports: &Ports<S>,
+    envelope: &Envelope,
+    state: Loaded<E::Reactor>,
+    outcome: <E::Reactor as Decider>::Message,
+) -> Result<Stand<E>, Failure> {
+    advance(ports, envelope, Some(state), outcome).await
+}
+
+async fn advance<E: Effects, S: Store>(
+    ports: &Ports<S>,
+    envelope: &Envelope,
+    loaded: Option<Loaded<E::Reactor>>,
+    message: <E::Reactor as Decider>::Message,
+) -> Result<Stand<E>, Failure> {
     let metadata = &envelope.metadata;
     let id = E::Reactor::id(metadata);
-    let mut message = E::Reactor::read(envelope)?;
-    let mut loaded = None;
     let turn = Turn { ports, id: &id, cause: &Cause::from(metadata) };
-    for calls in 0.. {
-        let ended = turn.run(loaded, message, &Delivery::<E>::of(metadata, &id)).await?;
-        let (state, attempt, verdict) = match ended {
-            Ended::Refused(refusal, _) => {
-                return inbox::settle(ports, metadata, &id, refusal.into()).await;
-            }
-            Ended::Known(_) => return inbox::duplicate(ports, metadata, &id).await,
-            Ended::Unchanged(state) => (state, Attempt::Repeat, None),
-            Ended::Committed(after, noted) => (after, noted.attempt, Some(noted.verdict)),
-        };
-        message = match (E::pending_call(&state.state), verdict) {
-            (None, Some(verdict)) => return Ok(verdict),
-            (None, None) => return inbox::settle(ports, metadata, &id, Verdict::Applied).await,
-            (Some(_), _) if calls == MAX_CALLS => break,
-            (Some(call), _) => effects.perform(call, attempt).await?,
-        };
-        loaded = Some(state);
+    let (state, attempt, verdict) = match turn.run(loaded, message, &Delivery::<E>::of(metadata, &id)).await?
+    {
+        Ended::Refused(refusal, _) => {
+            return inbox::settle(ports, metadata, &id, refusal.into()).await.map(Stand::Ended);
+        }
+        Ended::Known(_) => return inbox::duplicate(ports, metadata, &id).await.map(Stand::Ended),
+        Ended::Unchanged(state) => (state, Attempt::Repeat, None),
+        Ended::Committed(after, noted) => (after, noted.attempt, Some(noted.verdict)),
+    };
+    match (E::pending_call(&state.state), verdict) {
+        (Some(call), _) => Ok(Stand::Pending { call, attempt, state }),
+        (None, Some(verdict)) => Ok(Stand::Ended(verdict)),
+        (None, None) => inbox::settle(ports, metadata, &id, Verdict::Applied).await.map(Stand::Ended),
     }
-    Err(Failure::Conflict { attempts: MAX_CALLS })
 }
 
 /// What a command came to.

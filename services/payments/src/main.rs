@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use aws::lambda::{self, Function, serve_queue, serve_tasks};
+use chassis::http::client::HttpClient;
 use chassis::{Consumer, config};
 use chrono::TimeDelta;
 use payments::compensation::Compensator;
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
     })
 }
 
-async fn provider(function: &Function) -> Result<Stripe> {
+async fn provider(function: &Function) -> Result<Stripe<HttpClient>> {
     let secret = function.secret("PROVIDER_SECRET").await?;
     Ok(Stripe::new(&config::parsed("PROVIDER_URL")?, &secret)?)
 }

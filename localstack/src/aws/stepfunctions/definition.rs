@@ -6,7 +6,6 @@
 use super::payload;
 use crate::template::resources::StateMachine;
 use anyhow::{Context, Result, ensure};
-use rsa::rand_core::{OsRng, RngCore};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -133,16 +132,29 @@ impl Definition {
     /// When the file cannot be read, or holds a state or field that is not implemented.
     pub fn load(declared: &StateMachine, infra: &Path) -> Result<Self> {
         let path = infra.join(&declared.definition_s3_location);
-        let mut text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        for (name, value) in declared.definition_substitutions.iter().flatten() {
+        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        Self::parse(&text, declared.definition_substitutions.iter().flatten())
+            .with_context(|| path.display().to_string())
+    }
+
+    /// Reads and checks a definition, with a value for each `${Name}` in it.
+    ///
+    /// # Errors
+    /// As [`Definition::load`].
+    pub fn parse<'a>(
+        text: &str,
+        substitutions: impl IntoIterator<Item = (&'a String, &'a String)>,
+    ) -> Result<Self> {
+        let mut text = text.to_owned();
+        for (name, value) in substitutions {
             text = text.replace(&format!("${{{name}}}"), value);
         }
         let mut json = serde_json::Deserializer::from_str(&text);
         let definition: Self = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-            let place = format!("{}: {}", path.display(), error.path());
+            let place = error.path().to_string();
             anyhow::Error::from(error.into_inner()).context(place)
         })?;
-        definition.check().with_context(|| path.display().to_string())?;
+        definition.check()?;
         Ok(definition)
     }
 
@@ -199,16 +211,12 @@ impl Choice {
 }
 
 impl Retrier {
-    /// The pause before retry number `count`, from 1.
+    /// The pause before retry number `count`, from 1; with jitter it is the longest.
     #[must_use]
     pub fn delay(&self, count: u32) -> Duration {
         let factor = u64::from(self.backoff_rate).saturating_pow(count.saturating_sub(1));
         let max = self.max_delay_seconds.unwrap_or(u64::MAX);
-        let millis = self.interval_seconds.saturating_mul(factor).min(max).saturating_mul(1000);
-        match self.jitter_strategy {
-            Some(Jitter::Full) => Duration::from_millis(OsRng.next_u64() % millis.max(1)),
-            Some(Jitter::None) | None => Duration::from_millis(millis),
-        }
+        Duration::from_secs(self.interval_seconds.saturating_mul(factor).min(max))
     }
 }
 

@@ -1,10 +1,9 @@
 //! One execution of a state machine: its data, its state and its history.
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use uuid::Uuid;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -57,9 +56,9 @@ pub enum NotPlaced {
 impl Execution {
     /// An execution that enters the first state of its machine.
     #[must_use]
-    pub fn new(machine: &str, first: &str, input: Value) -> Self {
+    pub fn new(id: String, machine: &str, first: &str, input: Value) -> Self {
         Self {
-            id: Uuid::new_v4().to_string(),
+            id,
             machine: machine.to_owned(),
             status: Status::Running,
             data: input.clone(),
@@ -70,19 +69,19 @@ impl Execution {
         }
     }
 
-    pub fn record(&mut self, what: &str, error: Option<&str>) {
-        let (at, state) = (Utc::now().timestamp_millis(), self.state.clone());
+    pub fn record(&mut self, what: &str, error: Option<&str>, now: DateTime<Utc>) {
+        let (at, state) = (now.timestamp_millis(), self.state.clone());
         self.history.push(HistoryEvent { at, state, what: what.to_owned(), error: error.map(str::to_owned) });
     }
 
     /// Enters the next state, or ends.
-    pub fn go_on(&mut self, next: Option<&String>) {
+    pub fn go_on(&mut self, next: Option<&String>, now: DateTime<Utc>) {
         self.retries.clear();
         match next {
             None => self.status = Status::Succeeded,
             Some(next) => {
                 self.state.clone_from(next);
-                self.record("entered", None);
+                self.record("entered", None, now);
             }
         }
     }

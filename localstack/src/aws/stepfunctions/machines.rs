@@ -2,19 +2,22 @@
 //!
 //! <https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html>
 
-use super::definition::{Definition, State, Task};
-use super::execution::{Execution, NotPlaced, Status};
-use super::payload::{self, NothingAt};
+use super::definition::Definition;
+use super::execution::{Execution, Status};
+use super::interpreter::{FlowError, Next, Pause, TaskFailure};
 use crate::aws::lambda::{Function, Functions, InvokeError};
 use crate::support::journal::{Entry, Journal, Past};
 use crate::template::resources::StateMachine as Declared;
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use serde_json::{Value, json};
+use chrono::Utc;
+use rsa::rand_core::{OsRng, RngCore};
+use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use uuid::Uuid;
 
 /// The most entries of a history: an execution that goes in a circle ends.
 const MAX_HISTORY: usize = 1000;
@@ -49,46 +52,14 @@ pub struct Setup<'a> {
     pub past: &'a Past,
 }
 
-/// Why an execution fails that no state may catch: an error of the flow itself.
-#[derive(Debug, thiserror::Error)]
-enum FlowError {
-    #[error("there is no state {0}")]
-    NoState(String),
-    #[error("no function")]
-    NoFunction,
-    #[error(transparent)]
-    NothingAt(#[from] NothingAt),
-    #[error(transparent)]
-    NotPlaced(#[from] NotPlaced),
-    /// A function's answer that is not JSON.
-    #[error(transparent)]
-    Answer(#[from] serde_json::Error),
-}
-
-/// A failed invocation as retriers and catchers see it.
-struct TaskFailure {
-    name: String,
-    cause: String,
-}
-
 impl From<&InvokeError> for TaskFailure {
     fn from(error: &InvokeError) -> Self {
         let named = |name: &str| Self { name: name.to_owned(), cause: error.to_string() };
         match error {
             InvokeError::Timeout(_) => named("Sandbox.Timedout"),
             InvokeError::Crashed => named("Runtime.ExitError"),
-            InvokeError::Failed(text) => {
-                let reported: Value = serde_json::from_str(text).unwrap_or_default();
-                let name = reported["errorType"].as_str().unwrap_or("Unknown").to_owned();
-                Self { name, cause: text.clone() }
-            }
+            InvokeError::Failed(text) => Self::reported(text),
         }
-    }
-}
-
-impl TaskFailure {
-    fn is_one_of(&self, names: &[String]) -> bool {
-        names.iter().any(|name| name == "States.ALL" || *name == self.name)
     }
 }
 
@@ -148,7 +119,7 @@ impl StateMachines {
     /// When there is no such state machine.
     pub fn start_execution(&self, machine: &str, input: Value) -> Result<String> {
         let definition = &self.0.machines.get(machine).context("there is no such state machine")?.definition;
-        let execution = Execution::new(machine, &definition.start_at, input);
+        let execution = Execution::new(Uuid::new_v4().to_string(), machine, &definition.start_at, input);
         let id = execution.id.clone();
         self.keep(&execution);
         self.spawn(execution);
@@ -170,7 +141,7 @@ impl StateMachines {
         while execution.status == Status::Running {
             self.step(&mut execution).await;
             if execution.history.len() > MAX_HISTORY {
-                execution.record("failed", Some("States.Runtime"));
+                execution.record("failed", Some("States.Runtime"), Utc::now());
                 execution.status = Status::Failed;
             }
             self.keep(&execution);
@@ -184,91 +155,33 @@ impl StateMachines {
         };
         if let Err(error) = self.enter(machine, execution).await {
             tracing::error!("execution {} of {}: {error}", execution.id, execution.machine);
-            execution.record("failed", Some("States.Runtime"));
+            execution.record("failed", Some("States.Runtime"), Utc::now());
             execution.status = Status::Failed;
         }
     }
 
     async fn enter(&self, machine: &Machine, execution: &mut Execution) -> Result<(), FlowError> {
-        match machine.definition.states.get(&execution.state) {
-            None => return Err(FlowError::NoState(execution.state.clone())),
-            Some(State::Task(task)) => self.task(machine, task, execution).await?,
-            Some(State::Choice(choice)) => {
-                let next = choice.next(&execution.data).clone();
-                execution.go_on(Some(&next));
+        let pause = match machine.definition.next(execution, Utc::now())? {
+            Next::Wait(pause) => pause,
+            Next::Invoke { function, payload } => {
+                let function = machine.functions.get(&function).ok_or(FlowError::NoFunction)?;
+                let answer = match function.invoke(Bytes::from(payload.to_string())).await {
+                    Ok(answer) => Ok(serde_json::from_slice(&answer)?),
+                    Err(error) => Err(TaskFailure::from(&error)),
+                };
+                let pause = machine.definition.answer(execution, answer, Utc::now())?;
+                // Before the pause: after a restart a retry is not forgotten.
+                self.keep(execution);
+                pause
             }
-            Some(State::Wait(wait)) => {
-                self.pause(Duration::from_secs(wait.seconds)).await;
-                execution.go_on(Some(&wait.next));
-            }
-            Some(State::Pass(pass)) => {
-                let made = payload::fill(pass.parameters.as_ref(), &execution.data, &Value::Null)?;
-                execution.place(pass.result_path.as_deref(), made)?;
-                execution.go_on(Some(&pass.next));
-            }
-        }
+        };
+        self.wait(pause).await;
         Ok(())
     }
 
-    async fn pause(&self, length: Duration) {
+    async fn wait(&self, Pause { length, jitter }: Pause) {
+        let most = u64::try_from(length.as_millis()).unwrap_or(u64::MAX).max(1);
+        let length = if jitter { Duration::from_millis(OsRng.next_u64() % most) } else { length };
         tokio::time::sleep(length / self.0.time_scale).await;
     }
-
-    async fn task(&self, machine: &Machine, task: &Task, execution: &mut Execution) -> Result<(), FlowError> {
-        let retries: u32 = execution.retries.values().sum();
-        let context = json!({"State": {"Name": execution.state, "RetryCount": retries},
-            "Execution": {"Id": execution.id, "Name": execution.id}});
-        let payload = payload::fill(task.parameters.as_ref(), &execution.data, &context)?;
-        let function = machine.functions.get(&task.resource).ok_or(FlowError::NoFunction)?;
-        match function.invoke(Bytes::from(payload.to_string())).await {
-            Ok(answer) => {
-                let result = serde_json::from_slice(&answer)?;
-                execution.place(task.result_path.as_deref(), result)?;
-                execution.record("succeeded", None);
-                execution.go_on(task.next.as_ref());
-                Ok(())
-            }
-            Err(error) => {
-                let failure = TaskFailure::from(&error);
-                if self.retry(task, execution, &failure).await {
-                    Ok(())
-                } else {
-                    catch(task, execution, &failure)
-                }
-            }
-        }
-    }
-
-    /// Waits for the next try of a task; returns whether it has one.
-    async fn retry(&self, task: &Task, execution: &mut Execution, failure: &TaskFailure) -> bool {
-        let mut retriers = task.retry.iter().enumerate();
-        let Some((place, retrier)) = retriers.find(|(_, retrier)| failure.is_one_of(&retrier.error_equals))
-        else {
-            return false;
-        };
-        let count = execution.retries.entry(place).or_default();
-        if *count >= retrier.max_attempts {
-            return false;
-        }
-        *count += 1;
-        let wait = retrier.delay(*count);
-        execution.record("retried", Some(&failure.name));
-        self.keep(execution);
-        self.pause(wait).await;
-        true
-    }
-}
-
-/// Goes on with the state that catches a failure, or fails the execution.
-fn catch(task: &Task, execution: &mut Execution, failure: &TaskFailure) -> Result<(), FlowError> {
-    let Some(catcher) = task.catch.iter().find(|catcher| failure.is_one_of(&catcher.error_equals)) else {
-        execution.record("failed", Some(&failure.name));
-        execution.status = Status::Failed;
-        return Ok(());
-    };
-    execution.record("caught", Some(&failure.name));
-    let caught = json!({"Error": failure.name, "Cause": failure.cause});
-    execution.place(catcher.result_path.as_deref(), caught)?;
-    execution.go_on(Some(&catcher.next));
-    Ok(())
 }

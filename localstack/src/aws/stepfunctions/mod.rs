@@ -3,6 +3,7 @@
 pub mod api;
 pub mod definition;
 pub mod execution;
+pub mod interpreter;
 pub mod machines;
 pub mod payload;
 

@@ -36,6 +36,13 @@ impl MemoryStore {
         self.table().rows.values().cloned().collect()
     }
 
+    /// A table with these rows.
+    #[must_use]
+    pub fn of(rows: impl IntoIterator<Item = Item>) -> Self {
+        let rows = rows.into_iter().map(|row| (row.key.clone(), row)).collect();
+        Self(Arc::new(Mutex::new(Table { rows, inserted: Vec::new() })))
+    }
+
     /// A table of its own with the same rows.
     #[must_use]
     pub fn fork(&self) -> Self {

@@ -87,7 +87,7 @@ impl Display for AggregateId {
 }
 
 /// An attribute's value.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Attr {
     /// Text.
     S(String),
@@ -114,7 +114,7 @@ impl From<i64> for Attr {
 }
 
 /// One row: its key and its other attributes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Item {
     /// Where it lies.
     pub key: Key,

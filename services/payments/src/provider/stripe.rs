@@ -11,14 +11,44 @@ use events::OrderId;
 use form_urlencoded::Serializer;
 use hyper::{Uri, header};
 use serde_json::Value;
+use std::future::Future;
 
 /// The API version that the requests below were written for.
 const STRIPE_VERSION: &str = "2025-09-30.clover";
 
-/// A provider that speaks Stripe's API.
-pub struct Stripe(HttpClient);
+/// One request to Stripe's API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    pub method: Method,
+    /// With its query, if it has one.
+    pub path: String,
+    pub idempotency_key: Option<String>,
+    /// The body, form-encoded.
+    pub form: String,
+}
 
-impl Stripe {
+/// What carries calls to Stripe, or to what stands for it.
+pub trait Transport: Send + Sync + 'static {
+    /// Sends a call, once.
+    fn send(&self, call: Call) -> impl Future<Output = Result<Answer, Failure>> + Send;
+}
+
+impl Transport for HttpClient {
+    async fn send(&self, Call { method, path, idempotency_key, form }: Call) -> Result<Answer, Failure> {
+        let mut request = self.request(method, &path).header("Stripe-Version", STRIPE_VERSION);
+        if let Some(key) = idempotency_key {
+            request = request
+                .header("Idempotency-Key", key)
+                .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        }
+        Self::send(self, request, form).await
+    }
+}
+
+/// A provider that speaks Stripe's API.
+pub struct Stripe<T>(pub T);
+
+impl Stripe<HttpClient> {
     /// The provider at `base`, with its secret key.
     ///
     /// # Errors
@@ -26,22 +56,17 @@ impl Stripe {
     pub fn new(base: &Uri, secret: &str) -> Result<Self, Failure> {
         HttpClient::new("provider", base, secret).map(Self)
     }
+}
 
+impl<T: Transport> Stripe<T> {
     async fn send(
         &self,
         method: Method,
         path: &str,
         form: Option<(String, String)>,
     ) -> Result<Answer, Failure> {
-        let mut request = self.0.request(method, path).header("Stripe-Version", STRIPE_VERSION);
-        let mut body = String::new();
-        if let Some((key, form)) = form {
-            request = request
-                .header("Idempotency-Key", key)
-                .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
-            body = form;
-        }
-        self.0.send(request, body).await
+        let (idempotency_key, form) = form.map_or((None, String::new()), |(key, form)| (Some(key), form));
+        self.0.send(Call { method, path: path.to_owned(), idempotency_key, form }).await
     }
 
     /// The customer's default payment method: <https://docs.stripe.com/api/customers/retrieve>.
@@ -86,7 +111,7 @@ fn outcome(answer: &Answer) -> Result<ChargeOutcome, Failure> {
     }
 }
 
-impl PaymentProvider for Stripe {
+impl<T: Transport> PaymentProvider for Stripe<T> {
     async fn charge(&self, bill: &Bill, attempt: Attempt) -> Result<ChargeOutcome, Failure> {
         let method = match &bill.payment_method {
             Some(token) => token.clone(),
@@ -180,7 +205,7 @@ impl PaymentProvider for Stripe {
     }
 }
 
-impl Stripe {
+impl<T: Transport> Stripe<T> {
     /// Claims the charge's idempotency key for an intent that payments never confirms. A worker that is still on its way
     /// with the charge finds the key used with other parameters, and the provider refuses it: nothing can overtake the
     /// void. `None`: the charge was there first.

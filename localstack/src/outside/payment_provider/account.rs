@@ -1,0 +1,173 @@
+//! What the simulator keeps, and what it answers: a function of that, of the call and of the time, without I/O.
+//!
+//! <https://docs.stripe.com/api/idempotent_requests>
+
+use super::customers::{Customer, PaymentMethod};
+use super::form::Form;
+use super::intents::Intent;
+use super::refunds::Refund;
+use super::refusal::Refusal;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, HashMap};
+
+/// How long an answer is kept under its idempotency key, in seconds. Stripe promises to keep it for at least so long.
+pub const KEPT_SECONDS: i64 = 24 * 3600;
+
+/// One call.
+#[derive(Clone, Debug)]
+pub struct Call<'a> {
+    pub method: &'a str,
+    /// Without its query.
+    pub path: &'a str,
+    pub query: &'a str,
+    pub idempotency_key: Option<&'a str>,
+    /// The body, form-encoded.
+    pub form: &'a str,
+}
+
+/// What becomes of a call, beside what its parameters say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Fate {
+    /// It is answered.
+    Answered,
+    /// The provider fails before it does anything, and keeps that answer under the key.
+    Fails,
+    /// The provider fails after it has done everything, and keeps that answer under the key.
+    FailsAfterwards,
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    pub body: Value,
+    /// Whether an earlier call under the same key got it first.
+    pub is_replayed: bool,
+    /// The client never gets it.
+    pub is_lost: bool,
+}
+
+/// An answer kept under an idempotency key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Kept {
+    path: String,
+    form: String,
+    status: u16,
+    body: String,
+    /// Epoch seconds.
+    at: i64,
+}
+
+/// Everything that the simulator keeps.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Account {
+    pub keys: BTreeMap<String, Kept>,
+    pub intents: BTreeMap<String, Intent>,
+    pub refunds: BTreeMap<String, Refund>,
+    pub customers: BTreeMap<String, Customer>,
+    pub methods: BTreeMap<String, PaymentMethod>,
+    /// How many objects there are: the next one's id.
+    made: u64,
+}
+
+/// What a call came to.
+pub type Outcome = Result<Value, Refusal>;
+
+impl Account {
+    /// Answers a call at `now`, in epoch seconds.
+    pub fn answer(&mut self, call: &Call<'_>, now: i64, fate: Fate) -> Reply {
+        let key = call.idempotency_key.filter(|_| call.method == "POST");
+        if let Some(reply) = key.and_then(|key| self.replay(key, call, now)) {
+            return reply;
+        }
+        let mut is_lost = false;
+        let outcome = match fate {
+            Fate::Fails => Err(Refusal::failed()),
+            Fate::Answered => self.route(call, now, &mut is_lost),
+            Fate::FailsAfterwards => self.route(call, now, &mut is_lost).and(Err(Refusal::failed())),
+        };
+        let is_kept = outcome.as_ref().err().is_none_or(|refusal| refusal.is_kept);
+        let (status, body) = match outcome {
+            Ok(body) => (200, body),
+            Err(refusal) => (refusal.status, refusal.body()),
+        };
+        if let Some(key) = key.filter(|_| is_kept) {
+            let (path, form) = (call.path.to_owned(), call.form.to_owned());
+            let kept = Kept { path, form, status, body: body.to_string(), at: now };
+            self.keys.insert(key.to_owned(), kept);
+        }
+        Reply { status, body, is_replayed: false, is_lost }
+    }
+
+    /// The first answer under a key, as long as it is kept.
+    fn replay(&mut self, key: &str, call: &Call<'_>, now: i64) -> Option<Reply> {
+        let kept = self.keys.get(key).filter(|kept| now - kept.at < KEPT_SECONDS)?;
+        let (status, body) = if kept.path == call.path && kept.form == call.form {
+            (kept.status, serde_json::from_str(&kept.body).unwrap_or_default())
+        } else {
+            let refusal = Refusal::other_parameters(key);
+            (refusal.status, refusal.body())
+        };
+        let is_replayed = status == kept.status;
+        self.count(call);
+        Some(Reply { status, body, is_replayed, is_lost: false })
+    }
+
+    /// Counts a call about an intent.
+    fn count(&mut self, call: &Call<'_>) {
+        let id = call.path.split('/').nth(3).unwrap_or_default();
+        if let Some(intent) = self.intents.get_mut(id).filter(|_| call.path.ends_with("/confirm")) {
+            intent.calls = intent.calls.saturating_add(1);
+        }
+    }
+
+    fn route(&mut self, call: &Call<'_>, now: i64, is_lost: &mut bool) -> Outcome {
+        self.count(call);
+        let form = Form::parse(if call.method == "GET" { call.query } else { call.form });
+        let path: Vec<&str> = call.path.trim_start_matches('/').split('/').collect();
+        match (call.method, path.as_slice()) {
+            ("POST", ["v1", "payment_intents"]) => self.create_intent(form, now, is_lost),
+            ("GET", ["v1", "payment_intents", "search"]) => self.search(form),
+            ("GET", ["v1", "payment_intents", id]) => self.retrieve_intent(id, form),
+            ("POST", ["v1", "payment_intents", id, "confirm"]) => self.confirm_intent(id, form, now, is_lost),
+            ("POST", ["v1", "payment_intents", id, "cancel"]) => self.cancel_intent(id, form),
+            ("GET", ["v1", "charges", id]) => self.retrieve_charge(id, form),
+            ("POST", ["v1", "refunds"]) => self.create_refund(form, now),
+            ("GET", ["v1", "refunds", id]) => self.retrieve_refund(id, form, now),
+            ("POST", ["v1", "customers"]) => self.create_customer(form),
+            ("GET", ["v1", "customers", id]) => self.retrieve_customer(id, form),
+            ("GET", ["v1", "payment_methods", id]) => self.retrieve_method(id, form),
+            ("POST", ["v1", "payment_methods", id, "attach"]) => self.attach_method(id, form),
+            _ => Err(Refusal::missing("path", call.path)),
+        }
+    }
+
+    /// The id of a new object.
+    pub(super) fn new_id(&mut self, prefix: &str) -> String {
+        self.made = self.made.saturating_add(1);
+        format!("{prefix}_{:024}", self.made)
+    }
+
+    /// Forgets the answers that are no longer kept.
+    pub fn forget(&mut self, now: i64) {
+        self.keys.retain(|_, kept| now - kept.at < KEPT_SECONDS);
+    }
+
+    /// What the book shows of each intent, by its id.
+    #[must_use]
+    pub fn book(&self) -> HashMap<String, Value> {
+        let shown = |intent: &Intent| {
+            json!({
+                "order_id": intent.metadata.get("order_id"),
+                "calls": intent.calls,
+                "status": intent.status,
+                "captured": intent.captured(),
+                "refunded": self.refunded(intent),
+                "currency": intent.currency,
+            })
+        };
+        self.intents.iter().map(|(id, intent)| (id.clone(), shown(intent))).collect()
+    }
+}
