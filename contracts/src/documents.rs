@@ -173,6 +173,10 @@ const VARIABLES: &[(&str, &str)] = &[
     ("BUS", "the bus on which the function publishes again what a reminder asks for"),
     ("CARRIER_SECRET", "the secret with the carrier's key"),
     ("CARRIER_URL", "where the carrier answers"),
+    (
+        "FALLBACK_PAYMENT_METHOD",
+        "the provider's token for orders without a payment method; empty, they are declined",
+    ),
     ("CIRCUIT_OPEN_SECONDS", "how long payments does not call a provider that failed five times in a row"),
     ("CURRENCY", "the currency of every price of the stage"),
     ("CURSOR_KEY", "the secret that seals the cursors of lists"),

@@ -46,11 +46,12 @@ uuid_id!(
 );
 
 impl EventId {
-    /// The id of the `ordinal`-th fact that `service` publishes because of `cause`. A reaction that runs twice
-    /// makes the same ids, so consumers recognise what they already know.
+    /// The id of entry `seq` in the event log of `aggregate` (its partition, `order#018f…`), written by `service` because of
+    /// `cause`. Aggregate and number make it unique: the table holds that entry once. The cause is in it because a table
+    /// that was restored from a backup hands out the same numbers once more, for other facts.
     #[must_use]
-    pub fn derived(cause: EventId, service: &str, ordinal: usize) -> Self {
-        Self(Uuid::new_v5(&NAMESPACE, format!("{cause}/{service}/{ordinal}").as_bytes()))
+    pub fn derived(cause: EventId, service: &str, aggregate: &str, seq: u64) -> Self {
+        Self(Uuid::new_v5(&NAMESPACE, format!("{cause}/{service}/{aggregate}/{seq}").as_bytes()))
     }
 }
 
@@ -138,15 +139,18 @@ mod tests {
     #[test]
     fn a_repeated_reaction_makes_the_same_event_id() {
         let cause = EventId(Uuid::from_u128(7));
-        assert_eq!(EventId::derived(cause, "orders", 0), EventId::derived(cause, "orders", 0));
+        assert_eq!(
+            EventId::derived(cause, "orders", "order#1", 1),
+            EventId::derived(cause, "orders", "order#1", 1)
+        );
     }
 
     #[test]
     fn service_and_ordinal_both_count() {
         let cause = EventId(Uuid::from_u128(7));
-        let first = EventId::derived(cause, "orders", 0);
-        assert_ne!(first, EventId::derived(cause, "orders", 1));
-        assert_ne!(first, EventId::derived(cause, "payments", 0));
+        let first = EventId::derived(cause, "orders", "order#1", 1);
+        assert_ne!(first, EventId::derived(cause, "orders", "order#1", 2));
+        assert_ne!(first, EventId::derived(cause, "payments", "order#1", 1));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use chassis::aggregate::read_state;
 use chassis::store::{EVENTS, INBOX, Item, Key, Store, every_row};
+use localstack::aws::stepfunctions::{self, Execution};
 use orders::saga::Status;
 use rewards::points::Points;
 use serde_json::Value;
@@ -51,6 +52,18 @@ pub struct Flow {
     /// The errors after which it tried a task again.
     pub retried: Vec<String>,
     pub succeeded: bool,
+}
+
+impl Flow {
+    /// What a story sees of an execution. That a refund is watched for days is no retry, and no failure.
+    pub fn of(execution: &Execution) -> Self {
+        let retried = execution.history.iter().filter(|event| event.what == "retried");
+        let errors = retried.filter_map(|event| event.error.clone());
+        Self {
+            retried: errors.filter(|error| error != "StillStands").collect(),
+            succeeded: execution.status != stepfunctions::Status::Failed,
+        }
+    }
 }
 
 /// What a story may do and see. A bench implements the first part; the rest follows from it.

@@ -3,12 +3,13 @@
 
 use crate::platform::{in_trouble, on_platform};
 use crate::stories::charging::refused_for_good;
-use chassis::{Attempt, Failure};
+use chassis::Failure;
 use events::{Currency, Money, OrderId};
 use hyper::Method;
 use payments::payment::Bill;
+use payments::provider::https::{Https, Secret};
 use payments::provider::stripe::Stripe;
-use payments::provider::{ChargeOutcome, PaymentProvider};
+use payments::provider::{Confirmation, Creation, PaymentMethod, PaymentProvider};
 use std::time::Duration;
 use tests::client::order_of;
 
@@ -25,32 +26,49 @@ fn a_refund_refused_for_good_waits_for_an_operator() {
     });
 }
 
-/// Guards: the void is authoritative. It takes the charge's key: what was charged before is not called void, and what
-/// comes afterwards is refused and captures nothing.
+/// Guards: the void is authoritative. What has captured is not called void, and what is cancelled captures nothing
+/// afterwards, whoever confirms it under whatever key.
 #[test]
 fn a_void_and_a_charge_exclude_each_other() {
     on_platform(async |platform| {
         let base = platform.stack.provider_url.parse().unwrap();
-        let provider = Stripe::new(&base, "sk_test").unwrap();
-        let bill = || Bill {
-            order_id: OrderId(uuid::Uuid::now_v7()),
-            customer_id: "ada".parse().unwrap(),
-            amount: Money::new(500, Currency::USD),
-            payment_method: Some("pm_card_visa".into()),
+        let provider = Stripe(Https::new(&base, Fixed("sk_test")).await.unwrap());
+        let method = PaymentMethod { id: "pm_card_visa".into(), customer: None };
+        let open = async |order_id: OrderId| {
+            let bill = Bill {
+                order_id,
+                customer_id: "ada".parse().unwrap(),
+                amount: Money::new(500, Currency::USD),
+                payment_method: None,
+            };
+            match provider.create(&bill, &method, 1).await.unwrap() {
+                Creation::Opened { intent } => intent,
+                other => panic!("{other:?}"),
+            }
         };
-        let charged = bill();
-        assert!(matches!(
-            provider.charge(&charged, Attempt::First).await,
-            Ok(ChargeOutcome::Captured { .. })
-        ));
-        assert_eq!(provider.void(&charged, None).await, Ok(false));
-        let voided = bill();
-        assert_eq!(provider.void(&voided, None).await, Ok(true));
-        assert!(matches!(provider.charge(&voided, Attempt::First).await, Err(Failure::Conflict { .. })));
-        let captured =
-            |bill: &Bill| platform.stack.provider.records()[&format!("{}:charge", bill.order_id)].captured;
+        let ids = [OrderId(uuid::Uuid::now_v7()), OrderId(uuid::Uuid::now_v7())];
+        let (charged, voided) = (open(ids[0]).await, open(ids[1]).await);
+        let captured = provider.confirm(ids[0], &charged, 1).await;
+        assert!(matches!(captured, Ok(Confirmation::Captured(_))), "{captured:?}");
+        assert_eq!(provider.cancel(&charged, "a").await, Ok(false));
+        assert_eq!(provider.cancel(&voided, "b").await, Ok(true));
+        assert_eq!(provider.cancel(&voided, "c").await, Ok(true), "cancelled twice is cancelled");
+        for tries in 1..3 {
+            let late = provider.confirm(ids[1], &voided, tries).await;
+            assert!(matches!(late, Ok(Confirmation::Declined { .. })), "{late:?}");
+        }
+        let captured = |intent: &str| platform.stack.provider.records()[intent].captured;
         assert_eq!((captured(&charged), captured(&voided)), (500, 0));
     });
+}
+
+/// A key that never changes.
+struct Fixed(&'static str);
+
+impl Secret for Fixed {
+    async fn read(&self) -> Result<String, Failure> {
+        Ok(self.0.to_owned())
+    }
 }
 
 /// Guards: the void is authoritative. A charge whose answer was lost is found and given back; one that never

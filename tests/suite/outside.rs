@@ -2,121 +2,101 @@
 //! simulators of the local stack do, by the same payment methods and products.
 
 use crate::bench::{Account, Parcel};
-use chassis::ports::{Bus, Topic};
-use chassis::{Attempt, Failure};
+use crate::seeded::Counter;
+use chassis::Failure;
+use chassis::http::client::{Answer, Method, StatusCode};
+use chassis::ports::{Bus, Clock, Topic};
 use events::{Envelope, OrderId};
 use fulfillment::carrier::Carrier;
 use fulfillment::shipment::{self, Message};
-use payments::payment::Bill;
-use payments::provider::{ChargeOutcome, ChargeStatus, PaymentProvider, RefundAttempt};
+use localstack::outside::payment_provider::account::{self as simulator, Account as Simulated, Fate};
+use localstack::outside::payment_provider::intents::Intent;
+use payments::provider::CallError;
+use payments::provider::stripe::{self, Stripe, Transport};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
-/// What the provider in memory knows of one order.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Charge {
-    account: Account,
-    void: bool,
-    /// How many refunds it refuses before it makes one.
-    refusals: u32,
-    /// Whether it makes refunds and does not answer.
-    silent: bool,
-}
 
 fn no_answer() -> Failure {
     Failure::Transient("no answer".into())
 }
 
-/// A provider in memory: idempotent by order. It knows the payment methods of the simulator, and three more:
-/// `refunds_silently`, `voids_silently` (never charges, and voids without an answer), and `slow`.
-#[derive(Clone, Debug, Default)]
-pub struct MemoryProvider(pub Arc<Mutex<BTreeMap<OrderId, Charge>>>);
+/// What goes wrong on the line to the provider, for calls whose path ends so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mishap {
+    /// A call that changes something is done, and its answer is lost.
+    NoAnswer(&'static str),
+    /// The call takes a while, in which others go on.
+    Slow(&'static str),
+}
 
-impl MemoryProvider {
-    pub fn account(&self, order: &str) -> Account {
-        let charges = self.0.lock().unwrap();
-        charges.get(&order.parse().unwrap()).copied().unwrap_or_default().account
+/// The provider in memory: the local stack's simulator, without HTTP.
+pub type MemoryProvider = Stripe<Line>;
+
+/// The line to the simulator.
+#[derive(Clone)]
+pub struct Line {
+    account: Arc<Mutex<Simulated>>,
+    clock: Arc<Counter>,
+    pub mishaps: Arc<Mutex<Vec<Mishap>>>,
+}
+
+impl Line {
+    pub fn new(clock: Arc<Counter>) -> Self {
+        Self { account: Arc::default(), clock, mishaps: Arc::default() }
+    }
+
+    /// What the simulator keeps.
+    pub fn account(&self) -> Simulated {
+        self.account.lock().unwrap().clone()
     }
 
     pub fn fork(&self) -> Self {
-        Self(Arc::new(Mutex::new(self.0.lock().unwrap().clone())))
+        Self { account: Arc::new(Mutex::new(self.account())), ..self.clone() }
+    }
+
+    /// An order's money, of all its intents.
+    pub fn money(&self, order: &str) -> Account {
+        let (mut sum, account) = (Account::default(), self.account());
+        let of_order = |intent: &&Intent| intent.metadata.get("order_id").is_some_and(|id| id == order);
+        for intent in account.intents.values().filter(of_order) {
+            sum.calls += intent.calls;
+            sum.captures += usize::from(intent.captured() > 0);
+            sum.captured += intent.captured();
+            sum.refunded += account.refunded(intent);
+        }
+        sum
     }
 }
 
-impl PaymentProvider for MemoryProvider {
-    async fn charge(&self, bill: &Bill, _attempt: Attempt) -> Result<ChargeOutcome, Failure> {
-        let method = bill.payment_method.as_deref().unwrap_or_default();
-        if method == "slow" {
-            // Another worker does something meanwhile.
+impl Transport for Line {
+    async fn send(&self, call: stripe::Call) -> Result<Answer, CallError> {
+        let (path, query) = call.path.split_once('?').unwrap_or((&call.path, ""));
+        let mishaps = self.mishaps.lock().unwrap().clone();
+        if mishaps.iter().any(|mishap| matches!(mishap, Mishap::Slow(end) if path.ends_with(end))) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        let mut charges = self.0.lock().unwrap();
-        let charge = charges.entry(bill.order_id).or_default();
-        charge.account.calls += 1;
-        let first = charge.account.calls == 1;
-        match method {
-            "pm_sim_error" | "voids_silently" => {
-                return Err(Failure::Transient("the provider is down".into()));
-            }
-            "pm_card_visa_chargeDeclined" => return Ok(declined()),
-            "pm_sim_declines_once" if first => return Ok(declined()),
-            _ if charge.void => return Ok(declined()),
-            "pm_sim_refund_refused" if first => charge.refusals = 4,
-            "pm_sim_refund_refused_3_times" if first => charge.refusals = 3,
-            "refunds_silently" => charge.silent = true,
-            _ => {}
+        let reply = {
+            let mut account = self.account.lock().unwrap();
+            let sent = simulator::Call {
+                method: call.method.as_str(),
+                path,
+                query,
+                idempotency_key: call.idempotency_key.as_deref(),
+                form: &call.form,
+            };
+            let reply = account.answer(&sent, self.clock.now().timestamp(), Fate::Answered);
+            account.take_changes();
+            reply
+        };
+        let is_lost = call.method == Method::POST
+            && mishaps.iter().any(|mishap| matches!(mishap, Mishap::NoAnswer(end) if path.ends_with(end)));
+        if reply.is_lost || is_lost {
+            return Err(CallError::Down("no answer".into()));
         }
-        charge.account.captured = bill.amount.amount;
-        charge.account.captures = 1;
-        if method == "pm_sim_lost_answer" && first {
-            return Err(no_answer());
-        }
-        Ok(ChargeOutcome::Captured { charge_id: format!("ch_{}", bill.order_id) })
+        let answer = Answer::new(StatusCode::from_u16(reply.status).unwrap(), reply.body);
+        Ok(if reply.is_replayed { answer.replayed() } else { answer })
     }
-
-    async fn look_up(&self, order_id: OrderId, _charge_id: Option<&str>) -> Result<ChargeStatus, Failure> {
-        let charge = self.0.lock().unwrap().get(&order_id).copied().unwrap_or_default();
-        Ok(match charge.account {
-            Account { refunded: 1.., .. } => ChargeStatus::Refunded,
-            Account { captured: 1.., .. } => ChargeStatus::Captured { charge_id: format!("ch_{order_id}") },
-            Account { .. } if charge.void => ChargeStatus::Cancelled,
-            Account { .. } => ChargeStatus::Nothing,
-        })
-    }
-
-    async fn void(&self, bill: &Bill, _intent: Option<&str>) -> Result<bool, Failure> {
-        let mut charges = self.0.lock().unwrap();
-        let charge = charges.entry(bill.order_id).or_default();
-        charge.void = charge.account.captured == 0;
-        if bill.payment_method.as_deref() == Some("voids_silently") {
-            return Err(no_answer());
-        }
-        Ok(charge.void)
-    }
-
-    async fn refund(
-        &self,
-        order_id: OrderId,
-        _charge_id: &str,
-        _attempt: RefundAttempt,
-    ) -> Result<Result<(), String>, Failure> {
-        let mut charges = self.0.lock().unwrap();
-        let charge = charges.entry(order_id).or_default();
-        if charge.refusals > 0 {
-            charge.refusals -= 1;
-            return Ok(Err("refund_not_allowed".into()));
-        }
-        charge.account.refunded = charge.account.captured;
-        if charge.silent {
-            return Err(no_answer());
-        }
-        Ok(Ok(()))
-    }
-}
-
-fn declined() -> ChargeOutcome {
-    ChargeOutcome::Declined { code: "generic_decline".into() }
 }
 
 /// What the carrier in memory knows of one order: how often it was called, and its answer.

@@ -2,6 +2,7 @@
 //! `stories`.
 
 use crate::bench::Bench;
+use crate::outside::Mishap;
 use crate::platform::run;
 use crate::races::order;
 use crate::seeded::Dice;
@@ -10,7 +11,6 @@ use crate::world::{EXHAUSTED, FLOW, World};
 use chassis::Verdict;
 use events::Envelope;
 use orders::saga::Status;
-use serde_json::json;
 
 /// A world that sells ten of `product`, and an order of two on its way.
 async fn ordered(product: &str, method: &str) -> (World, String) {
@@ -56,13 +56,24 @@ fn a_decline_stays_one_without_its_inbox_row() {
     });
 }
 
-/// An order that was charged and is cancelled, and how its provider treats refunds.
-async fn cancelled_once_charged(method: &str) -> (World, String) {
+/// An order that was charged, which orders does not know yet.
+async fn charged(method: &str) -> (World, String) {
     let (mut world, id) = ordered("beans", method).await;
     let late = play_without(&mut world, "orders").await;
-    assert!(world.cancel(&id).await);
     world.pending.extend(late.into_iter().map(|envelope| ("orders", envelope)));
+    (world, id)
+}
+
+/// Its customer cancels.
+async fn cancel(world: &mut World, id: &str) {
+    assert!(world.cancel(id).await);
     world.play_once().await;
+}
+
+/// An order that was charged and is cancelled, and how its provider treats refunds.
+async fn cancelled_once_charged(method: &str) -> (World, String) {
+    let (mut world, id) = charged(method).await;
+    cancel(&mut world, &id).await;
     (world, id)
 }
 
@@ -95,7 +106,8 @@ fn giving_up_asks_the_carrier_first() {
 #[test]
 fn a_lost_flow_is_started_again() {
     run(async {
-        let (mut world, id) = ordered("beans", "slow").await;
+        let (mut world, id) = ordered("beans", "pm_card_visa").await;
+        world.mishap(Mishap::Slow("/confirm"));
         let mut to_payments = play_without(&mut world, "payments").await;
         let created = to_payments.iter().position(|e| e.metadata.kind == "order.created").unwrap();
         world.deliver("payments", &to_payments.remove(created)).await.unwrap();
@@ -135,7 +147,9 @@ fn a_lost_refund_is_published_again() {
 #[test]
 fn a_refund_that_was_made_silently_is_found() {
     run(async {
-        let (world, id) = cancelled_once_charged("refunds_silently").await;
+        let (mut world, id) = charged("pm_card_visa").await;
+        world.mishap(Mishap::NoAnswer("/v1/refunds"));
+        cancel(&mut world, &id).await;
         assert_eq!((world.status(&id).await, world.kept(&id)), (Status::Compensated, 0));
     });
 }
@@ -144,21 +158,14 @@ fn a_refund_that_was_made_silently_is_found() {
 #[test]
 fn a_void_that_was_made_silently_is_found() {
     run(async {
-        let (mut world, id) = ordered("beans", "voids_silently").await;
+        // The provider never answers: as far as payments knows, the charge is on its way.
+        let (mut world, id) = ordered("beans", "pm_sim_timeout").await;
         let to_payments = play_without(&mut world, "payments").await;
         for envelope in to_payments.iter().rev() {
-            // The provider is down: as far as payments knows, the charge is on its way.
             let _ = world.deliver("payments", envelope).await;
         }
-        assert!(world.cancel(&id).await);
-        let requested = play_without(&mut world, FLOW).await.remove(0);
-        let mut event = json!(requested);
-        event["charge"] = json!({"status": "NOTHING"});
-        assert!(world.task("VoidAtProvider", &event).await.is_err());
-        event["escalation"] = json!({"error": "Transient"});
-        world.task("RecordRefundFailed", &event).await.unwrap();
-        world.publish();
-        world.play_once().await;
+        world.mishap(Mishap::NoAnswer("/cancel"));
+        cancel(&mut world, &id).await;
         assert_eq!((world.status(&id).await, world.kept(&id)), (Status::Compensated, 0));
         assert!(world.history("payments", &id).await.contains(&"payment.voided".to_owned()));
     });

@@ -89,6 +89,7 @@ impl Options {
             ("Stage", self.stage.as_str()),
             ("ProviderUrl", simulators),
             ("ProviderKey", "sk_test_simulator"),
+            ("FallbackPaymentMethod", "pm_card_visa"),
             ("Auth", if self.no_auth { "none" } else { "jwt" }),
             ("TokenIssuer", issuer),
         ];

@@ -1,6 +1,6 @@
 //! The shell that Lambda calls. The same binary runs on Lambda and on the local stack.
 
-use crate::{api, dynamodb::DynamoStore, eventbridge::EventBus, queue, sdk, secrets, sns::SnsTopic};
+use crate::{api, dynamodb::DynamoStore, eventbridge::EventBus, queue, sdk, secrets::Secret, sns::SnsTopic};
 use anyhow::{Result, anyhow};
 use aws_config::SdkConfig;
 use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
@@ -87,12 +87,12 @@ impl Function {
         Ok(SnsTopic::new(&self.sdk, config::required("TOPIC")?))
     }
 
-    /// The text of the secret that the variable `name` names.
+    /// The secret that the variable `name` names.
     ///
     /// # Errors
-    /// [`ConfigError`], or a [`chassis::Failure`] when Secrets Manager does not give it.
-    pub async fn secret(&self, name: &str) -> Result<String> {
-        Ok(secrets::secret(&self.sdk, &config::required(name)?).await?)
+    /// [`ConfigError`].
+    pub fn secret(&self, name: &str) -> Result<Secret, ConfigError> {
+        Ok(Secret::new(&self.sdk, config::required(name)?))
     }
 }
 

@@ -1,16 +1,31 @@
-//! Secrets Manager: read once at start, never logged.
+//! Secrets Manager: read when needed, never logged.
 
 use crate::sdk::in_a_line;
 use aws_config::SdkConfig;
+use aws_sdk_secretsmanager::Client;
 use chassis::Failure;
 
-/// The text of the secret `id` (name or ARN).
-///
-/// # Errors
-/// [`Failure::Transient`] when Secrets Manager did not give it, [`Failure::Poison`] when it holds no text.
-pub async fn secret(config: &SdkConfig, id: &str) -> Result<String, Failure> {
-    let client = aws_sdk_secretsmanager::Client::new(config);
-    let answer = client.get_secret_value().secret_id(id).send().await;
-    let answer = answer.map_err(|e| Failure::Transient(format!("secret {id}: {}", in_a_line(&e))))?;
-    answer.secret_string.ok_or_else(|| Failure::Poison(format!("secret {id} holds no text")))
+/// A secret: its name or ARN, and where to read it.
+pub struct Secret {
+    client: Client,
+    id: String,
+}
+
+impl Secret {
+    /// The secret `id` (name or ARN).
+    #[must_use]
+    pub fn new(config: &SdkConfig, id: String) -> Self {
+        Self { client: Client::new(config), id }
+    }
+
+    /// Its text as it is now.
+    ///
+    /// # Errors
+    /// [`Failure::Transient`] when Secrets Manager did not give it, [`Failure::Poison`] when it holds no text.
+    pub async fn read(&self) -> Result<String, Failure> {
+        let answer = self.client.get_secret_value().secret_id(&self.id).send().await;
+        let answer =
+            answer.map_err(|e| Failure::Transient(format!("secret {}: {}", self.id, in_a_line(&e))))?;
+        answer.secret_string.ok_or_else(|| Failure::Poison(format!("secret {} holds no text", self.id)))
+    }
 }

@@ -28,10 +28,13 @@ pub enum ConfigError {
 /// # Errors
 /// [`ConfigError::Missing`].
 pub fn required(name: &str) -> Result<String, ConfigError> {
-    env::var(name)
-        .ok()
-        .filter(|value| !value.is_empty())
-        .ok_or_else(|| ConfigError::Missing { name: name.to_owned() })
+    optional(name).ok_or_else(|| ConfigError::Missing { name: name.to_owned() })
+}
+
+/// The text of a variable, if it is set and not empty.
+#[must_use]
+pub fn optional(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// A variable that must be set, parsed.

@@ -140,11 +140,12 @@ impl Cause {
         }
     }
 
-    fn fact_id(&self, service: &str, ordinal: usize) -> EventId {
+    /// The id of the fact number `ordinal` of a commit, whose entry in the log of `pk` has the number `seq`.
+    fn fact_id(&self, service: &str, pk: &str, (seq, ordinal): (u64, usize)) -> EventId {
         match self {
             Self::Request { fresh, .. } if ordinal == 0 => *fresh,
             Self::Request { fresh: id, .. } | Self::Event { id, .. } => {
-                EventId::derived(*id, service, ordinal)
+                EventId::derived(*id, service, pk, seq)
             }
         }
     }
@@ -187,15 +188,15 @@ pub fn event_rows(
     first_seq: u64,
     context: &Context<'_>,
 ) -> Result<Vec<Item>, Failure> {
-    let numbered = (first_seq..).zip(entries).enumerate();
-    numbered.map(|(ordinal, (seq, entry))| event_row(service, entry, id, (seq, ordinal), context)).collect()
+    let places = (first_seq..).zip(0..);
+    places.zip(entries).map(|(place, entry)| event_row(service, entry, id, place, context)).collect()
 }
 
 fn event_row(
     service: &str,
     entry: &OutboxEntry,
     id: &AggregateId,
-    (seq, ordinal): (u64, usize),
+    place: (u64, usize),
     Context { cause, now }: &Context<'_>,
 ) -> Result<Item, Failure> {
     let data = entry.data.to_string();
@@ -203,15 +204,15 @@ fn event_row(
         let rule = format!("{} must have data of at most {MAX_EVENT_BYTES} bytes", entry.event);
         return Err(Failure::Poison(rule));
     }
-    let event_id = entry.learned_from.unwrap_or_else(|| cause.fact_id(service, ordinal));
-    Ok(Item::new(Key::event(&id.pk, seq))
+    let event_id = entry.learned_from.unwrap_or_else(|| cause.fact_id(service, &id.pk, place));
+    Ok(Item::new(Key::event(&id.pk, place.0))
         .with("kind", entry.kind.as_str())
         .with("id", event_id.to_string())
         .with("source", source_of(&entry.producer))
         .with("type", entry.event.as_str())
         .with("version", i64::from(entry.version))
         .with("subject", id.subject.as_str())
-        .with("seq", i64::try_from(seq).unwrap_or(i64::MAX))
+        .with("seq", i64::try_from(place.0).unwrap_or(i64::MAX))
         .with("time", millis::text(now))
         .with("correlation_id", cause.correlation_id().to_string())
         .with("causation_id", cause.causation(entry).to_string())

@@ -13,7 +13,7 @@ fn main() -> ExitCode {
             "abandoner" => Effort::GiveUp,
             _ => return Err(function.unknown_handler("reactor, abandoner")),
         };
-        let secret = function.secret("CARRIER_SECRET").await?;
+        let secret = function.secret("CARRIER_SECRET")?.read().await?;
         let carrier = HttpCarrier::new(&config::parsed("CARRIER_URL")?, &secret)?;
         let bus = function.bus()?;
         serve_queue(Consumer::new(function.ports, Shipping { carrier, effort }).answering(bus)).await

@@ -20,7 +20,7 @@ fn main() -> ExitCode {
 }
 
 async fn api(function: Function) -> Result<OrdersApi<DynamoStore>> {
-    let key = function.secret("CURSOR_KEY").await?;
+    let key = function.secret("CURSOR_KEY")?.read().await?;
     let cursors = Cursors::new(&key).context("no key for cursors")?;
     let (stage, auth) = (config::required("STAGE")?, config::parsed("AUTH")?);
     Ok(OrdersApi { ports: function.ports, stage, auth, cursors })

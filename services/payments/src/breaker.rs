@@ -3,27 +3,35 @@
 //! CLOSED lets every call through. After five failures in a row it is OPEN, and no call passes for a while. Then, HALF_OPEN,
 //! one probe at a time passes, under a lease that ends by itself should the prober die. Two successes close the circuit,
 //! one failure opens it again.
+//!
+//! Of one order a failure counts once a minute, and twice in a row at most: an order that always fails cannot close a shop in
+//! which little else happens.
 
 use chassis::{Decider, Refusal};
 use chrono::{DateTime, TimeDelta, Utc};
+use events::OrderId;
 use events::envelope::millis;
 use serde::{Deserialize, Serialize};
 
 /// Failures in a row that open it.
-pub const THRESHOLD: u32 = 5;
+pub const THRESHOLD: usize = 5;
+/// How many of them may be of one order.
+const MOST_OF_ONE: usize = 2;
+/// How long an order's failure counts no second time.
+const COUNTS_AFTER: TimeDelta = TimeDelta::minutes(1);
 /// Successes that close it again.
 const CLOSES_AFTER: u32 = 2;
 /// How long a probe is the only call: longer than any call takes.
-const LEASE: TimeDelta = TimeDelta::seconds(10);
+const LEASE: TimeDelta = TimeDelta::seconds(30);
 
 /// How the breaker stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "stage", rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Breaker {
     /// Every call passes.
     Closed {
-        /// Failures in a row.
-        failures: u32,
+        /// Failures in a row, oldest first; fewer than the threshold.
+        failures: Vec<CountedFailure>,
     },
     /// No call passes.
     Open {
@@ -41,9 +49,17 @@ pub enum Breaker {
     },
 }
 
+/// A failure that counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountedFailure {
+    pub order_id: OrderId,
+    #[serde(with = "millis")]
+    pub at: DateTime<Utc>,
+}
+
 impl Default for Breaker {
     fn default() -> Self {
-        Self::Closed { failures: 0 }
+        Self::Closed { failures: Vec::new() }
     }
 }
 
@@ -52,17 +68,26 @@ impl Default for Breaker {
 pub enum Message {
     /// A worker wants to call the provider.
     Ask,
-    /// The provider answered, yes or no.
+    /// The provider decided about money, yes or no.
     Succeeded,
-    /// It did not answer, or failed. If that opens the circuit, it stays open for so long.
-    Failed(TimeDelta),
+    /// It answered a call that moves no money.
+    Answered,
+    /// It did not answer, or failed.
+    Failed {
+        /// The order that the call was about.
+        order_id: OrderId,
+        /// How long the circuit stays open, should this open it.
+        open_for: TimeDelta,
+    },
 }
 
 /// What the breaker decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fact {
-    /// So many failures in a row.
-    Counted(u32),
+    /// One more failure in a row.
+    Counted(CountedFailure),
+    /// The provider answered again.
+    Reset,
     /// No call passes until then.
     Opened(DateTime<Utc>),
     /// The first probe may take until then.
@@ -81,27 +106,30 @@ impl Decider for Breaker {
 
     fn decide(&self, message: &Message, now: DateTime<Utc>) -> Result<Vec<Fact>, Refusal> {
         match (self, *message) {
-            (Self::Closed { .. }, Message::Ask) | (Self::Closed { failures: 0 }, Message::Succeeded) => {
-                Ok(Vec::new())
-            }
+            (Self::Closed { .. }, Message::Ask) => Ok(Vec::new()),
             (Self::Open { until }, Message::Ask) if now < *until => Err(Refusal::Illegal("open")),
             (Self::Open { .. }, Message::Ask) => Ok(vec![Fact::HalfOpened(now + LEASE)]),
             (Self::HalfOpen { leased_until, .. }, Message::Ask) if now < *leased_until => {
                 Err(Refusal::Illegal("another worker is probing"))
             }
             (Self::HalfOpen { .. }, Message::Ask) => Ok(vec![Fact::Leased(now + LEASE)]),
-            (Self::Closed { .. }, Message::Succeeded) => Ok(vec![Fact::Counted(0)]),
-            (Self::Closed { failures }, Message::Failed(_)) if failures + 1 < THRESHOLD => {
-                Ok(vec![Fact::Counted(failures + 1)])
-            }
-            (Self::HalfOpen { successes, .. }, Message::Succeeded) if successes + 1 >= CLOSES_AFTER => {
+            (Self::Closed { failures }, Message::Succeeded) if failures.is_empty() => Ok(Vec::new()),
+            (Self::Closed { .. }, Message::Succeeded) => Ok(vec![Fact::Reset]),
+            // That it creates intents does not show that it charges them.
+            (Self::Closed { .. }, Message::Answered) => Ok(Vec::new()),
+            (Self::HalfOpen { successes, .. }, Message::Succeeded | Message::Answered)
+                if successes + 1 >= CLOSES_AFTER =>
+            {
                 Ok(vec![Fact::Closed])
             }
-            (Self::HalfOpen { .. }, Message::Succeeded) => Ok(vec![Fact::Probed]),
-            (Self::Closed { .. } | Self::HalfOpen { .. }, Message::Failed(open_for)) => {
+            (Self::HalfOpen { .. }, Message::Succeeded | Message::Answered) => Ok(vec![Fact::Probed]),
+            (Self::Closed { failures }, Message::Failed { order_id, open_for }) => {
+                Ok(counted(failures, CountedFailure { order_id, at: now }, open_for))
+            }
+            (Self::HalfOpen { .. }, Message::Failed { open_for, .. }) => {
                 Ok(vec![Fact::Opened(now + open_for)])
             }
-            (Self::Open { .. }, Message::Succeeded | Message::Failed(_)) => {
+            (Self::Open { .. }, Message::Succeeded | Message::Answered | Message::Failed { .. }) => {
                 Err(Refusal::Stale("already open"))
             }
         }
@@ -110,7 +138,12 @@ impl Decider for Breaker {
     fn evolve(self, fact: &Fact) -> Self {
         let probes = if let Self::HalfOpen { successes, .. } = self { successes } else { 0 };
         match *fact {
-            Fact::Counted(failures) => Self::Closed { failures },
+            Fact::Counted(failure) => {
+                let mut failures = if let Self::Closed { failures } = self { failures } else { Vec::new() };
+                failures.push(failure);
+                Self::Closed { failures }
+            }
+            Fact::Reset => Self::default(),
             Fact::Opened(until) => Self::Open { until },
             Fact::HalfOpened(leased_until) => Self::HalfOpen { leased_until, successes: 0 },
             Fact::Leased(leased_until) => Self::HalfOpen { leased_until, successes: probes },
@@ -119,6 +152,19 @@ impl Decider for Breaker {
             }
             Fact::Closed => Self::default(),
         }
+    }
+}
+
+/// What one more failure comes to.
+fn counted(failures: &[CountedFailure], failure: CountedFailure, open_for: TimeDelta) -> Vec<Fact> {
+    let of_order = || failures.iter().filter(|known| known.order_id == failure.order_id);
+    let is_recent = of_order().any(|known| failure.at - known.at < COUNTS_AFTER);
+    if is_recent || of_order().count() >= MOST_OF_ONE {
+        Vec::new()
+    } else if failures.len() + 1 < THRESHOLD {
+        vec![Fact::Counted(failure)]
+    } else {
+        vec![Fact::Opened(failure.at + open_for)]
     }
 }
 
@@ -136,6 +182,7 @@ pub fn retry_after(breaker: &Breaker, now: DateTime<Utc>) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use uuid::Uuid;
 
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
@@ -154,18 +201,45 @@ mod tests {
     }
 
     const MINUTE: TimeDelta = TimeDelta::minutes(1);
-    const FAILED: (Message, i64) = (Message::Failed(MINUTE), 0);
+
+    fn order(number: u128) -> OrderId {
+        OrderId(Uuid::from_u128(number))
+    }
+
+    /// A failure of an order's call, at a second.
+    fn failed(number: u128, second: i64) -> (Message, i64) {
+        (Message::Failed { order_id: order(number), open_for: MINUTE }, second)
+    }
+
+    /// One failure of each of so many orders.
+    fn failures(orders: u128) -> Vec<(Message, i64)> {
+        (1..=orders).map(|number| failed(number, 0)).collect()
+    }
 
     fn after_opening(more: &[(Message, i64)]) -> (Breaker, bool) {
-        run(&[&[FAILED; 5], more].concat())
+        run(&[&failures(5), more].concat())
     }
 
     #[test]
     fn five_failures_in_a_row_open_it_and_a_success_resets_the_count() {
-        assert_eq!(run(&[FAILED; 4]).0, Breaker::Closed { failures: 4 });
-        assert_eq!(run(&[FAILED; 5]).0, Breaker::Open { until: at(60) });
-        let reset = [&[FAILED; 4][..], &[(Message::Succeeded, 0)], &[FAILED; 4]].concat();
-        assert_eq!(run(&reset).0, Breaker::Closed { failures: 4 });
+        assert!(matches!(run(&failures(4)).0, Breaker::Closed { failures } if failures.len() == 4));
+        assert_eq!(run(&failures(5)).0, Breaker::Open { until: at(60) });
+        let reset = [&failures(4)[..], &[(Message::Succeeded, 0)], &failures(4)].concat();
+        assert!(matches!(run(&reset).0, Breaker::Closed { failures } if failures.len() == 4));
+        // Guards: a provider that creates intents and charges none of them is down.
+        let creates = [&failures(4)[..], &[(Message::Answered, 0), failed(5, 0)]].concat();
+        assert_eq!(run(&creates).0, Breaker::Open { until: at(60) });
+    }
+
+    /// Guards: an order counts once a minute and twice in a row, so that one whose call always fails opens nothing.
+    #[test]
+    fn one_order_alone_never_opens_it() {
+        let again: Vec<_> = (0..100).map(|second| failed(1, second)).collect();
+        assert!(matches!(run(&again[..60]).0, Breaker::Closed { failures } if failures.len() == 1));
+        let for_days: Vec<_> = (0..1000).map(|minute| failed(1, minute * 60)).collect();
+        assert!(matches!(run(&for_days).0, Breaker::Closed { failures } if failures.len() == 2));
+        let and_others = [for_days, failures(4)].concat();
+        assert_eq!(run(&and_others).0, Breaker::Open { until: at(60) });
     }
 
     /// Guards: while the circuit is open no call passes, and then one.
@@ -173,9 +247,9 @@ mod tests {
     fn one_probe_at_a_time() {
         assert!(!after_opening(&[(Message::Ask, 59)]).1);
         let probe = (Message::Ask, 60);
-        assert_eq!(after_opening(&[probe]), (Breaker::HalfOpen { leased_until: at(70), successes: 0 }, true));
-        assert!(!after_opening(&[probe, (Message::Ask, 69)]).1);
-        assert!(after_opening(&[probe, (Message::Ask, 70)]).1, "a lease ends by itself");
+        assert_eq!(after_opening(&[probe]), (Breaker::HalfOpen { leased_until: at(90), successes: 0 }, true));
+        assert!(!after_opening(&[probe, (Message::Ask, 89)]).1);
+        assert!(after_opening(&[probe, (Message::Ask, 90)]).1, "a lease ends by itself");
         assert!(after_opening(&[probe, (Message::Succeeded, 61), (Message::Ask, 61)]).1);
     }
 
@@ -183,7 +257,7 @@ mod tests {
     fn two_successes_close_it_and_one_failure_opens_it_again() {
         let first = [(Message::Ask, 60), (Message::Succeeded, 61), (Message::Ask, 62)];
         assert_eq!(after_opening(&[&first[..], &[(Message::Succeeded, 63)]].concat()).0, Breaker::default());
-        let failed = after_opening(&[&first[..], &[(Message::Failed(MINUTE), 63)]].concat()).0;
+        let failed = after_opening(&[&first[..], &[failed(1, 63)]].concat()).0;
         assert_eq!(failed, Breaker::Open { until: at(123) });
     }
 

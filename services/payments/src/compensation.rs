@@ -1,12 +1,12 @@
-//! The tasks of the payment-compensation flow: look the charge up, void it or refund it, and record how that ended. Each may
-//! run any number of times with the same result.
+//! The tasks of the payment-compensation flow: look the intent up, void it or refund it, follow the refund, and record how that
+//! ended. Each may run any number of times with the same result.
 //!
 //! The flow itself is `infra/statemachines/payment-compensation.asl.json`; it is started by
 //! `payment.compensation.requested`, whose metadata and data are in every task's input.
 
-use crate::payment::{Bill, CompensationAttempt, Message, Payment};
+use crate::payment::{CompensationAttempt, Message, Payment};
 use crate::provider::circuit_breaker::{CircuitBreaker, Open, Permit};
-use crate::provider::{ChargeStatus, PaymentProvider, RefundAttempt};
+use crate::provider::{CallError, ChargeStatus, PaymentProvider, Refund, RefundAttempt, RefundStatus};
 use chassis::aggregate::load;
 use chassis::consumer::last_answer;
 use chassis::outbox::Cause;
@@ -18,8 +18,9 @@ use events::payments::PaymentCompensationRequested;
 use events::{Envelope, OrderId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::future::Future;
 
-/// How often the flow looks for a charge that the provider says is there, and that cannot be found.
+/// How often the flow looks at an intent that can be neither cancelled nor refunded yet.
 const MAX_LOOKS: u64 = 12;
 
 /// Runs the tasks.
@@ -35,22 +36,32 @@ pub struct Compensator<S, P, B> {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "task")]
 pub enum Input {
-    /// Is there a charge?
+    /// What became of the intent?
     LookUpCharge { event: Flow },
-    /// The provider knows of none: see to it that there never will be one.
-    VoidAtProvider { event: Flow },
-    /// There is one: refund it.
+    /// It has captured nothing: see to it that it never will.
+    VoidAtProvider {
+        event: Flow,
+        /// Counts the attempts of this execution, from 0.
+        attempt: u64,
+    },
+    /// It has captured: refund it.
     Refund {
         event: Flow,
         /// Counts the attempts of this execution, from 0.
         attempt: u64,
     },
+    /// The refund is on its way: has it arrived?
+    FollowRefund { event: Flow },
+    /// The refund has arrived: does it still stand?
+    WatchRefund { event: Flow },
     /// Nothing was captured.
     RecordVoided { event: Flow },
     /// It was refunded.
     RecordRefunded { event: Flow },
     /// It could not be refunded.
     RecordRefundFailed { event: Flow },
+    /// It was refunded, and that failed afterwards.
+    RecordRefundReversed { event: Flow },
     /// An operator requests a failed refund again.
     Retry { order_id: OrderId },
 }
@@ -62,7 +73,23 @@ pub struct Flow {
     data: Value,
     charge: Option<ChargeStatus>,
     void: Option<VoidStatus>,
+    refund: Option<RefundMade>,
+    reversal: Option<Reversal>,
     escalation: Option<Escalation>,
+}
+
+/// A refund that the provider took on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "SCREAMING_SNAKE_CASE")]
+enum RefundMade {
+    Succeeded { refund: String },
+    Pending { refund: String },
+}
+
+/// Why a refund that had arrived was taken back.
+#[derive(Debug, Serialize, Deserialize)]
+struct Reversal {
+    code: String,
 }
 
 /// What voiding a charge came to.
@@ -71,7 +98,7 @@ pub struct Flow {
 enum VoidStatus {
     /// The provider will never capture anything.
     Voided,
-    /// There is a charge, and the flow has looked for it so often.
+    /// It has captured, or is about to; the flow has looked so often.
     Exists {
         #[serde(default)]
         looks: u64,
@@ -104,6 +131,20 @@ impl Flow {
         Ok((Cause::from(&envelope.metadata), envelope.data()?))
     }
 
+    /// The refund that it follows.
+    fn refund(&self) -> Result<&str, Failure> {
+        let made = self
+            .refund
+            .as_ref()
+            .map(|(RefundMade::Succeeded { refund } | RefundMade::Pending { refund })| refund);
+        let found = self.charge.as_ref().and_then(|charge| match charge {
+            ChargeStatus::Refunding { refund } | ChargeStatus::Refunded { refund } => Some(refund),
+            _ => None,
+        });
+        let refund = made.or(found).map(String::as_str);
+        refund.ok_or_else(|| Failure::Poison("no refund to follow".into()))
+    }
+
     /// The code that `payment.refund.failed` gives.
     fn code(&self) -> String {
         let Some(escalation) = &self.escalation else { return "unknown".to_owned() };
@@ -114,6 +155,8 @@ impl Flow {
 /// The errors that the flow distinguishes.
 const REFUSED: &str = "RefundRefused";
 const STILL_UNKNOWN: &str = "StillUnknown";
+const STILL_PENDING: &str = "StillPending";
+const STILL_STANDS: &str = "StillStands";
 const CIRCUIT_OPEN: &str = "CircuitOpen";
 
 impl<S: Store, P: PaymentProvider, B: Bus> Task for Compensator<S, P, B> {
@@ -121,15 +164,23 @@ impl<S: Store, P: PaymentProvider, B: Bus> Task for Compensator<S, P, B> {
 
     async fn run(&self, input: Input) -> Result<Value, TaskError> {
         match input {
-            Input::LookUpCharge { event } => {
-                let permit = self.permit().await?;
-                Ok(json!(self.look_up(permit, &event).await?))
-            }
-            Input::VoidAtProvider { event } => self.void(&event).await,
+            Input::LookUpCharge { event } => Ok(json!(self.look_up(self.permit().await?, &event).await?)),
+            Input::VoidAtProvider { event, attempt } => self.void(&event, attempt).await,
             Input::Refund { event, attempt } => self.refund(&event, attempt).await,
+            Input::FollowRefund { event } => self.follow(&event).await,
+            Input::WatchRefund { event } => self.watch(&event).await,
             Input::RecordVoided { event } => self.record(&event, Message::ChargeVoided).await,
             Input::RecordRefunded { event } => self.record(&event, Message::ChargeRefunded).await,
             Input::RecordRefundFailed { event } => self.give_up(&event).await,
+            Input::RecordRefundReversed { event } => {
+                let code = event
+                    .reversal
+                    .as_ref()
+                    .map_or_else(|| "unknown".into(), |reversal| reversal.code.clone());
+                let recorded = self.record(&event, |of| Message::RefundReversed { of, code }).await?;
+                self.count_failed(&event).await?;
+                Ok(recorded)
+            }
             Input::Retry { order_id } => self.retry(order_id).await,
         }
     }
@@ -148,30 +199,39 @@ impl<S: Store, P: PaymentProvider, B: Bus> Compensator<S, P, B> {
         Ok(load::<Payment, S>(&self.ports.store, &AggregateId::order(order_id)).await?.state)
     }
 
-    async fn look_up(&self, permit: Permit, flow: &Flow) -> Result<ChargeStatus, Failure> {
-        let (_, PaymentCompensationRequested { order_id, .. }) = flow.read()?;
-        let payment = self.payment(order_id).await?;
-        let call = self.circuit.provider().look_up(order_id, payment.charge_id());
-        self.circuit.guarded(permit, call).await
+    /// Makes a call about the order of a flow.
+    async fn call<T: Send>(
+        &self,
+        permit: Permit,
+        flow: &Flow,
+        call: impl Future<Output = Result<T, CallError>> + Send,
+    ) -> Result<T, Failure> {
+        self.circuit.guarded(permit, flow.read()?.1.order_id, call).await
     }
 
-    async fn void(&self, flow: &Flow) -> Result<Value, TaskError> {
+    /// The intent that a flow undoes.
+    async fn intent(&self, flow: &Flow) -> Result<String, Failure> {
+        let payment = self.payment(flow.read()?.1.order_id).await?;
+        let intent = payment.intent().map(str::to_owned);
+        intent.ok_or_else(|| Failure::Poison("a compensation without an intent".into()))
+    }
+
+    async fn look_up(&self, permit: Permit, flow: &Flow) -> Result<ChargeStatus, Failure> {
+        let intent = self.intent(flow).await?;
+        self.call(permit, flow, self.circuit.provider().look_up(&intent)).await
+    }
+
+    async fn void(&self, flow: &Flow, attempt: u64) -> Result<Value, TaskError> {
         let permit = self.permit().await?;
-        let (_, requested) = flow.read()?;
+        let PaymentCompensationRequested { order_id, generation, .. } = flow.read()?.1;
         let before = if let Some(VoidStatus::Exists { looks }) = flow.void { looks } else { 0 };
         let looks = before.saturating_add(1);
-        let payment = self.payment(requested.order_id).await?;
-        let bill: &Bill =
-            payment.bill().ok_or_else(|| Failure::Poison("a compensation without a bill".into()))?;
-        let intent = match &flow.charge {
-            Some(ChargeStatus::Open { intent }) => Some(intent.as_str()),
-            _ => None,
-        };
-        let call = self.circuit.provider().void(bill, intent);
-        match self.circuit.guarded(permit, call).await? {
+        let intent = self.intent(flow).await?;
+        let key = format!("{order_id}:void:{generation}:{looks}:{attempt}");
+        match self.call(permit, flow, self.circuit.provider().cancel(&intent, &key)).await? {
             true => Ok(json!(VoidStatus::Voided)),
             false if looks >= MAX_LOOKS => {
-                Err(TaskError::new(STILL_UNKNOWN, "there is a charge, and it cannot be found"))
+                Err(TaskError::new(STILL_UNKNOWN, "the intent can be neither cancelled nor refunded"))
             }
             false => Ok(json!(VoidStatus::Exists { looks })),
         }
@@ -179,15 +239,41 @@ impl<S: Store, P: PaymentProvider, B: Bus> Compensator<S, P, B> {
 
     async fn refund(&self, flow: &Flow, number: u64) -> Result<Value, TaskError> {
         let permit = self.permit().await?;
-        let (_, PaymentCompensationRequested { order_id, generation, .. }) = flow.read()?;
-        let Some(ChargeStatus::Captured { charge_id }) = &flow.charge else {
-            return Err(Failure::Poison("a refund without a charge".into()).into());
-        };
-        let attempt = RefundAttempt { generation, number };
-        let call = self.circuit.provider().refund(order_id, charge_id, attempt);
-        match self.circuit.guarded(permit, call).await? {
-            Ok(()) => Ok(json!({"status": "REFUNDED"})),
+        let PaymentCompensationRequested { order_id, generation, .. } = flow.read()?.1;
+        let (intent, attempt) = (self.intent(flow).await?, RefundAttempt { generation, number });
+        match self
+            .circuit
+            .guarded_money(permit, order_id, self.circuit.provider().refund(order_id, &intent, attempt))
+            .await?
+        {
+            Ok(Refund { id: refund, status: RefundStatus::Succeeded }) => {
+                Ok(json!(RefundMade::Succeeded { refund }))
+            }
+            Ok(Refund { id: refund, .. }) => Ok(json!(RefundMade::Pending { refund })),
             Err(code) => Err(TaskError::new(REFUSED, code)),
+        }
+    }
+
+    async fn refund_status(&self, flow: &Flow) -> Result<RefundStatus, TaskError> {
+        let permit = self.permit().await?;
+        let call = self.circuit.provider().refund_status(flow.refund()?);
+        Ok(self.call(permit, flow, call).await?)
+    }
+
+    /// Whether a pending refund has arrived.
+    async fn follow(&self, flow: &Flow) -> Result<Value, TaskError> {
+        match self.refund_status(flow).await? {
+            RefundStatus::Succeeded => Ok(json!({"status": "SUCCEEDED"})),
+            RefundStatus::Pending => Err(TaskError::new(STILL_PENDING, "the refund has not arrived yet")),
+            RefundStatus::Failed { code } => Err(TaskError::new(REFUSED, code)),
+        }
+    }
+
+    /// Whether a refund that arrived was taken back: a bank may return it days later.
+    async fn watch(&self, flow: &Flow) -> Result<Value, TaskError> {
+        match self.refund_status(flow).await? {
+            RefundStatus::Failed { code } => Ok(json!(Reversal { code })),
+            _ => Err(TaskError::new(STILL_STANDS, "the refund stands")),
         }
     }
 
@@ -195,18 +281,25 @@ impl<S: Store, P: PaymentProvider, B: Bus> Compensator<S, P, B> {
     /// task that refunded it may have died before it could record that.
     async fn give_up(&self, flow: &Flow) -> Result<Value, TaskError> {
         match self.last_look(flow).await {
-            Ok(Some(ChargeStatus::Refunded)) => return self.record(flow, Message::ChargeRefunded).await,
+            Ok(Some(ChargeStatus::Refunded { .. })) => {
+                return self.record(flow, Message::ChargeRefunded).await;
+            }
             Ok(Some(ChargeStatus::Cancelled)) => return self.record(flow, Message::ChargeVoided).await,
             Ok(_) => {}
             Err(failure) => tracing::warn!(reason = failure.to_string(), "the last look failed"),
         }
         let code = flow.code();
         let recorded = self.record(flow, |of| Message::RefundRefused { of, code }).await?;
-        // Counted by the stage: this task may have recorded it before, and died.
+        self.count_failed(flow).await?;
+        Ok(recorded)
+    }
+
+    /// Counts a failed refund, by the stage: the task may have recorded it before, and died.
+    async fn count_failed(&self, flow: &Flow) -> Result<(), Failure> {
         if matches!(self.payment(flow.read()?.1.order_id).await?, Payment::RefundFailed { .. }) {
             log::count("refunds", ("outcome", "failed"), 1);
         }
-        Ok(recorded)
+        Ok(())
     }
 
     /// What the provider knows; none while the circuit is open, when not even this call is made.

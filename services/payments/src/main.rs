@@ -2,10 +2,11 @@
 
 use anyhow::Result;
 use aws::lambda::{self, Function, serve_queue, serve_tasks};
-use chassis::http::client::HttpClient;
-use chassis::{Consumer, config};
+use aws::secrets;
+use chassis::{Consumer, Failure, config};
 use chrono::TimeDelta;
 use payments::compensation::Compensator;
+use payments::provider::https::{Https, Secret};
 use payments::provider::{circuit_breaker::CircuitBreaker, stripe::Stripe};
 use payments::reactor::Charges;
 use std::process::ExitCode;
@@ -16,14 +17,26 @@ fn main() -> ExitCode {
         let open_for = TimeDelta::seconds(config::parsed::<u32>("CIRCUIT_OPEN_SECONDS")?.into());
         let circuit = CircuitBreaker::new(provider, function.ports.clone(), open_for);
         match function.handler() {
-            "reactor" => serve_queue(Consumer::new(function.ports, Charges { circuit }).answering(bus)).await,
+            "reactor" => {
+                let charges = Charges { circuit, fallback: config::optional("FALLBACK_PAYMENT_METHOD") };
+                serve_queue(Consumer::new(function.ports, charges).answering(bus)).await
+            }
             "compensator" => serve_tasks(Compensator { ports: function.ports, bus, circuit }).await,
             _ => Err(function.unknown_handler("reactor, compensator")),
         }
     })
 }
 
-async fn provider(function: &Function) -> Result<Stripe<HttpClient>> {
-    let secret = function.secret("PROVIDER_SECRET").await?;
-    Ok(Stripe::new(&config::parsed("PROVIDER_URL")?, &secret)?)
+/// The provider's key in Secrets Manager.
+struct Key(secrets::Secret);
+
+impl Secret for Key {
+    async fn read(&self) -> Result<String, Failure> {
+        self.0.read().await
+    }
+}
+
+async fn provider(function: &Function) -> Result<Stripe<Https<Key>>> {
+    let key = Key(function.secret("PROVIDER_SECRET")?);
+    Ok(Stripe(Https::new(&config::parsed("PROVIDER_URL")?, key).await?))
 }

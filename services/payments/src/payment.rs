@@ -1,7 +1,9 @@
 //! The payment of one order: the pure core.
 //!
-//! Payments commits a charge as an intent before it calls the provider, so that a crash in between leaves a state that
-//! says "there may be a charge". The provider's answer comes back as a message.
+//! A charge takes two steps at the provider. First payments creates an intent, which captures nothing, and commits its id;
+//! then it confirms that intent by its id, and only what payments has committed is ever confirmed. So a crash at any moment
+//! leaves either no id, and then nothing can have been captured, or an id, and then the provider's own object says what
+//! happened. The provider's answers come back as messages.
 
 use chassis::{Decider, Refusal};
 use chrono::{DateTime, Utc};
@@ -18,7 +20,7 @@ pub struct Bill {
     pub order_id: OrderId,
     pub customer_id: CustomerId,
     pub amount: Money,
-    /// The provider's token; absent: the customer's default payment method.
+    /// The provider's token; absent: the customer's saved payment method.
     pub payment_method: Option<String>,
 }
 
@@ -33,34 +35,45 @@ pub enum Payment {
     Billed { bill: Bill },
     /// Its stock is held; the order is not known yet.
     Permitted,
-    /// Both are known.
-    Ready { bill: Bill },
-    /// The intent is committed: there may be a charge at the provider.
+    /// Both are known, and the charge is on its way.
     Charging {
         bill: Bill,
-        /// How many deliveries joined in charging after the first.
-        joined: u32,
+        /// The provider's intent; until it is known, nothing can have been captured.
+        intent: Option<String>,
+        /// How many deliveries have tried, from 1: each call has an idempotency key of its own.
+        tries: u32,
     },
     /// The provider captured the amount.
-    Charged { bill: Bill, charge_id: String },
+    Charged { bill: Bill, intent: String, charge_id: String },
     /// The provider declined. Payments never tries again.
     Declined { bill: Bill },
     /// The provider could not be called. Payments never tries again.
     Unavailable { bill: Bill },
     /// Nothing was charged and nothing will be; also the tombstone of an order cancelled before payments knew it.
     Voided { bill: Option<Bill> },
-    /// The order was cancelled with a charge made or in flight: the compensation flow undoes it.
+    /// The order was cancelled with an intent at the provider: the compensation flow undoes it.
     Compensating {
         bill: Bill,
+        intent: String,
         /// The provider's id of the charge, once it has answered.
         charge_id: Option<String>,
         /// How often payments has requested the compensation.
         generation: u32,
     },
     /// The provider gave the amount back.
-    Refunded { bill: Bill, charge_id: Option<String> },
+    Refunded { bill: Bill, intent: String, charge_id: Option<String>, generation: u32 },
     /// The provider refused to give it back; an operator may request it again.
-    RefundFailed { bill: Bill, charge_id: Option<String>, generation: u32 },
+    RefundFailed { bill: Bill, intent: String, charge_id: Option<String>, generation: u32 },
+}
+
+/// A charge that payments has to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingCharge {
+    pub bill: Bill,
+    /// The intent to confirm; none: it has to be created.
+    pub intent: Option<String>,
+    /// The number of the delivery that makes the call, from 1.
+    pub tries: u32,
 }
 
 /// One attempt to undo an order's charge. What an earlier attempt still reports does not count.
@@ -69,6 +82,17 @@ pub struct CompensationAttempt {
     pub order_id: OrderId,
     /// The number of the request that it answers.
     pub generation: u32,
+}
+
+/// What the provider captured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capture {
+    /// The provider's id of the intent.
+    pub intent: String,
+    /// The provider's id of the charge.
+    pub charge_id: String,
+    /// The amount, as the provider's own object has it.
+    pub amount: Money,
 }
 
 /// What payments decides on.
@@ -80,18 +104,22 @@ pub enum Message {
     Reserved(OrderId),
     /// It was cancelled.
     Cancelled(OrderId),
-    /// The provider captured the amount.
-    Captured { charge_id: String },
+    /// The provider has an intent, which has captured nothing.
+    Opened { intent: String },
+    /// The provider captured an amount.
+    Captured(Capture),
     /// The provider declined.
     Refused { code: String },
     /// The circuit is open, and payments did not call the provider.
     Unavailable { retry_after_seconds: u32 },
-    /// There is no charge at the provider, and there never will be.
+    /// There is no charge at the provider, and there never will be one.
     ChargeVoided(CompensationAttempt),
     /// The provider gave the amount back.
     ChargeRefunded(CompensationAttempt),
     /// The provider refused to.
     RefundRefused { of: CompensationAttempt, code: String },
+    /// The provider had given it back, and that failed afterwards.
+    RefundReversed { of: CompensationAttempt, code: String },
     /// An operator requests the compensation again.
     Retried(OrderId),
 }
@@ -104,10 +132,17 @@ pub enum Fact {
     /// Stock is held: charging is allowed.
     Permitted,
     /// Payments is about to charge.
-    Started,
-    /// One more delivery is about to charge: from now on no worker can say that it was never tried.
-    Joined,
-    Charged(PaymentCharged),
+    Started(Bill),
+    /// One more delivery is about to call the provider.
+    Tried,
+    /// The provider has this intent: from now on it may capture.
+    Opened(String),
+    Charged {
+        event: PaymentCharged,
+        intent: String,
+    },
+    /// The provider captured in spite of a "no" that payments has published. No event: what follows is that it is undone.
+    CapturedLate(Capture),
     Declined(PaymentDeclined),
     Unavailable(PaymentUnavailable),
     Voided(PaymentVoided),
@@ -118,6 +153,7 @@ pub enum Fact {
 
 const ANSWERED: Refusal = Refusal::Stale("already answered");
 const CANCELLED: Refusal = Refusal::Stale("cancelled before it could be charged");
+const NOT_UNDOING: Refusal = Refusal::Stale("not being undone");
 
 impl Decider for Payment {
     type Message = Message;
@@ -128,16 +164,14 @@ impl Decider for Payment {
             Message::Created(bill) => self.billed(bill),
             Message::Reserved(_) => self.permitted(),
             Message::Cancelled(order_id) => self.cancelled(*order_id),
-            Message::Captured { charge_id } => self.captured(charge_id),
+            Message::Opened { intent } => self.opened(intent),
+            Message::Captured(capture) => self.captured(capture),
+            Message::Refused { code } => self.refused(code),
             Message::Unavailable { retry_after_seconds } => self.unavailable(*retry_after_seconds),
-            Message::Refused { code } => {
-                let order_id = self.unanswered()?.order_id;
-                let (payment_id, code) = (PaymentId::of(order_id), code.clone());
-                Ok(vec![Fact::Declined(PaymentDeclined { order_id, payment_id, code })])
-            }
             Message::ChargeVoided(of) => self.undone(*of, |bill| voided(bill.order_id, Some(bill))),
             Message::ChargeRefunded(of) => self.undone(*of, refunded),
             Message::RefundRefused { of, code } => self.undone(*of, |bill| refund_failed(bill, code)),
+            Message::RefundReversed { of, code } => self.reversed(*of, code),
             Message::Retried(order_id) => match self {
                 Self::RefundFailed { .. } | Self::Compensating { .. } => Ok(vec![self.requested(*order_id)]),
                 _ => Err(Refusal::Illegal("nothing is being undone")),
@@ -147,31 +181,33 @@ impl Decider for Payment {
 
     fn evolve(self, fact: &Fact) -> Self {
         match (self, fact) {
-            (Self::Permitted, Fact::Billed(bill)) => Self::Ready { bill: bill.clone() },
             (_, Fact::Billed(bill)) => Self::Billed { bill: bill.clone() },
-            (Self::Billed { bill }, Fact::Permitted) => Self::Ready { bill },
             (_, Fact::Permitted) => Self::Permitted,
-            (Self::Ready { bill }, Fact::Started) => Self::Charging { bill, joined: 0 },
-            (Self::Charging { bill, joined }, Fact::Joined) => {
-                Self::Charging { bill, joined: joined.saturating_add(1) }
+            (_, Fact::Started(bill)) => Self::Charging { bill: bill.clone(), intent: None, tries: 1 },
+            (Self::Charging { bill, intent, tries }, Fact::Tried) => {
+                Self::Charging { bill, intent, tries: tries.saturating_add(1) }
             }
-            (Self::Compensating { bill, generation, .. }, Fact::Charged(charged)) => {
-                let charge_id = Some(charged.provider_charge_id.clone());
-                Self::Compensating { bill, charge_id, generation }
+            (Self::Charging { bill, tries, .. }, Fact::Opened(intent)) => {
+                Self::Charging { bill, intent: Some(intent.clone()), tries }
             }
-            (Self::Charging { bill, .. } | Self::Unavailable { bill }, Fact::Charged(charged)) => {
-                Self::Charged { bill, charge_id: charged.provider_charge_id.clone() }
+            (before, Fact::CapturedLate(Capture { intent, charge_id, .. })) => {
+                before.charged(charge_id, intent)
             }
-            (before, Fact::Declined(_)) => before.declined(),
+            (before, Fact::Charged { event, intent }) => before.charged(&event.provider_charge_id, intent),
+            (Self::Charging { bill, .. }, Fact::Declined(_)) => Self::Declined { bill },
             (Self::Charging { bill, .. }, Fact::Unavailable(_)) => Self::Unavailable { bill },
-            (before, Fact::Voided(_)) => Self::Voided { bill: before.into_bill() },
+            (before, Fact::Voided(_)) => Self::Voided { bill: before.bill().cloned() },
             (before, Fact::CompensationRequested(requested)) => before.compensating(requested.generation),
-            (before, Fact::Refunded(_)) => {
-                before.ended(|bill, charge_id, _| Self::Refunded { bill, charge_id })
-            }
-            (before, Fact::RefundFailed(_)) => {
-                before.ended(|bill, charge_id, generation| Self::RefundFailed { bill, charge_id, generation })
-            }
+            (
+                Self::Compensating { bill, intent, charge_id, generation }
+                | Self::RefundFailed { bill, intent, charge_id, generation },
+                Fact::Refunded(_),
+            ) => Self::Refunded { bill, intent, charge_id, generation },
+            (
+                Self::Compensating { bill, intent, charge_id, generation }
+                | Self::Refunded { bill, intent, charge_id, generation },
+                Fact::RefundFailed(_),
+            ) => Self::RefundFailed { bill, intent, charge_id, generation },
             // No decision leads here.
             (before, _) => before,
         }
@@ -186,7 +222,6 @@ impl Payment {
             Self::Unknown | Self::Permitted => None,
             Self::Voided { bill } => bill.as_ref(),
             Self::Billed { bill }
-            | Self::Ready { bill }
             | Self::Charging { bill, .. }
             | Self::Charged { bill, .. }
             | Self::Declined { bill }
@@ -197,31 +232,31 @@ impl Payment {
         }
     }
 
-    /// The provider's id of the charge, where it is known.
+    /// The provider's intent, where there is one that may have captured.
     #[must_use]
-    pub fn charge_id(&self) -> Option<&str> {
+    pub fn intent(&self) -> Option<&str> {
         match self {
-            Self::Charged { charge_id, .. } => Some(charge_id),
-            Self::Compensating { charge_id, .. }
-            | Self::Refunded { charge_id, .. }
-            | Self::RefundFailed { charge_id, .. } => charge_id.as_deref(),
+            Self::Charging { intent, .. } => intent.as_deref(),
+            Self::Charged { intent, .. }
+            | Self::Compensating { intent, .. }
+            | Self::Refunded { intent, .. }
+            | Self::RefundFailed { intent, .. } => Some(intent),
             _ => None,
         }
     }
 
     /// The charge that payments has to make, if there is one.
     #[must_use]
-    pub const fn pending_charge(&self) -> Option<&Bill> {
-        if let Self::Charging { bill, .. } = self { Some(bill) } else { None }
-    }
-
-    fn into_bill(self) -> Option<Bill> {
-        self.bill().cloned()
+    pub fn pending_charge(&self) -> Option<PendingCharge> {
+        let Self::Charging { bill, intent, tries } = self else { return None };
+        Some(PendingCharge { bill: bill.clone(), intent: intent.clone(), tries: *tries })
     }
 
     const fn generation(&self) -> u32 {
         match self {
-            Self::Compensating { generation, .. } | Self::RefundFailed { generation, .. } => *generation,
+            Self::Compensating { generation, .. }
+            | Self::Refunded { generation, .. }
+            | Self::RefundFailed { generation, .. } => *generation,
             _ => 0,
         }
     }
@@ -229,7 +264,7 @@ impl Payment {
     fn billed(&self, bill: &Bill) -> Result<Vec<Fact>, Refusal> {
         match self {
             Self::Unknown => Ok(vec![Fact::Billed(bill.clone())]),
-            Self::Permitted => Ok(vec![Fact::Billed(bill.clone()), Fact::Started]),
+            Self::Permitted => Ok(vec![Fact::Started(bill.clone())]),
             _ => self.repeated(),
         }
     }
@@ -237,7 +272,7 @@ impl Payment {
     fn permitted(&self) -> Result<Vec<Fact>, Refusal> {
         match self {
             Self::Unknown => Ok(vec![Fact::Permitted]),
-            Self::Billed { .. } => Ok(vec![Fact::Permitted, Fact::Started]),
+            Self::Billed { bill } => Ok(vec![Fact::Started(bill.clone())]),
             _ => self.repeated(),
         }
     }
@@ -245,11 +280,9 @@ impl Payment {
     /// One of the two events that a charge needs arrives, and is not the first of its kind or comes too late.
     fn repeated(&self) -> Result<Vec<Fact>, Refusal> {
         match self {
-            Self::Unknown | Self::Billed { .. } | Self::Permitted | Self::Ready { .. } => {
-                Err(Refusal::Stale("already known"))
-            }
-            // Delivered again after a crash, or by the other event: the call is still pending.
-            Self::Charging { .. } => Ok(vec![Fact::Joined]),
+            Self::Unknown | Self::Billed { .. } | Self::Permitted => Err(Refusal::Stale("already known")),
+            // Delivered again after a crash, or by the other event: the charge is still on its way.
+            Self::Charging { .. } => Ok(vec![Fact::Tried]),
             Self::Voided { .. }
             | Self::Compensating { .. }
             | Self::Refunded { .. }
@@ -260,7 +293,8 @@ impl Payment {
 
     fn cancelled(&self, order_id: OrderId) -> Result<Vec<Fact>, Refusal> {
         match self {
-            Self::Unknown | Self::Billed { .. } | Self::Permitted | Self::Ready { .. } => {
+            // Without an intent nothing was captured, and none will be: the state refuses every one that comes later.
+            Self::Unknown | Self::Billed { .. } | Self::Permitted | Self::Charging { intent: None, .. } => {
                 Ok(vec![voided(order_id, self.bill())])
             }
             Self::Charging { .. } | Self::Charged { .. } => Ok(vec![self.requested(order_id)]),
@@ -273,38 +307,46 @@ impl Payment {
         }
     }
 
-    fn captured(&self, charge_id: &str) -> Result<Vec<Fact>, Refusal> {
-        if let Self::Unavailable { bill } = self {
-            // Another delivery called the provider in spite of all: its charge is given back.
-            return Ok(vec![charged(bill, charge_id), self.requested(bill.order_id)]);
-        }
-        Ok(vec![charged(self.unanswered()?, charge_id)])
-    }
-
-    fn unavailable(&self, retry_after_seconds: u32) -> Result<Vec<Fact>, Refusal> {
+    /// An intent is confirmed only once it is known here, and only the first one is: all others capture nothing.
+    fn opened(&self, intent: &str) -> Result<Vec<Fact>, Refusal> {
         match self {
-            // Another delivery may have called the provider: what it did has to be found out first.
-            Self::Charging { joined: 1.., .. } => Ok(Vec::new()),
-            Self::Charging { bill, .. } => {
-                let order_id = bill.order_id;
-                Ok(vec![Fact::Unavailable(PaymentUnavailable { order_id, retry_after_seconds })])
-            }
+            Self::Charging { intent: None, .. } => Ok(vec![Fact::Opened(intent.to_owned())]),
+            Self::Charging { .. } => Ok(Vec::new()),
             _ => Err(ANSWERED),
         }
     }
 
-    /// The bill that the provider's first answer is about. The answer may come after the order was cancelled: the charge
-    /// is a fact all the same, and is being undone.
-    const fn unanswered(&self) -> Result<&Bill, Refusal> {
+    /// A capture is a fact at whatever stage it becomes known. Where the order is over it is undone.
+    fn captured(&self, capture: &Capture) -> Result<Vec<Fact>, Refusal> {
+        let Some(bill) = self.bill() else { return Err(Refusal::Illegal("a capture without a bill")) };
         match self {
-            Self::Charging { bill, .. } | Self::Compensating { bill, charge_id: None, .. } => Ok(bill),
-            Self::Charged { .. }
-            | Self::Declined { .. }
-            | Self::Unavailable { .. }
-            | Self::Compensating { .. }
-            | Self::Refunded { charge_id: Some(_), .. }
-            | Self::RefundFailed { charge_id: Some(_), .. } => Err(ANSWERED),
-            _ => Err(Refusal::Illegal("an answer without a charge")),
+            Self::Charging { .. }
+            | Self::Compensating { charge_id: None, .. }
+            | Self::RefundFailed { charge_id: None, .. }
+            | Self::Refunded { charge_id: None, .. } => Ok(vec![charged(bill, capture)]),
+            Self::Declined { .. } | Self::Unavailable { .. } | Self::Voided { .. } => {
+                Ok(vec![Fact::CapturedLate(capture.clone()), self.requested(bill.order_id)])
+            }
+            Self::Billed { .. } => Err(Refusal::Illegal("a capture without an intent")),
+            _ => Err(ANSWERED),
+        }
+    }
+
+    fn refused(&self, code: &str) -> Result<Vec<Fact>, Refusal> {
+        let Self::Charging { bill, .. } = self else { return Err(ANSWERED) };
+        let (order_id, code) = (bill.order_id, code.to_owned());
+        Ok(vec![Fact::Declined(PaymentDeclined { order_id, payment_id: PaymentId::of(order_id), code })])
+    }
+
+    fn unavailable(&self, retry_after_seconds: u32) -> Result<Vec<Fact>, Refusal> {
+        match self {
+            Self::Charging { intent: None, bill, .. } => {
+                let order_id = bill.order_id;
+                Ok(vec![Fact::Unavailable(PaymentUnavailable { order_id, retry_after_seconds })])
+            }
+            // The intent may have captured: what became of it has to be found out first.
+            Self::Charging { .. } => Ok(Vec::new()),
+            _ => Err(ANSWERED),
         }
     }
 
@@ -315,15 +357,24 @@ impl Payment {
         of: CompensationAttempt,
         ended: impl FnOnce(&Bill) -> Fact,
     ) -> Result<Vec<Fact>, Refusal> {
-        let stale = Refusal::Stale("not being undone");
         let (bill, failed) = match self {
             Self::Compensating { bill, .. } => (bill, false),
             Self::RefundFailed { bill, .. } => (bill, true),
-            _ => return Err(stale),
+            _ => return Err(NOT_UNDOING),
         };
         let fact = ended(bill);
         let is_worse = failed && matches!(fact, Fact::RefundFailed(_));
-        if of.generation != self.generation() || is_worse { Err(stale) } else { Ok(vec![fact]) }
+        if of.generation != self.generation() || is_worse { Err(NOT_UNDOING) } else { Ok(vec![fact]) }
+    }
+
+    /// The provider's refund failed after it had been made.
+    fn reversed(&self, of: CompensationAttempt, code: &str) -> Result<Vec<Fact>, Refusal> {
+        match self {
+            Self::Refunded { bill, generation, .. } if *generation == of.generation => {
+                Ok(vec![refund_failed(bill, code)])
+            }
+            _ => Err(NOT_UNDOING),
+        }
     }
 
     fn requested(&self, order_id: OrderId) -> Fact {
@@ -331,34 +382,48 @@ impl Payment {
         Fact::CompensationRequested(PaymentCompensationRequested { order_id, payment_id, generation })
     }
 
-    fn declined(self) -> Self {
-        match self.bill().cloned() {
-            Some(bill) => Self::Declined { bill },
-            None => self,
+    fn charged(self, charge_id: &str, intent: &str) -> Self {
+        let (id, intent) = (charge_id.to_owned(), intent.to_owned());
+        match self {
+            Self::Compensating { bill, generation, .. } => {
+                Self::Compensating { bill, intent, charge_id: Some(id), generation }
+            }
+            Self::RefundFailed { bill, generation, .. } => {
+                Self::RefundFailed { bill, intent, charge_id: Some(id), generation }
+            }
+            Self::Refunded { bill, generation, .. } => {
+                Self::Refunded { bill, intent, charge_id: Some(id), generation }
+            }
+            Self::Charging { bill, .. }
+            | Self::Declined { bill }
+            | Self::Unavailable { bill }
+            | Self::Voided { bill: Some(bill) } => Self::Charged { bill, intent, charge_id: id },
+            before => before,
         }
     }
 
     fn compensating(self, generation: u32) -> Self {
-        let charge_id = self.charge_id().map(str::to_owned);
-        match self.into_bill() {
-            Some(bill) => Self::Compensating { bill, charge_id, generation },
-            None => Self::Voided { bill: None },
-        }
-    }
-
-    fn ended(self, into: impl FnOnce(Bill, Option<String>, u32) -> Self) -> Self {
         match self {
-            Self::Compensating { bill, charge_id, generation }
-            | Self::RefundFailed { bill, charge_id, generation } => into(bill, charge_id, generation),
+            Self::Charging { bill, intent: Some(intent), .. } => {
+                Self::Compensating { bill, intent, charge_id: None, generation }
+            }
+            Self::Charged { bill, intent, charge_id } => {
+                Self::Compensating { bill, intent, charge_id: Some(charge_id), generation }
+            }
+            Self::Compensating { bill, intent, charge_id, .. }
+            | Self::RefundFailed { bill, intent, charge_id, .. } => {
+                Self::Compensating { bill, intent, charge_id, generation }
+            }
             before => before,
         }
     }
 }
 
-fn charged(bill: &Bill, charge_id: &str) -> Fact {
-    let (order_id, amount) = (bill.order_id, bill.amount);
-    let (payment_id, provider_charge_id) = (PaymentId::of(order_id), charge_id.to_owned());
-    Fact::Charged(PaymentCharged { order_id, payment_id, amount, provider_charge_id })
+fn charged(bill: &Bill, Capture { intent, charge_id, amount }: &Capture) -> Fact {
+    let (order_id, provider_charge_id) = (bill.order_id, charge_id.clone());
+    let payment_id = PaymentId::of(order_id);
+    let event = PaymentCharged { order_id, payment_id, amount: *amount, provider_charge_id };
+    Fact::Charged { event, intent: intent.clone() }
 }
 
 fn voided(order_id: OrderId, bill: Option<&Bill>) -> Fact {

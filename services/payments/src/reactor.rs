@@ -1,11 +1,11 @@
 //! Which events payments consumes and publishes, and the charge that it makes.
 
-use crate::payment::{Bill, Fact, Message, Payment};
-use crate::provider::circuit_breaker::{CircuitBreaker, Guarded, Open};
-use crate::provider::{ChargeOutcome, PaymentProvider};
+use crate::payment::{Bill, Fact, Message, Payment, PendingCharge};
+use crate::provider::circuit_breaker::{CircuitBreaker, Open};
+use crate::provider::{Confirmation, Creation, PaymentMethod, PaymentProvider};
 use crate::subscriptions::{Cancelled, Created, Reserved};
 use chassis::outbox::OutboxEntry;
-use chassis::{Aggregate, Attempt, Effects, Failure, Reactor, Store, Verdict};
+use chassis::{Aggregate, Attempt, Effects, Failure, Reactor, Store, Verdict, log};
 use events::inventory::InventoryReserved;
 use events::orders::{OrderCancelled, OrderCreated};
 use events::payments::{PaymentCompensationRequested, PaymentVoided};
@@ -16,8 +16,13 @@ impl Aggregate for Payment {
 
     fn event(fact: &Fact) -> Option<OutboxEntry> {
         match fact {
-            Fact::Billed(_) | Fact::Permitted | Fact::Started | Fact::Joined => None,
-            Fact::Charged(charged) => Some(OutboxEntry::published(charged)),
+            Fact::Billed(_)
+            | Fact::Permitted
+            | Fact::Started(_)
+            | Fact::Tried
+            | Fact::Opened(_)
+            | Fact::CapturedLate(_) => None,
+            Fact::Charged { event, .. } => Some(OutboxEntry::published(event)),
             Fact::Declined(declined) => Some(OutboxEntry::published(declined)),
             Fact::Unavailable(unavailable) => Some(OutboxEntry::published(unavailable)),
             Fact::Voided(voided) => Some(OutboxEntry::published(voided)),
@@ -64,23 +69,66 @@ impl Reactor for Payment {
 /// Charges at a provider behind its circuit breaker.
 pub struct Charges<P, S> {
     pub circuit: CircuitBreaker<P, S>,
+    /// What an order without a payment method is charged to; none: it is declined.
+    pub fallback: Option<String>,
 }
+
+/// The code of a decline for which there is nothing to charge.
+const METHOD_REQUIRED: &str = "payment_method_required";
 
 impl<P: PaymentProvider, S: Store> Effects for Charges<P, S> {
     type Reactor = Payment;
-    type Call = Bill;
+    type Call = PendingCharge;
 
-    fn pending_call(payment: &Payment) -> Option<Bill> {
-        payment.pending_charge().cloned()
+    fn pending_call(payment: &Payment) -> Option<PendingCharge> {
+        payment.pending_charge()
     }
 
-    async fn perform(&self, bill: Bill, attempt: Attempt) -> Result<Message, Failure> {
-        Ok(match self.circuit.charge(&bill, attempt).await? {
-            Guarded::Answered(ChargeOutcome::Captured { charge_id }) => Message::Captured { charge_id },
-            Guarded::Answered(ChargeOutcome::Declined { code }) => Message::Refused { code },
-            Guarded::NeverCalled(Open { retry_after_seconds }) => {
-                Message::Unavailable { retry_after_seconds }
+    async fn perform(&self, charge: PendingCharge, _attempt: Attempt) -> Result<Message, Failure> {
+        match &charge.intent {
+            Some(intent) => self.confirm(&charge, intent).await,
+            None => self.create(&charge).await,
+        }
+    }
+}
+
+impl<P: PaymentProvider, S: Store> Charges<P, S> {
+    async fn create(&self, PendingCharge { bill, tries, .. }: &PendingCharge) -> Result<Message, Failure> {
+        let Some(method) = self.method(bill) else {
+            return Ok(Message::Refused { code: METHOD_REQUIRED.to_owned() });
+        };
+        let permit = match self.circuit.acquire().await? {
+            Ok(permit) => permit,
+            // Without an intent nothing can have been captured: the order can end here.
+            Err(Open { retry_after_seconds }) => return Ok(Message::Unavailable { retry_after_seconds }),
+        };
+        let call = self.circuit.provider().create(bill, &method, *tries);
+        Ok(match self.circuit.guarded(permit, bill.order_id, call).await? {
+            Creation::Opened { intent } => Message::Opened { intent },
+            Creation::Declined { code } => Message::Refused { code },
+        })
+    }
+
+    fn method(&self, bill: &Bill) -> Option<PaymentMethod> {
+        let id = bill.payment_method.clone().or_else(|| self.fallback.clone())?;
+        Some(PaymentMethod { id, customer: None })
+    }
+
+    async fn confirm(&self, charge: &PendingCharge, intent: &str) -> Result<Message, Failure> {
+        let permit = self.circuit.acquire().await?.map_err(|Open { retry_after_seconds }| {
+            Failure::Transient(format!("the circuit is open for {retry_after_seconds} s more"))
+        })?;
+        let order_id = charge.bill.order_id;
+        let call = self.circuit.provider().confirm(order_id, intent, charge.tries);
+        let confirmed = self.circuit.guarded_money(permit, order_id, call).await?;
+        Ok(match confirmed {
+            Confirmation::Captured(capture) => {
+                if capture.amount != charge.bill.amount {
+                    log::count("captures", ("amount", "different"), 1);
+                }
+                Message::Captured(capture)
             }
+            Confirmation::Declined { code } => Message::Refused { code },
         })
     }
 }

@@ -9,6 +9,7 @@ use events::{Envelope, OrderId};
 use fulfillment::carrier::Carrier;
 use fulfillment::shipment::{Message, Parcel};
 use localstack::outside::payment_provider::account::{Account, Call, Fate};
+use payments::provider::CallError;
 use payments::provider::stripe::{self, Transport};
 use serde_json::json;
 use std::sync::{Arc, Mutex};
@@ -73,14 +74,14 @@ impl Line {
 }
 
 impl Transport for Line {
-    async fn send(&self, call: stripe::Call) -> Result<Answer, Failure> {
+    async fn send(&self, call: stripe::Call) -> Result<Answer, CallError> {
         let mut wire = self.0.lock().unwrap();
         let number = u8::try_from(wire.calls.len()).unwrap();
         let fate = if wire.plan.call == number { wire.plan.fate } else { CallFate::Answered };
         let (path, query) = call.path.split_once('?').unwrap_or((&call.path, ""));
         let named = format!("{} {path} {}", call.method, call.idempotency_key.as_deref().unwrap_or(""));
         wire.calls.push(named);
-        let lost = || Failure::Transient("no answer".into());
+        let lost = || CallError::Down("no answer".into());
         if wire.is_down || fate == CallFate::Unreached {
             return Err(lost());
         }
@@ -99,10 +100,12 @@ impl Transport for Line {
         };
         let now = wire.now;
         let reply = wire.account.answer(&sent, now, answered);
+        wire.account.take_changes();
         if reply.is_lost || fate == CallFate::Lost {
             return Err(lost());
         }
-        Ok(Answer::new(StatusCode::from_u16(reply.status).unwrap(), reply.body))
+        let answer = Answer::new(StatusCode::from_u16(reply.status).unwrap(), reply.body);
+        Ok(if reply.is_replayed { answer.replayed() } else { answer })
     }
 }
 

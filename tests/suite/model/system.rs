@@ -241,7 +241,7 @@ impl System {
     }
 
     fn charges(&self, line: &Line, hour: u16, is_open: bool) -> Charges<Stripe<Line>, MemoryStore> {
-        Charges { circuit: circuit(line, hour, is_open) }
+        Charges { circuit: circuit(line, hour, is_open), fallback: None }
     }
 
     /// Payments reacts to an event, up to its call.
@@ -338,11 +338,8 @@ impl System {
         let is_down = state.is_down;
         self.remembered(step, |system| {
             let mut execution = system.execution(execution);
-            let payload = loop {
-                match system.definition.next(&mut execution, at(0)).unwrap() {
-                    Next::Wait(_) => {}
-                    Next::Invoke { payload, .. } => break payload,
-                }
+            let Some(payload) = system.next_task(&mut execution) else {
+                return Made { table, account, ..Made::default() };
             };
             let line = system.line(account, hour, plan, is_down);
             let mut answer = None;
@@ -386,10 +383,20 @@ impl System {
         })
     }
 
+    /// Lets an execution run up to its next task; none when it ends before.
+    fn next_task(&self, execution: &mut Execution) -> Option<Value> {
+        while execution.status == FlowStatus::Running {
+            if let Next::Invoke { payload, .. } = self.definition.next(execution, at(0)).unwrap() {
+                return Some(payload);
+            }
+        }
+        None
+    }
+
     /// A flow whose next task was done and whose answer is lost: as far as the flow knows, the function timed out.
     pub fn flow_lost(&mut self, execution: u32) -> Option<u32> {
         let mut execution = self.execution(execution);
-        while let Next::Wait(_) = self.definition.next(&mut execution, at(0)).unwrap() {}
+        self.next_task(&mut execution)?;
         let failure = TaskFailure { name: "Sandbox.Timedout".into(), cause: "{}".into() };
         self.definition.answer(&mut execution, Err(failure), at(0)).unwrap();
         let running = execution.status == FlowStatus::Running;

@@ -4,7 +4,6 @@ use super::Platform;
 use crate::bench::{Account, Bench, Flow, Parcel, Trouble};
 use aws::dynamodb::DynamoStore;
 use hyper::Method;
-use localstack::aws::stepfunctions::{Execution, Status};
 use localstack::faults::Fault;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -56,14 +55,6 @@ fn fault(trouble: &Trouble) -> Fault {
             Fault::Drop { queue: Some(queue(service)), event: Some(event.to_owned()), times: 1 }
         }
         Trouble::Stopped(service) => Fault::Stop { pipe: format!("test-{service}") },
-    }
-}
-
-fn flow(execution: &Execution) -> Flow {
-    let retried = execution.history.iter().filter(|event| event.what == "retried");
-    Flow {
-        retried: retried.map(|event| event.error.clone().unwrap()).collect(),
-        succeeded: execution.status == Status::Succeeded,
     }
 }
 
@@ -121,7 +112,7 @@ impl Bench for &Platform {
     fn account(&self, order: &str) -> Account {
         let mut account = Account::default();
         let payments = self.stack.provider.records();
-        for payment in payments.values().filter(|payment| payment.order_id == order) {
+        for payment in payments.values().filter(|payment| payment.order_id.as_deref() == Some(order)) {
             account.calls += payment.calls;
             account.captures += usize::from(payment.captured > 0);
             account.captured += payment.captured;
@@ -152,6 +143,6 @@ impl Bench for &Platform {
     fn flows(&self, order: &str) -> Vec<Flow> {
         let executions = self.stack.machines.all();
         let of_order = executions.iter().filter(|execution| execution.input["data"]["order_id"] == order);
-        of_order.map(flow).collect()
+        of_order.map(Flow::of).collect()
     }
 }

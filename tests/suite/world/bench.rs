@@ -66,7 +66,7 @@ impl Bench for World {
     }
 
     fn account(&self, order: &str) -> Account {
-        self.provider.account(order)
+        self.provider.money(order)
     }
 
     fn parcel(&self, order: &str) -> Parcel {
@@ -81,6 +81,7 @@ impl Bench for World {
     }
 
     fn flows(&self, order: &str) -> Vec<Flow> {
-        self.flows.lock().unwrap().get(order).cloned().unwrap_or_default()
+        let flows = self.flows.lock().unwrap();
+        flows.get(order).into_iter().flatten().map(|(_, flow)| flow.clone()).collect()
     }
 }

@@ -24,7 +24,7 @@ impl World {
     /// and what was delivered with which verdict.
     pub fn dump(&self) -> String {
         let rows = self.tables();
-        let outside = (&self.provider.0, &self.carrier.0, &self.topic.0, &self.flows);
+        let outside = (self.provider.account(), &self.carrier.0, &self.topic.0, &self.flows);
         format!("{rows:#?}\n{outside:#?}\n{:#?}\n{:#?}", self.log, self.pending)
     }
 

@@ -1,66 +1,94 @@
-//! What the state machine of `infra/statemachines/payment-compensation.asl.json` does with a request to undo a charge.
+//! The state machine of `infra/statemachines/payment-compensation.asl.json`, run by the local stack's own interpreter: its tasks
+//! are the compensator's, and its pauses move the world's clock.
 
 use super::World;
 use crate::bench::Flow;
-use chassis::task::{Task, TaskError};
+use chassis::ports::Clock;
+use chassis::task::Task;
 use chassis::{Failure, Verdict};
+use chrono::{DateTime, TimeDelta, Utc};
 use events::Envelope;
+use localstack::aws::stepfunctions::definition::Definition;
+use localstack::aws::stepfunctions::interpreter::{Next, Pause, TaskFailure};
+use localstack::aws::stepfunctions::{Execution, Status};
 use serde_json::{Value, json};
+use std::time::Duration;
 
-/// How often the state machine tries a refused refund again.
-const RETRIES: u64 = 3;
-/// More rounds than the compensator allows.
-const MAX_ROUNDS: usize = 100;
+/// A pause that is longer puts an execution to sleep: the world goes on without it.
+const LONG: Duration = Duration::from_secs(3600);
+
+/// The state machine as it stands in `infra/`.
+pub fn definition() -> Definition {
+    let text = include_str!("../../../infra/statemachines/payment-compensation.asl.json");
+    let arn = [("CompensatorArn".to_owned(), "compensator".to_owned())];
+    Definition::parse(text, arn.iter().map(|(name, value)| (name, value))).unwrap()
+}
+
+/// An execution in a long pause.
+#[derive(Clone, Debug)]
+pub struct Sleeping {
+    until: DateTime<Utc>,
+    execution: Execution,
+}
 
 impl World {
     /// One task of the flow.
-    pub async fn task(&self, task: &str, event: &Value) -> Result<Value, TaskError> {
-        self.attempt(task, event, 0).await
+    pub async fn task(&self, payload: Value) -> Result<Value, TaskFailure> {
+        let done = self.compensator().run(serde_json::from_value(payload).unwrap()).await;
+        done.map_err(|error| {
+            let text = json!({"errorType": error.name, "errorMessage": error.message}).to_string();
+            TaskFailure::reported(&text)
+        })
     }
 
-    async fn attempt(&self, task: &str, event: &Value, attempt: u64) -> Result<Value, TaskError> {
-        let input = json!({"task": task, "event": event, "attempt": attempt});
-        self.compensator().run(serde_json::from_value(input).unwrap()).await
-    }
-
-    /// One execution. An error that the real one would retry ends it: the event comes again.
+    /// Starts an execution; it runs until it ends or sleeps.
     pub(super) async fn flow(&self, envelope: &Envelope) -> Result<Verdict, Failure> {
-        let mut flow = Flow::default();
-        let ended = self.execute(envelope, &mut flow).await;
-        flow.succeeded = ended.is_ok();
-        self.flows.lock().unwrap().entry(envelope.metadata.subject.clone()).or_default().push(flow);
-        ended.map(|()| Verdict::Applied).map_err(|error| Failure::Transient(error.message))
+        let known = self.flows.lock().unwrap().get(&envelope.metadata.subject).map_or(0, Vec::len);
+        let id = format!("{}-{known}", envelope.metadata.subject);
+        self.execute(Execution::new(id, super::FLOW, &self.machine.start_at, json!(envelope))).await;
+        Ok(Verdict::Applied)
     }
 
-    async fn execute(&self, envelope: &Envelope, flow: &mut Flow) -> Result<(), TaskError> {
-        let mut event = json!(envelope);
-        for _ in 0..MAX_ROUNDS {
-            event["charge"] = self.task("LookUpCharge", &event).await?;
-            let last = match event["charge"]["status"].as_str() {
-                Some("CAPTURED") => self.refund(&mut event, flow).await,
-                Some("REFUNDED") => "RecordRefunded",
-                Some("VOIDED") => "RecordVoided",
-                _ => {
-                    event["void"] = self.task("VoidAtProvider", &event).await?;
-                    continue;
-                }
-            };
-            return self.task(last, &event).await.map(drop);
+    /// Wakes every execution whose pause is over.
+    pub async fn wake(&mut self) {
+        let now = self.clock.now();
+        let due = |sleeping: &Sleeping| sleeping.until <= now;
+        let awake: Vec<Sleeping> = self.sleeping.lock().unwrap().extract_if(.., |one| due(one)).collect();
+        for Sleeping { execution, .. } in awake {
+            self.execute(execution).await;
         }
-        panic!("no end after {MAX_ROUNDS} rounds: {event}");
+        self.publish();
     }
 
-    /// Refunds, several times if need be; gives the task that records how that ended.
-    async fn refund(&self, event: &mut Value, flow: &mut Flow) -> &'static str {
-        for attempt in 0.. {
-            let Err(error) = self.attempt("Refund", event, attempt).await else { break };
-            if attempt == RETRIES {
-                let cause = json!({"errorMessage": error.message}).to_string();
-                event["escalation"] = json!({"error": error.name, "cause": cause});
-                return "RecordRefundFailed";
+    async fn execute(&self, mut execution: Execution) {
+        while execution.status == Status::Running {
+            let pause = self.step_of(&mut execution).await;
+            let length = TimeDelta::from_std(pause.length).unwrap();
+            if pause.length > LONG {
+                self.note(&execution);
+                let until = self.clock.now() + length;
+                return self.sleeping.lock().unwrap().push(Sleeping { until, execution });
             }
-            flow.retried.push(error.name.to_owned());
+            self.advance(length.num_seconds());
         }
-        "RecordRefunded"
+        self.note(&execution);
+    }
+
+    async fn step_of(&self, execution: &mut Execution) -> Pause {
+        match self.machine.next(execution, self.clock.now()).unwrap() {
+            Next::Wait(pause) => pause,
+            Next::Invoke { payload, .. } => {
+                let answer = self.task(payload).await;
+                self.machine.answer(execution, answer, self.clock.now()).unwrap()
+            }
+        }
+    }
+
+    fn note(&self, execution: &Execution) {
+        let subject = execution.input["metadata"]["subject"].as_str().unwrap();
+        let mut flows = self.flows.lock().unwrap();
+        let of_order = flows.entry(subject.to_owned()).or_default();
+        of_order.retain(|(id, _)| *id != execution.id);
+        of_order.push((execution.id.clone(), Flow::of(execution)));
     }
 }

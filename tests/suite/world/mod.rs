@@ -13,11 +13,12 @@ mod transit;
 pub use faults::Crash;
 
 use crate::bench::Flow;
-use crate::outside::{MemoryBus, MemoryCarrier, MemoryProvider, MemoryTopic};
+use crate::outside::{Line, MemoryBus, MemoryCarrier, MemoryTopic, Mishap};
 use crate::seeded::Counter;
 use chassis::Ports;
 use chassis::ports::{Clock, Ids};
 use faults::Faulty;
+use localstack::aws::stepfunctions::definition::Definition;
 use registry::SERVICES;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -32,11 +33,13 @@ pub const FLOW: &str = "payment-compensation";
 pub struct World {
     ports: BTreeMap<&'static str, Ports<Faulty>>,
     clock: Arc<Counter>,
-    provider: MemoryProvider,
+    provider: Line,
     carrier: MemoryCarrier,
     topic: MemoryTopic,
     bus: MemoryBus,
-    flows: Arc<Mutex<BTreeMap<String, Vec<Flow>>>>,
+    machine: Arc<Definition>,
+    flows: Arc<Mutex<BTreeMap<String, Vec<(String, Flow)>>>>,
+    sleeping: Arc<Mutex<Vec<flow::Sleeping>>>,
     transit: InTransit,
     /// How many products the stories sell.
     sold: u32,
@@ -57,11 +60,13 @@ impl World {
         Self {
             ports: SERVICES.iter().map(|service| (*service, ports())).collect(),
             clock: Arc::clone(&counter),
-            provider: MemoryProvider::default(),
+            provider: Line::new(Arc::clone(&counter)),
             carrier: MemoryCarrier::default(),
             topic: MemoryTopic::default(),
             bus: MemoryBus::default(),
+            machine: Arc::new(flow::definition()),
             flows: Arc::default(),
+            sleeping: Arc::default(),
             transit: InTransit::default(),
             sold: 0,
             pending: Vec::new(),
@@ -81,6 +86,11 @@ impl World {
     /// Lets time pass.
     pub fn advance(&self, seconds: i64) {
         self.clock.advance(seconds);
+    }
+
+    /// Lets the line to the provider go wrong from now on.
+    pub fn mishap(&self, mishap: Mishap) {
+        self.provider.mishaps.lock().unwrap().push(mishap);
     }
 
     /// Lets the `n`-th commit of a service from now on crash.
@@ -107,7 +117,9 @@ impl World {
             carrier: self.carrier.fork(),
             topic: self.topic.fork(),
             bus: MemoryBus::default(),
+            machine: Arc::clone(&self.machine),
             flows: Arc::new(Mutex::new(self.flows.lock().unwrap().clone())),
+            sleeping: Arc::new(Mutex::new(self.sleeping.lock().unwrap().clone())),
             transit: self.transit.clone(),
             sold: self.sold,
             pending: self.pending.clone(),

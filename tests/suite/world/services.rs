@@ -11,6 +11,7 @@ use notifications::reactor::Publishing;
 use orders::reactor::Tracker;
 use payments::compensation::Compensator;
 use payments::provider::circuit_breaker::CircuitBreaker;
+use payments::provider::stripe::Stripe;
 use payments::reactor::Charges;
 
 impl World {
@@ -28,7 +29,12 @@ impl World {
                 self.answering(service, self.shipping(Effort::Ship), envelope).await
             };
             (payments) => {
-                self.answering(service, Charges { circuit: self.circuit() }, envelope).await
+                self.answering(
+                    service,
+                    Charges { circuit: self.circuit(), fallback: Some("pm_card_visa".into()) },
+                    envelope,
+                )
+                .await
             };
             (notifications) => {{
                 let effects = Publishing { topic: self.topic.clone() };
@@ -70,7 +76,7 @@ impl World {
     }
 
     fn circuit(&self) -> CircuitBreaker<MemoryProvider, Faulty> {
-        CircuitBreaker::new(self.provider.clone(), self.of("payments").clone(), TimeDelta::minutes(1))
+        CircuitBreaker::new(Stripe(self.provider.clone()), self.of("payments").clone(), TimeDelta::minutes(1))
     }
 
     pub(super) fn compensator(&self) -> Compensator<Faulty, MemoryProvider, MemoryBus> {

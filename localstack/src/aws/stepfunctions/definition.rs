@@ -28,6 +28,7 @@ pub enum State {
     Choice(Choice),
     Wait(Wait),
     Pass(Pass),
+    Succeed(Succeed),
 }
 
 #[derive(Deserialize)]
@@ -125,6 +126,14 @@ pub struct Pass {
     pub next: String,
 }
 
+/// Ends the execution well.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct Succeed {
+    #[serde(rename = "Comment")]
+    _comment: Option<String>,
+}
+
 impl Definition {
     /// Reads and checks the definition that a template names.
     ///
@@ -172,6 +181,7 @@ impl Definition {
                 }
                 State::Wait(wait) => all.push(&wait.next),
                 State::Pass(pass) => all.push(&pass.next),
+                State::Succeed(_) => {}
             }
         }
         all

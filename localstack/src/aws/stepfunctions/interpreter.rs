@@ -84,6 +84,7 @@ impl Definition {
                 let next = choice.next(&execution.data).clone();
                 execution.go_on(Some(&next), now);
             }
+            Some(State::Succeed(_)) => execution.go_on(None, now),
             Some(State::Wait(wait)) => {
                 execution.go_on(Some(&wait.next), now);
                 return Ok(Next::Wait(Pause { length: Duration::from_secs(wait.seconds), jitter: false }));

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use chrono::Utc;
 use rsa::rand_core::{OsRng, RngCore};
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,6 +21,8 @@ use uuid::Uuid;
 
 /// The most entries of a history: an execution that goes in a circle ends.
 const MAX_HISTORY: usize = 1000;
+/// An execution that waits so long is at rest: nothing comes of it for now.
+const LONG: Duration = Duration::from_secs(3600);
 /// The prefix of executions in the journal.
 const PREFIX: &str = "execution/";
 
@@ -37,6 +39,8 @@ pub struct StateMachines(Arc<Shared>);
 struct Shared {
     machines: HashMap<String, Machine>,
     executions: Mutex<BTreeMap<String, Execution>>,
+    /// The ids of executions in a long pause.
+    resting: Mutex<BTreeSet<String>>,
     journal: Journal,
     time_scale: u32,
 }
@@ -78,7 +82,7 @@ impl StateMachines {
         }
         let executions = Mutex::new(setup.past.records(PREFIX)?);
         let (journal, time_scale) = (setup.journal.clone(), setup.time_scale.max(1));
-        Ok(Self(Arc::new(Shared { machines, executions, journal, time_scale })))
+        Ok(Self(Arc::new(Shared { machines, executions, resting: Mutex::default(), journal, time_scale })))
     }
 
     fn executions(&self) -> MutexGuard<'_, BTreeMap<String, Execution>> {
@@ -91,10 +95,16 @@ impl StateMachines {
         self.executions().values().cloned().collect()
     }
 
-    /// Whether no execution is running.
+    fn resting(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.0.resting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether no execution is running, except those that wait for hours.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.executions().values().all(|execution| execution.status != Status::Running)
+        let running = |execution: &&Execution| execution.status == Status::Running;
+        let resting = self.resting();
+        self.executions().values().filter(running).all(|execution| resting.contains(&execution.id))
     }
 
     #[must_use]
@@ -175,7 +185,11 @@ impl StateMachines {
                 pause
             }
         };
+        if pause.length >= LONG {
+            self.resting().insert(execution.id.clone());
+        }
         self.wait(pause).await;
+        self.resting().remove(&execution.id);
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use super::refunds::Refund;
 use super::refusal::Refusal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// How long an answer is kept under its idempotency key, in seconds. Stripe promises to keep it for at least so long.
 pub const KEPT_SECONDS: i64 = 24 * 3600;
@@ -70,6 +70,25 @@ pub struct Account {
     pub methods: BTreeMap<String, PaymentMethod>,
     /// How many objects there are: the next one's id.
     made: u64,
+    /// What has changed since it was last asked for that: ids of objects.
+    #[serde(skip)]
+    changed: BTreeSet<String>,
+}
+
+/// An object or a kept answer, for the journal.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Record {
+    Key(String, Kept),
+    Intent(Intent),
+    Refund(Refund),
+    Customer(Customer),
+    Method(PaymentMethod),
+}
+
+fn keep<T>(objects: &mut BTreeMap<String, T>, id: String, object: T) -> String {
+    objects.insert(id.clone(), object);
+    id
 }
 
 /// What a call came to.
@@ -97,6 +116,7 @@ impl Account {
             let (path, form) = (call.path.to_owned(), call.form.to_owned());
             let kept = Kept { path, form, status, body: body.to_string(), at: now };
             self.keys.insert(key.to_owned(), kept);
+            self.changed.insert(key.to_owned());
         }
         Reply { status, body, is_replayed: false, is_lost }
     }
@@ -104,13 +124,16 @@ impl Account {
     /// The first answer under a key, as long as it is kept.
     fn replay(&mut self, key: &str, call: &Call<'_>, now: i64) -> Option<Reply> {
         let kept = self.keys.get(key).filter(|kept| now - kept.at < KEPT_SECONDS)?;
-        let (status, body) = if kept.path == call.path && kept.form == call.form {
-            (kept.status, serde_json::from_str(&kept.body).unwrap_or_default())
-        } else {
-            let refusal = Refusal::other_parameters(key);
-            (refusal.status, refusal.body())
+        let refusal = match (kept.path == call.path, kept.form == call.form) {
+            (true, true) => None,
+            (true, false) => Some(Refusal::other_use(key, "with the same parameters")),
+            (false, _) => Some(Refusal::other_use(key, "for the same endpoint")),
         };
-        let is_replayed = status == kept.status;
+        let is_replayed = refusal.is_none();
+        let (status, body) = match refusal {
+            None => (kept.status, serde_json::from_str(&kept.body).unwrap_or_default()),
+            Some(refusal) => (refusal.status, refusal.body()),
+        };
         self.count(call);
         Some(Reply { status, body, is_replayed, is_lost: false })
     }
@@ -120,6 +143,7 @@ impl Account {
         let id = call.path.split('/').nth(3).unwrap_or_default();
         if let Some(intent) = self.intents.get_mut(id).filter(|_| call.path.ends_with("/confirm")) {
             intent.calls = intent.calls.saturating_add(1);
+            self.changed.insert(id.to_owned());
         }
     }
 
@@ -128,26 +152,75 @@ impl Account {
         let form = Form::parse(if call.method == "GET" { call.query } else { call.form });
         let path: Vec<&str> = call.path.trim_start_matches('/').split('/').collect();
         match (call.method, path.as_slice()) {
-            ("POST", ["v1", "payment_intents"]) => self.create_intent(form, now, is_lost),
-            ("GET", ["v1", "payment_intents", "search"]) => self.search(form),
+            ("POST", ["v1", "payment_intents"]) => self.create_intent(form, is_lost),
             ("GET", ["v1", "payment_intents", id]) => self.retrieve_intent(id, form),
-            ("POST", ["v1", "payment_intents", id, "confirm"]) => self.confirm_intent(id, form, now, is_lost),
+            ("POST", ["v1", "payment_intents", id, "confirm"]) => self.confirm_intent(id, form, is_lost),
             ("POST", ["v1", "payment_intents", id, "cancel"]) => self.cancel_intent(id, form),
-            ("GET", ["v1", "charges", id]) => self.retrieve_charge(id, form),
             ("POST", ["v1", "refunds"]) => self.create_refund(form, now),
+            ("GET", ["v1", "refunds"]) => self.list_refunds(form, now),
             ("GET", ["v1", "refunds", id]) => self.retrieve_refund(id, form, now),
             ("POST", ["v1", "customers"]) => self.create_customer(form),
             ("GET", ["v1", "customers", id]) => self.retrieve_customer(id, form),
             ("GET", ["v1", "payment_methods", id]) => self.retrieve_method(id, form),
             ("POST", ["v1", "payment_methods", id, "attach"]) => self.attach_method(id, form),
-            _ => Err(Refusal::missing("path", call.path)),
+            _ => Err(Refusal::no_such_call(call.method, call.path)),
         }
     }
 
     /// The id of a new object.
     pub(super) fn new_id(&mut self, prefix: &str) -> String {
         self.made = self.made.saturating_add(1);
-        format!("{prefix}_{:024}", self.made)
+        let id = format!("{prefix}_{:024}", self.made);
+        self.changed(&id);
+        id
+    }
+
+    /// Notes that an object has changed.
+    pub(super) fn changed(&mut self, id: &str) {
+        self.changed.insert(id.to_owned());
+    }
+
+    /// What has changed since the last time, by id.
+    pub fn take_changes(&mut self) -> Vec<(String, Record)> {
+        let changed = std::mem::take(&mut self.changed);
+        changed.into_iter().filter_map(|id| Some((id.clone(), self.record(&id)?))).collect()
+    }
+
+    fn record(&self, id: &str) -> Option<Record> {
+        let key = || Some(Record::Key(id.to_owned(), self.keys.get(id)?.clone()));
+        let intent = || self.intents.get(id).cloned().map(Record::Intent);
+        let refund = || self.refunds.get(id).cloned().map(Record::Refund);
+        let customer = || self.customers.get(id).cloned().map(Record::Customer);
+        let method = || self.methods.get(id).cloned().map(Record::Method);
+        intent().or_else(key).or_else(method).or_else(refund).or_else(customer)
+    }
+
+    /// The account of these records.
+    pub fn of(records: impl IntoIterator<Item = Record>) -> Self {
+        let mut account = Self::default();
+        for record in records {
+            account.restore(record);
+        }
+        account
+    }
+
+    fn restore(&mut self, record: Record) {
+        let id = match record {
+            Record::Key(key, kept) => {
+                self.keys.insert(key, kept);
+                return;
+            }
+            Record::Intent(intent) => {
+                let last = intent.charges.last().map_or(&intent.id, |charge| &charge.id).clone();
+                self.intents.insert(intent.id.clone(), intent);
+                last
+            }
+            Record::Refund(refund) => keep(&mut self.refunds, refund.id.clone(), refund),
+            Record::Customer(customer) => keep(&mut self.customers, customer.id.clone(), customer),
+            Record::Method(method) => keep(&mut self.methods, method.id.clone(), method),
+        };
+        let number = id.rsplit('_').next().and_then(|number| number.parse().ok()).unwrap_or(0);
+        self.made = self.made.max(number);
     }
 
     /// Forgets the answers that are no longer kept.

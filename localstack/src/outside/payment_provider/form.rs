@@ -24,7 +24,14 @@ impl Form {
             let message = format!("Missing required param: {name}.");
             Refusal::invalid("parameter_missing", message).about(name)
         };
-        self.take(name).filter(|value| !value.is_empty()).ok_or_else(missing)
+        match self.take(name) {
+            None => Err(missing()),
+            Some(value) if value.is_empty() => {
+                let message = format!("You passed an empty string for '{name}'.");
+                Err(Refusal::invalid("parameter_invalid_empty", message).about(name))
+            }
+            Some(value) => Ok(value),
+        }
     }
 
     /// # Errors
@@ -46,7 +53,7 @@ impl Form {
             Some("true") => Ok(true),
             Some(other) => {
                 let message = format!("Invalid boolean: {other}");
-                Err(Refusal::invalid("parameter_invalid_boolean", message).about(name))
+                Err(Refusal::invalid(None, message).about(name))
             }
         }
     }

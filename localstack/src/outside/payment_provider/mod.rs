@@ -1,16 +1,16 @@
-//! The payment provider simulator: Stripe's PaymentIntents with Stripe's test tokens and a few of its own.
+//! The payment provider simulator: Stripe's PaymentIntents with Stripe's test methods and a few of its own. It refuses what
+//! Stripe refuses.
 //!
-//! The journal keeps its payments (calls, captures, refunds), and `GET /book` shows them: what a test needs to know about
-//! money stands here and not in the services' own tables.
+//! [`account`] is what it keeps and answers, without I/O; [`provider`] puts that behind HTTP and into the journal. `GET /book`
+//! shows every intent with what was captured and given back: what a test needs to know about money stands there and not in
+//! the services' own tables. `GET /requests` shows what was asked, and `POST /clock` moves its time.
 
 pub mod account;
 pub mod customers;
 pub mod form;
 pub mod intents;
-pub mod payment;
 pub mod provider;
 pub mod refunds;
 pub mod refusal;
 
-pub use payment::Payment;
-pub use provider::Provider;
+pub use provider::{Payment, Provider};

@@ -15,61 +15,79 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    fn new(status: u16, kind: &str, code: &str, message: impl Into<String>) -> Self {
-        let error = json!({"type": kind, "code": code, "message": message.into()});
+    fn new(status: u16, kind: &str, code: Option<&str>, message: impl Into<String>) -> Self {
+        let mut error = json!({"type": kind, "message": message.into()});
+        if let Some(code) = code {
+            error["code"] = code.into();
+        }
         Self { status, error, is_kept: true }
     }
 
-    /// Parameters that are missing, unknown or contradictory.
-    pub fn invalid(code: &str, message: impl Into<String>) -> Self {
-        Self { is_kept: false, ..Self::new(400, "invalid_request_error", code, message) }
+    /// Parameters that are missing, unknown or contradictory: the endpoint did not begin to work.
+    pub fn invalid(code: impl Into<Option<&'static str>>, message: impl Into<String>) -> Self {
+        Self::state(code, message).forgotten()
     }
 
     /// What the state of an object does not allow.
-    pub fn state(code: &str, message: impl Into<String>) -> Self {
-        Self::new(400, "invalid_request_error", code, message)
+    pub fn state(code: impl Into<Option<&'static str>>, message: impl Into<String>) -> Self {
+        Self::new(400, "invalid_request_error", code.into(), message)
     }
 
-    /// No such object.
+    /// No such object; `parameter` names it in the path.
     #[must_use]
-    pub fn missing(what: &str, id: &str) -> Self {
-        let refusal =
-            Self::new(404, "invalid_request_error", "resource_missing", format!("No such {what}: '{id}'"));
-        Self { is_kept: false, ..refusal }
+    pub fn missing(what: &str, id: &str, parameter: &str) -> Self {
+        let message = format!("No such {what}: '{id}'");
+        Self::new(404, "invalid_request_error", Some("resource_missing"), message).about(parameter)
+    }
+
+    /// No such object, named by a parameter of the request.
+    #[must_use]
+    pub fn unknown(what: &str, id: &str, parameter: &str) -> Self {
+        Self { status: 400, ..Self::missing(what, id, parameter) }
+    }
+
+    /// No such call.
+    #[must_use]
+    pub fn no_such_call(method: &str, path: &str) -> Self {
+        let message = format!("Unrecognized request URL ({method}: {path}).");
+        Self::new(404, "invalid_request_error", None, message).forgotten()
     }
 
     /// The issuer of a card said no.
     #[must_use]
-    pub fn card(code: &str, decline_code: Option<&str>, message: &str) -> Self {
-        let mut refusal = Self::new(402, "card_error", code, message);
-        if let Some(decline_code) = decline_code {
-            refusal.error["decline_code"] = decline_code.into();
-        }
+    pub fn card(code: &str, decline_code: &str, message: &str) -> Self {
+        let mut refusal = Self::new(402, "card_error", Some(code), message);
+        refusal.error["decline_code"] = decline_code.into();
         refusal
     }
 
-    /// A key that was used with other parameters.
+    /// A key that was used for something else.
     #[must_use]
-    pub fn other_parameters(key: &str) -> Self {
+    pub fn other_use(key: &str, what: &str) -> Self {
         let message = format!(
-            "Keys for idempotent requests can only be used with the same parameters. The key is {key}."
+            "Keys for idempotent requests can only be used {what} they were first used with. Try using a key other \
+             than '{key}' if you meant to execute a different request."
         );
-        let error = json!({"type": "idempotency_error", "message": message});
-        Self { status: 400, error, is_kept: false }
+        Self::new(400, "idempotency_error", None, message).forgotten()
     }
 
     /// A failure of the provider's own.
     #[must_use]
     pub fn failed() -> Self {
-        let error = json!({"type": "api_error", "message": "The simulator fails, as it was set to."});
-        Self { status: 500, error, is_kept: true }
+        Self::new(500, "api_error", None, "The simulator fails, as it was set to.")
     }
 
     /// A call without a secret key.
     #[must_use]
     pub fn no_key() -> Self {
-        let error = json!({"type": "invalid_request_error", "message": "You did not provide an API key."});
-        Self { status: 401, error, is_kept: false }
+        let message = "You did not provide an API key.";
+        Self::new(401, "invalid_request_error", None, message).forgotten()
+    }
+
+    /// A call with a key that is not one.
+    #[must_use]
+    pub fn wrong_key() -> Self {
+        Self::new(401, "invalid_request_error", None, "Invalid API Key provided.").forgotten()
     }
 
     /// The provider does not keep it under the key.
@@ -82,6 +100,13 @@ impl Refusal {
     #[must_use]
     pub fn about(mut self, parameter: &str) -> Self {
         self.error["param"] = parameter.into();
+        self
+    }
+
+    /// Names the charge that failed.
+    #[must_use]
+    pub fn charged(mut self, charge: &str) -> Self {
+        self.error["charge"] = charge.into();
         self
     }
 

@@ -5,16 +5,19 @@ use crate::failure::Failure;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::http::request::Builder;
-use hyper::{Request, Uri, header};
+use hyper::{HeaderMap, Request, Uri, header};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 pub use hyper::{Method, StatusCode};
 
 /// How long one call may take. Well below a function's own timeout, so that giving up is our decision.
 const TIMEOUT: Duration = Duration::from_secs(3);
+/// Whether an answer was given before under the same idempotency key.
+const REPLAYED: &str = "idempotent-replayed";
 /// The most of an answer that is read.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
 
@@ -40,7 +43,7 @@ pub struct HttpClient {
     who: &'static str,
     client: Client<Connector, Full<Bytes>>,
     base: String,
-    authorization: header::HeaderValue,
+    authorization: RwLock<header::HeaderValue>,
 }
 
 /// An outside service's answer.
@@ -51,6 +54,15 @@ pub struct Answer {
     pub status: StatusCode,
     /// The body; null when it is not JSON.
     pub body: Value,
+    headers: HeaderMap,
+}
+
+fn bearer(who: &str, secret: &str) -> Result<header::HeaderValue, Failure> {
+    let value = header::HeaderValue::from_str(&format!("Bearer {secret}"));
+    let mut value =
+        value.map_err(|_| Failure::Poison(format!("{who}: the secret cannot be sent in a header")))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 impl HttpClient {
@@ -59,10 +71,7 @@ impl HttpClient {
     /// # Errors
     /// [`Failure::Poison`] when the secret cannot be sent in a header, or there are no root certificates.
     pub fn new(who: &'static str, base: &Uri, secret: &str) -> Result<Self, Failure> {
-        let authorization = header::HeaderValue::from_str(&format!("Bearer {secret}"));
-        let mut authorization = authorization
-            .map_err(|_| Failure::Poison(format!("{who}: the secret cannot be sent in a header")))?;
-        authorization.set_sensitive(true);
+        let authorization = RwLock::new(bearer(who, secret)?);
         let base = base.to_string().trim_end_matches('/').to_owned();
         Ok(Self {
             who,
@@ -72,32 +81,58 @@ impl HttpClient {
         })
     }
 
+    /// Uses another secret key from now on; whether it is another one.
+    ///
+    /// # Errors
+    /// [`Failure::Poison`] when the secret cannot be sent in a header.
+    pub fn authorize(&self, secret: &str) -> Result<bool, Failure> {
+        let key = bearer(self.who, secret)?;
+        let mut authorization = self.authorization.write().unwrap_or_else(PoisonError::into_inner);
+        let is_other = *authorization != key;
+        *authorization = key;
+        Ok(is_other)
+    }
+
     /// A request to a path, to be finished and sent.
     #[must_use]
     pub fn request(&self, method: Method, path: &str) -> Builder {
         let uri = format!("{}{path}", self.base);
-        Request::builder().method(method).uri(uri).header(header::AUTHORIZATION, &self.authorization)
+        let authorization = self.authorization.read().unwrap_or_else(PoisonError::into_inner);
+        Request::builder().method(method).uri(uri).header(header::AUTHORIZATION, &*authorization)
+    }
+
+    /// Sends a request; waits three seconds for its answer.
+    ///
+    /// # Errors
+    /// As [`HttpClient::send_within`].
+    pub async fn send(&self, request: Builder, body: String) -> Result<Answer, Failure> {
+        self.send_within(TIMEOUT, request, body).await
     }
 
     /// Sends a request.
     ///
     /// # Errors
-    /// [`Failure::Transient`] when there is no whole answer within [`TIMEOUT`], [`Failure::Poison`] for a request
+    /// [`Failure::Transient`] when there is no whole answer within `timeout`, [`Failure::Poison`] for a request
     /// that cannot be sent.
-    pub async fn send(&self, request: Builder, body: String) -> Result<Answer, Failure> {
+    pub async fn send_within(
+        &self,
+        timeout: Duration,
+        request: Builder,
+        body: String,
+    ) -> Result<Answer, Failure> {
         let who = self.who;
         let request = request.body(Full::from(body)).map_err(|e| Failure::Poison(e.to_string()))?;
         let lost = |reason: String| Failure::Transient(format!("{who}: {reason}"));
         let exchange = async {
             let answer = self.client.request(request).await.map_err(|e| lost(e.to_string()))?;
-            let status = answer.status();
+            let (status, headers) = (answer.status(), answer.headers().clone());
             let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await;
             let body = body.map_err(|e| lost(e.to_string()))?.to_bytes();
-            Ok(Answer { who, status, body: serde_json::from_slice(&body).unwrap_or(Value::Null) })
+            Ok(Answer { who, status, headers, body: serde_json::from_slice(&body).unwrap_or(Value::Null) })
         };
-        match tokio::time::timeout(TIMEOUT, exchange).await {
+        match tokio::time::timeout(timeout, exchange).await {
             Ok(answer) => answer,
-            Err(_) => Err(lost(format!("no answer within {TIMEOUT:?}"))),
+            Err(_) => Err(lost(format!("no answer within {timeout:?}"))),
         }
     }
 }
@@ -105,8 +140,35 @@ impl HttpClient {
 impl Answer {
     /// An answer, for tests of what is made of it.
     #[must_use]
-    pub const fn new(status: StatusCode, body: Value) -> Self {
-        Self { who: "provider", status, body }
+    pub fn new(status: StatusCode, body: Value) -> Self {
+        Self { who: "provider", status, body, headers: HeaderMap::new() }
+    }
+
+    /// The answer as one that was given before under the same idempotency key, for tests.
+    #[must_use]
+    pub fn replayed(mut self) -> Self {
+        self.headers.insert(REPLAYED, header::HeaderValue::from_static("true"));
+        self
+    }
+
+    /// Whether it was given before under the same idempotency key.
+    #[must_use]
+    pub fn is_replayed(&self) -> bool {
+        self.headers.get(REPLAYED).is_some_and(|value| value == "true")
+    }
+
+    /// The pause that it asks for, if it names one in seconds.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        let seconds = self.headers.get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+        Some(Duration::from_secs(seconds))
+    }
+
+    /// Who answered what, in a line: the status and the error's code.
+    #[must_use]
+    pub fn described(&self) -> String {
+        let code = self.text("/error/code").or_else(|| self.text("/error/type")).unwrap_or("no code");
+        format!("{}: {} ({code})", self.who, self.status)
     }
 
     /// A text in its body.
@@ -121,7 +183,6 @@ impl Answer {
         if self.status == StatusCode::CONFLICT {
             return Failure::Conflict { attempts: 1 };
         }
-        let code = self.text("/error/code").or_else(|| self.text("/error/type")).unwrap_or("no code");
-        Failure::Transient(format!("{}: {} ({code})", self.who, self.status))
+        Failure::Transient(self.described())
     }
 }

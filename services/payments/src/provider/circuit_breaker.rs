@@ -1,12 +1,12 @@
 //! The circuit breaker in front of a provider. Its state is a row like any aggregate's.
 
-use super::{ChargeOutcome, PaymentProvider};
+use super::{CallError, PaymentProvider};
 use crate::breaker::{self, Breaker, Fact, Message};
-use crate::payment::Bill;
 use chassis::outbox::{Cause, OutboxEntry};
 use chassis::reaction::{Executed, execute};
-use chassis::{Aggregate, AggregateId, Attempt, Failure, Ports, Store};
+use chassis::{Aggregate, AggregateId, Failure, Ports, Store};
 use chrono::{DateTime, TimeDelta, Utc};
+use events::OrderId;
 use events::payments::{PROVIDER, PaymentCircuitClosed, PaymentCircuitHalfOpened, PaymentCircuitOpened};
 use std::future::Future;
 use std::sync::{Mutex, PoisonError};
@@ -22,7 +22,7 @@ impl Aggregate for Breaker {
                 Some(OutboxEntry::published(&PaymentCircuitHalfOpened { provider, until }))
             }
             Fact::Closed => Some(OutboxEntry::published(&PaymentCircuitClosed { provider })),
-            Fact::Counted(_) | Fact::Leased(_) | Fact::Probed => None,
+            Fact::Counted(_) | Fact::Reset | Fact::Leased(_) | Fact::Probed => None,
         }
     }
 }
@@ -47,15 +47,6 @@ pub struct Permit(Breaker);
 pub struct Open {
     /// Seconds after which a call may be made again.
     pub retry_after_seconds: u32,
-}
-
-/// What a charge behind the circuit breaker comes to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Guarded {
-    /// The provider answered.
-    Answered(ChargeOutcome),
-    /// No worker has called the provider for this bill.
-    NeverCalled(Open),
 }
 
 fn id() -> AggregateId {
@@ -103,23 +94,50 @@ impl<P: PaymentProvider, S: Store> CircuitBreaker<P, S> {
         *self.open_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
     }
 
-    /// Makes a call under a permit, and counts its answer.
+    /// Makes a call about an order under a permit, and counts its answer.
     ///
     /// # Errors
     /// Those of the call.
     pub async fn guarded<T: Send>(
         &self,
+        permit: Permit,
+        order_id: OrderId,
+        call: impl Future<Output = Result<T, CallError>> + Send,
+    ) -> Result<T, Failure> {
+        self.counted(permit, order_id, false, call).await
+    }
+
+    /// As [`CircuitBreaker::guarded`], for a call that captures or gives back: its answer shows that the provider works.
+    ///
+    /// # Errors
+    /// Those of the call.
+    pub async fn guarded_money<T: Send>(
+        &self,
+        permit: Permit,
+        order_id: OrderId,
+        call: impl Future<Output = Result<T, CallError>> + Send,
+    ) -> Result<T, Failure> {
+        self.counted(permit, order_id, true, call).await
+    }
+
+    async fn counted<T: Send>(
+        &self,
         Permit(breaker): Permit,
-        call: impl Future<Output = Result<T, Failure>> + Send,
+        order_id: OrderId,
+        moves_money: bool,
+        call: impl Future<Output = Result<T, CallError>> + Send,
     ) -> Result<T, Failure> {
         let outcome = call.await;
         match &outcome {
-            Err(Failure::Transient(_)) => self.count(Message::Failed(self.open_for)).await,
+            Err(CallError::Down(_)) => {
+                self.count(Message::Failed { order_id, open_for: self.open_for }).await;
+            }
             // Nothing to reset, nothing to write.
             _ if breaker == Breaker::default() => {}
-            _ => self.count(Message::Succeeded).await,
+            _ if moves_money => self.count(Message::Succeeded).await,
+            _ => self.count(Message::Answered).await,
         }
-        outcome
+        outcome.map_err(Failure::from)
     }
 
     /// Counts an answer. The provider's answer stands, even when the counting fails.
@@ -128,23 +146,6 @@ impl<P: PaymentProvider, S: Store> CircuitBreaker<P, S> {
             Ok(Executed::Done(breaker)) => self.remember(&breaker.state),
             Ok(_) => {}
             Err(failure) => tracing::warn!(reason = failure.to_string(), "the breaker missed an answer"),
-        }
-    }
-
-    /// Charges a bill if the circuit is closed.
-    ///
-    /// # Errors
-    /// A [`Failure`]; [`Failure::Transient`] too when the circuit is open and an earlier delivery may have called the
-    /// provider, whose answer has to be found out first.
-    pub async fn charge(&self, bill: &Bill, attempt: Attempt) -> Result<Guarded, Failure> {
-        match (self.acquire().await?, attempt) {
-            (Ok(permit), _) => {
-                self.guarded(permit, self.provider.charge(bill, attempt)).await.map(Guarded::Answered)
-            }
-            (Err(open), Attempt::First) => Ok(Guarded::NeverCalled(open)),
-            (Err(Open { retry_after_seconds }), Attempt::Repeat) => {
-                Err(Failure::Transient(format!("the circuit is open for {retry_after_seconds} s more")))
-            }
         }
     }
 }

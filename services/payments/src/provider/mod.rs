@@ -2,50 +2,114 @@
 //! front of any provider.
 
 pub mod circuit_breaker;
+pub mod https;
 pub mod stripe;
 
-use crate::payment::Bill;
-use chassis::{Attempt, Failure};
+use crate::payment::{Bill, Capture};
+use chassis::Failure;
 use events::OrderId;
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 
-/// What the provider answers to a charge.
+/// Why a call came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// The provider did not answer, or failed: this counts against it.
+    #[error("{0}")]
+    Down(String),
+    /// It answers, and the answer is to come again.
+    #[error("{0}")]
+    Later(String),
+    /// It refuses the call itself: the request or the key is wrong, and a person has to look.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Down(reason) | CallError::Later(reason) => Self::Transient(reason),
+            CallError::Refused(reason) => Self::Poison(reason),
+        }
+    }
+}
+
+/// What a charge is taken from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ChargeOutcome {
-    /// It captured the amount.
-    Captured {
-        /// Its id of the charge.
-        charge_id: String,
+pub struct PaymentMethod {
+    /// The provider's id of it, or a token.
+    pub id: String,
+    /// The provider's id of the customer.
+    pub customer: Option<String>,
+}
+
+/// What creating an intent came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Creation {
+    /// There is an intent. It captures nothing until it is confirmed.
+    Opened {
+        /// The provider's id of it.
+        intent: String,
     },
-    /// It declined.
+    /// The provider cannot charge this payment method, or this amount.
     Declined {
         /// Its code.
         code: String,
     },
 }
 
-/// What the provider knows of an order's charge; in the compensation flow's input as `{"status": "CAPTURED", ...}`.
+/// What confirming an intent came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Confirmation {
+    Captured(Capture),
+    /// The provider declined, and the intent can capture nothing any more.
+    Declined {
+        /// Its code.
+        code: String,
+    },
+}
+
+/// What the provider has of an intent; in the compensation flow's input as `{"status": "CAPTURED", ...}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ChargeStatus {
-    /// The provider found no intent, which does not mean that none will arrive.
-    Nothing,
-    /// An intent that has captured nothing yet.
-    Open {
-        /// The provider's id of the intent.
-        intent: String,
-    },
-    /// The provider captured the amount.
-    Captured {
-        /// The provider's id of the charge.
-        charge_id: String,
+    /// It has captured nothing yet.
+    Open,
+    /// It captured the amount.
+    Captured,
+    /// The amount is on its way back.
+    Refunding {
+        /// The provider's id of the refund.
+        refund: String,
     },
     /// It captured the amount and gave it back.
-    Refunded,
-    /// The intent is cancelled: it can never capture anything.
+    Refunded {
+        /// The provider's id of the refund.
+        refund: String,
+    },
+    /// It is cancelled: it can never capture anything.
     #[serde(rename = "VOIDED")]
     Cancelled,
+}
+
+/// How a refund stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RefundStatus {
+    Succeeded,
+    Pending,
+    /// The provider could not give the amount back.
+    Failed {
+        /// Its code.
+        code: String,
+    },
+}
+
+/// A refund that the provider took on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refund {
+    /// The provider's id of it.
+    pub id: String,
+    pub status: RefundStatus,
 }
 
 /// One refund: what the provider refused once, it refuses again under the same idempotency key.
@@ -59,29 +123,38 @@ pub struct RefundAttempt {
 
 /// A payment provider.
 pub trait PaymentProvider: Send + Sync + 'static {
-    /// Captures a bill. The idempotency key derives from the order: the call may be repeated and charges once.
-    fn charge(
+    /// Creates an intent for a bill, which captures nothing. `tries` counts the calls for this bill.
+    fn create(
         &self,
         bill: &Bill,
-        attempt: Attempt,
-    ) -> impl Future<Output = Result<ChargeOutcome, Failure>> + Send;
+        method: &PaymentMethod,
+        tries: u32,
+    ) -> impl Future<Output = Result<Creation, CallError>> + Send;
 
-    /// What the provider knows of the charge.
-    fn look_up(
+    /// Has an intent capture its amount. May be repeated: an intent captures once. `tries` counts the calls for this bill;
+    /// from the second on, the provider may have done it already.
+    fn confirm(
         &self,
         order_id: OrderId,
-        charge_id: Option<&str>,
-    ) -> impl Future<Output = Result<ChargeStatus, Failure>> + Send;
+        intent: &str,
+        tries: u32,
+    ) -> impl Future<Output = Result<Confirmation, CallError>> + Send;
 
-    /// Makes sure that the provider will never capture anything for `bill`, not even for a call that is still on its way;
-    /// `false`: there is a charge already. `intent` is the one that a look-up found, if it found one.
-    fn void(&self, bill: &Bill, intent: Option<&str>) -> impl Future<Output = Result<bool, Failure>> + Send;
+    /// What the provider has of an intent.
+    fn look_up(&self, intent: &str) -> impl Future<Output = Result<ChargeStatus, CallError>> + Send;
 
-    /// Gives a captured charge back; the inner error is the provider's code for a refusal.
+    /// Makes sure that an intent will never capture anything, not even for a call that is still on its way; `false`: it
+    /// has captured, or is about to. `key` is the idempotency key.
+    fn cancel(&self, intent: &str, key: &str) -> impl Future<Output = Result<bool, CallError>> + Send;
+
+    /// Gives what an intent captured back; the inner error is the provider's code for a refusal.
     fn refund(
         &self,
         order_id: OrderId,
-        charge_id: &str,
+        intent: &str,
         attempt: RefundAttempt,
-    ) -> impl Future<Output = Result<Result<(), String>, Failure>> + Send;
+    ) -> impl Future<Output = Result<Result<Refund, String>, CallError>> + Send;
+
+    /// How a refund stands.
+    fn refund_status(&self, refund: &str) -> impl Future<Output = Result<RefundStatus, CallError>> + Send;
 }

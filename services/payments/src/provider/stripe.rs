@@ -1,20 +1,33 @@
-//! Stripe's PaymentIntents over HTTP.
+//! Stripe's PaymentIntents over HTTP, as of one version of its API. Only tokens travel here, never card numbers.
 //!
-//! <https://docs.stripe.com/api/payment_intents/create>, <https://docs.stripe.com/api/idempotent_requests>,
-//! <https://docs.stripe.com/error-codes>. Only tokens travel here, never card numbers.
+//! <https://docs.stripe.com/api/payment_intents>, <https://docs.stripe.com/api/refunds>,
+//! <https://docs.stripe.com/api/idempotent_requests>, <https://docs.stripe.com/error-codes>.
+//!
+//! What decides is the state of Stripe's own objects, read by their ids. An idempotency key only keeps a single try from
+//! being made twice: its answer may be an old one, or a failure that Stripe repeats, and a day later it is forgotten.
 
-use super::{ChargeOutcome, ChargeStatus, PaymentProvider, RefundAttempt};
-use crate::payment::Bill;
-use chassis::http::client::{Answer, HttpClient, Method, StatusCode};
-use chassis::{Attempt, Failure};
-use events::OrderId;
+use super::{
+    CallError, ChargeStatus, Confirmation, Creation, PaymentMethod, PaymentProvider, Refund, RefundAttempt,
+    RefundStatus,
+};
+use crate::payment::{Bill, Capture};
+use chassis::http::client::{Answer, Method};
+use events::{Currency, Money, OrderId};
 use form_urlencoded::Serializer;
-use hyper::{Uri, header};
 use serde_json::Value;
 use std::future::Future;
 
 /// The API version that the requests below were written for.
-const STRIPE_VERSION: &str = "2025-09-30.clover";
+pub const STRIPE_VERSION: &str = "2026-08-26.dahlia";
+
+/// The reason that payments gives for cancelling an intent that asks for its customer.
+const ABANDONED: &str = "abandoned";
+/// The code of a decline for which a customer would have to be there.
+const AUTHENTICATION_REQUIRED: &str = "authentication_required";
+/// What Stripe answers to a call that does not fit an intent's status; the intent comes with it.
+const UNEXPECTED_STATE: &str = "payment_intent_unexpected_state";
+/// The parameters by which a customer's order can be wrong. No intent exists then, so nothing can have been captured.
+const OF_THE_CUSTOMER: [&str; 4] = ["amount", "customer", "payment_method", "source"];
 
 /// One request to Stripe's API.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +35,7 @@ pub struct Call {
     pub method: Method,
     /// With its query, if it has one.
     pub path: String,
+    /// On every POST.
     pub idempotency_key: Option<String>,
     /// The body, form-encoded.
     pub form: String,
@@ -29,256 +43,277 @@ pub struct Call {
 
 /// What carries calls to Stripe, or to what stands for it.
 pub trait Transport: Send + Sync + 'static {
-    /// Sends a call, once.
-    fn send(&self, call: Call) -> impl Future<Output = Result<Answer, Failure>> + Send;
-}
-
-impl Transport for HttpClient {
-    async fn send(&self, Call { method, path, idempotency_key, form }: Call) -> Result<Answer, Failure> {
-        let mut request = self.request(method, &path).header("Stripe-Version", STRIPE_VERSION);
-        if let Some(key) = idempotency_key {
-            request = request
-                .header("Idempotency-Key", key)
-                .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
-        }
-        Self::send(self, request, form).await
-    }
+    /// Sends a call.
+    ///
+    /// # Errors
+    /// A [`CallError`] where there is no answer, or none that says more than to come again.
+    fn send(&self, call: Call) -> impl Future<Output = Result<Answer, CallError>> + Send;
 }
 
 /// A provider that speaks Stripe's API.
 pub struct Stripe<T>(pub T);
 
-impl Stripe<HttpClient> {
-    /// The provider at `base`, with its secret key.
-    ///
-    /// # Errors
-    /// As [`HttpClient::new`].
-    pub fn new(base: &Uri, secret: &str) -> Result<Self, Failure> {
-        HttpClient::new("provider", base, secret).map(Self)
-    }
+/// How an intent stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Standing {
+    Unconfirmed,
+    Captured(Capture),
+    Declined { code: String },
+    RequiresAction,
+    Cancelled { code: String },
+    Processing,
 }
 
 impl<T: Transport> Stripe<T> {
-    async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        form: Option<(String, String)>,
-    ) -> Result<Answer, Failure> {
-        let (idempotency_key, form) = form.map_or((None, String::new()), |(key, form)| (Some(key), form));
-        self.0.send(Call { method, path: path.to_owned(), idempotency_key, form }).await
+    async fn get(&self, path: String) -> Result<Answer, CallError> {
+        let call = Call { method: Method::GET, path, idempotency_key: None, form: String::new() };
+        let answer = self.0.send(call).await?;
+        if answer.status.as_u16() == 200 { Ok(answer) } else { Err(failure(&answer)) }
     }
 
-    /// The customer's default payment method: <https://docs.stripe.com/api/customers/retrieve>.
-    async fn default_method(&self, bill: &Bill) -> Result<Result<String, ChargeOutcome>, Failure> {
-        let path = format!("/v1/customers/{}", bill.customer_id);
-        let answer = self.send(Method::GET, &path, None).await?;
-        match answer.status {
-            StatusCode::OK => {
-                let method = answer.text("/invoice_settings/default_payment_method");
-                Ok(method.map(str::to_owned).ok_or_else(|| declined("no_default_payment_method")))
-            }
-            StatusCode::NOT_FOUND => Ok(Err(declined("no_default_payment_method"))),
-            _ => Err(answer.failure()),
-        }
+    async fn post(&self, path: String, key: String, form: &[(&str, &str)]) -> Result<Answer, CallError> {
+        let form = Serializer::new(String::new()).extend_pairs(form).finish();
+        self.0.send(Call { method: Method::POST, path, idempotency_key: Some(key), form }).await
     }
-}
 
-fn declined(code: &str) -> ChargeOutcome {
-    ChargeOutcome::Declined { code: code.to_owned() }
-}
+    async fn retrieve(&self, intent: &str) -> Result<Standing, CallError> {
+        let answer = self.get(format!("/v1/payment_intents/{intent}")).await?;
+        standing(&answer.body).ok_or_else(|| unreadable(&answer))
+    }
 
-/// Sorts the answer to a confirmed PaymentIntent. What is neither a clear yes nor a clear no is unknown,
-/// and is asked again under the same idempotency key.
-fn outcome(answer: &Answer) -> Result<ChargeOutcome, Failure> {
-    match answer.status.as_u16() {
-        200 if answer.text("/status") == Some("succeeded") => {
-            let charge_id = answer.text("/latest_charge").or_else(|| answer.text("/id"));
-            let charge_id = charge_id.ok_or_else(|| answer.failure())?.to_owned();
-            Ok(ChargeOutcome::Captured { charge_id })
+    /// Asks Stripe to confirm an intent; gives how it stands then.
+    async fn ask(&self, order_id: OrderId, intent: &str, tries: u32) -> Result<Standing, CallError> {
+        let path = format!("/v1/payment_intents/{intent}/confirm");
+        // No customer is there to answer a challenge: a request for authentication is a decline.
+        let form = [("error_on_requires_action", "true")];
+        let answer = self.post(path, format!("{order_id}:confirm:{tries}"), &form).await?;
+        match (answer.status.as_u16(), answer.text("/error/type"), answer.text("/error/code")) {
+            (200, ..) => standing(&answer.body).ok_or_else(|| unreadable(&answer)),
+            (402, Some("card_error"), _) => Ok(Standing::Declined { code: decline(&answer.body["error"]) }),
+            (400, _, Some(UNEXPECTED_STATE)) => self.retrieve(intent).await,
+            _ => Err(failure(&answer)),
         }
-        // The key was used with other parameters: by a void, or for a default method that has changed since. How that
-        // ended is not known here, and must not be taken for a decline.
-        400 if answer.text("/error/type") == Some("idempotency_error") => {
-            Err(Failure::Conflict { attempts: 1 })
-        }
-        // 402: the card was declined. 400 and 404: the provider does not know such a payment method.
-        400 | 402 | 404 => {
-            let code = answer.text("/error/decline_code").or_else(|| answer.text("/error/code"));
-            Ok(declined(code.unwrap_or("declined")))
-        }
-        _ => Err(answer.failure()),
     }
 }
 
 impl<T: Transport> PaymentProvider for Stripe<T> {
-    async fn charge(&self, bill: &Bill, attempt: Attempt) -> Result<ChargeOutcome, Failure> {
-        let method = match &bill.payment_method {
-            Some(token) => token.clone(),
-            None => match self.default_method(bill).await? {
-                Ok(token) => token,
-                Err(declined) if attempt == Attempt::First => return Ok(declined),
-                // There was one at the first attempt, and how that ended is not known.
-                Err(_) => return Err(Failure::Conflict { attempts: 1 }),
-            },
-        };
-        let form = Serializer::new(String::new())
-            .append_pair("amount", &bill.amount.amount.to_string())
-            .append_pair("currency", &bill.amount.currency.as_str().to_ascii_lowercase())
-            .append_pair("payment_method", &method)
-            .append_pair("confirm", "true")
-            // No customer is there to answer a challenge: a request for authentication counts as a decline.
-            .append_pair("error_on_requires_action", "true")
-            .append_pair("metadata[order_id]", &bill.order_id.to_string())
-            .finish();
-        let key = format!("{}:charge", bill.order_id);
-        outcome(&self.send(Method::POST, "/v1/payment_intents", Some((key, form))).await?)
-    }
-
-    /// A charge whose id is known is retrieved: <https://docs.stripe.com/api/charges/retrieve>. Otherwise the intents
-    /// are searched by the order in their metadata, which lags behind by up to a minute:
-    /// <https://docs.stripe.com/api/payment_intents/search>.
-    async fn look_up(&self, order_id: OrderId, charge_id: Option<&str>) -> Result<ChargeStatus, Failure> {
-        if let Some(id) = charge_id {
-            let answer = self.send(Method::GET, &format!("/v1/charges/{id}"), None).await?;
-            return match (answer.status, answer.body["refunded"].as_bool()) {
-                (StatusCode::OK, Some(true)) => Ok(ChargeStatus::Refunded),
-                (StatusCode::OK, Some(false)) => Ok(ChargeStatus::Captured { charge_id: id.to_owned() }),
-                _ => Err(answer.failure()),
-            };
+    async fn create(&self, bill: &Bill, method: &PaymentMethod, tries: u32) -> Result<Creation, CallError> {
+        let (amount, order_id) = (bill.amount.amount.to_string(), bill.order_id.to_string());
+        let currency = bill.amount.currency.as_str().to_ascii_lowercase();
+        let mut form = vec![
+            ("amount", amount.as_str()),
+            ("currency", &currency),
+            ("payment_method", &method.id),
+            // Without it no intent may be confirmed with `error_on_requires_action`.
+            ("payment_method_types[]", "card"),
+            ("metadata[order_id]", &order_id),
+        ];
+        form.extend(method.customer.as_deref().map(|customer| ("customer", customer)));
+        let key = format!("{order_id}:create:{tries}");
+        let answer = self.post("/v1/payment_intents".into(), key, &form).await?;
+        let of_customer = answer.text("/error/param").is_some_and(|param| OF_THE_CUSTOMER.contains(&param));
+        match (answer.status.as_u16(), answer.text("/id")) {
+            (200, Some(id)) => Ok(Creation::Opened { intent: id.to_owned() }),
+            (400 | 404, _) if of_customer => Ok(Creation::Declined { code: decline(&answer.body["error"]) }),
+            _ => Err(failure(&answer)),
         }
-        let query = Serializer::new(String::new())
-            .append_pair("query", &format!("metadata['order_id']:'{order_id}'"))
-            .append_pair("expand[]", "data.latest_charge")
-            .finish();
-        let answer = self.send(Method::GET, &format!("/v1/payment_intents/search?{query}"), None).await?;
-        let found = answer.body["data"].as_array().filter(|_| answer.status == StatusCode::OK);
-        status_of(found.ok_or_else(|| answer.failure())?).ok_or_else(|| answer.failure())
     }
 
-    async fn void(&self, bill: &Bill, intent: Option<&str>) -> Result<bool, Failure> {
-        let intent = match intent {
-            Some(intent) => intent.to_owned(),
-            None => match self.claim(bill).await? {
-                Some(intent) => intent,
-                // A default method may have changed since: only the very same request repeats its answer.
-                None if bill.payment_method.is_none() => return Ok(false),
-                // The key is taken, so asking for the charge once more makes none.
-                None => {
-                    return Ok(matches!(
-                        self.charge(bill, Attempt::Repeat).await,
-                        Ok(ChargeOutcome::Declined { .. })
-                    ));
-                }
-            },
+    async fn confirm(&self, order_id: OrderId, intent: &str, tries: u32) -> Result<Confirmation, CallError> {
+        let known = if tries > 1 { self.retrieve(intent).await? } else { Standing::Unconfirmed };
+        let stands = match known {
+            Standing::Unconfirmed => self.ask(order_id, intent, tries).await?,
+            known => known,
         };
-        let key = format!("{}:void", bill.order_id);
+        match stands {
+            Standing::Captured(capture) => Ok(Confirmation::Captured(capture)),
+            Standing::Declined { code } | Standing::Cancelled { code } => Ok(Confirmation::Declined { code }),
+            // A decline only once the intent can capture nothing any more.
+            Standing::RequiresAction
+                if self.cancel(intent, &format!("{order_id}:cancel:{tries}")).await? =>
+            {
+                Ok(Confirmation::Declined { code: AUTHENTICATION_REQUIRED.into() })
+            }
+            Standing::RequiresAction | Standing::Processing | Standing::Unconfirmed => {
+                Err(CallError::Later(format!("intent {intent} is not decided yet")))
+            }
+        }
+    }
+
+    async fn look_up(&self, intent: &str) -> Result<ChargeStatus, CallError> {
+        match self.retrieve(intent).await? {
+            Standing::Captured(_) => {}
+            Standing::Cancelled { .. } => return Ok(ChargeStatus::Cancelled),
+            _ => return Ok(ChargeStatus::Open),
+        }
+        let answer = self.get(format!("/v1/refunds?payment_intent={intent}&limit=100")).await?;
+        let refunds = answer.body["data"].as_array().ok_or_else(|| unreadable(&answer))?;
+        let refunds = refunds.iter().map(refund).collect::<Option<Vec<Refund>>>();
+        let refunds = refunds.ok_or_else(|| unreadable(&answer))?;
+        let with =
+            |status| refunds.iter().find(|refund| refund.status == status).map(|refund| refund.id.clone());
+        Ok(match (with(RefundStatus::Succeeded), with(RefundStatus::Pending)) {
+            (Some(refund), _) => ChargeStatus::Refunded { refund },
+            (None, Some(refund)) => ChargeStatus::Refunding { refund },
+            (None, None) => ChargeStatus::Captured,
+        })
+    }
+
+    async fn cancel(&self, intent: &str, key: &str) -> Result<bool, CallError> {
         let path = format!("/v1/payment_intents/{intent}/cancel");
-        let answer = self.send(Method::POST, &path, Some((key, String::new()))).await?;
-        match answer.status.as_u16() {
-            200 => Ok(true),
-            // It has been captured, or cancelled, in the meantime: the next look tells which.
-            400 => Ok(false),
-            _ => Err(answer.failure()),
+        let answer = self.post(path, key.to_owned(), &[("cancellation_reason", ABANDONED)]).await?;
+        match (answer.status.as_u16(), answer.text("/error/code")) {
+            (200, _) => Ok(true),
+            // Cancelled already, or captured: only the first is a void.
+            (400, Some(UNEXPECTED_STATE)) => {
+                Ok(matches!(self.retrieve(intent).await?, Standing::Cancelled { .. }))
+            }
+            _ => Err(failure(&answer)),
         }
     }
 
-    /// <https://docs.stripe.com/api/refunds/create>
     async fn refund(
         &self,
         order_id: OrderId,
-        charge_id: &str,
+        intent: &str,
         RefundAttempt { generation, number }: RefundAttempt,
-    ) -> Result<Result<(), String>, Failure> {
-        let form = Serializer::new(String::new()).append_pair("charge", charge_id).finish();
+    ) -> Result<Result<Refund, String>, CallError> {
         let key = format!("{order_id}:refund:{generation}:{number}");
-        let answer = self.send(Method::POST, "/v1/refunds", Some((key, form))).await?;
-        let code = answer.text("/error/code").unwrap_or("refused");
-        match (answer.status.as_u16(), answer.text("/status")) {
-            (200, Some("succeeded" | "pending")) => Ok(Ok(())),
-            (200, Some(status)) => Ok(Err(status.to_owned())),
-            // An earlier try came through after all.
-            (400, _) if code == "charge_already_refunded" => Ok(Ok(())),
-            (400 | 402 | 404, _) => Ok(Err(code.to_owned())),
-            _ => Err(answer.failure()),
+        let answer = self.post("/v1/refunds".into(), key, &[("payment_intent", intent)]).await?;
+        match answer.status.as_u16() {
+            200 => match refund(&answer.body).ok_or_else(|| unreadable(&answer))? {
+                Refund { status: RefundStatus::Failed { code }, .. } => Ok(Err(code)),
+                refund => Ok(Ok(refund)),
+            },
+            // An earlier try may have come through after all.
+            400 | 402 | 404 => Ok(match self.look_up(intent).await? {
+                ChargeStatus::Refunded { refund: id } => Ok(Refund { id, status: RefundStatus::Succeeded }),
+                ChargeStatus::Refunding { refund: id } => Ok(Refund { id, status: RefundStatus::Pending }),
+                _ => Err(decline(&answer.body["error"])),
+            }),
+            _ => Err(failure(&answer)),
         }
+    }
+
+    async fn refund_status(&self, id: &str) -> Result<RefundStatus, CallError> {
+        let answer = self.get(format!("/v1/refunds/{id}")).await?;
+        refund(&answer.body).map(|refund| refund.status).ok_or_else(|| unreadable(&answer))
     }
 }
 
-impl<T: Transport> Stripe<T> {
-    /// Claims the charge's idempotency key for an intent that payments never confirms. A worker that is still on its way
-    /// with the charge finds the key used with other parameters, and the provider refuses it: nothing can overtake the
-    /// void. `None`: the charge was there first.
-    ///
-    /// <https://docs.stripe.com/api/idempotent_requests>
-    async fn claim(&self, bill: &Bill) -> Result<Option<String>, Failure> {
-        let form = Serializer::new(String::new())
-            .append_pair("amount", &bill.amount.amount.to_string())
-            .append_pair("currency", &bill.amount.currency.as_str().to_ascii_lowercase())
-            .append_pair("confirm", "false")
-            .append_pair("metadata[order_id]", &bill.order_id.to_string())
-            .finish();
-        let key = format!("{}:charge", bill.order_id);
-        let answer = self.send(Method::POST, "/v1/payment_intents", Some((key, form))).await?;
-        match (answer.status.as_u16(), answer.text("/error/type")) {
-            (200, _) => Ok(Some(answer.text("/id").ok_or_else(|| answer.failure())?.to_owned())),
-            (400, Some("idempotency_error")) => Ok(None),
-            _ => Err(answer.failure()),
-        }
+/// Sorts an answer that says neither yes nor no.
+fn failure(answer: &Answer) -> CallError {
+    let text = answer.described();
+    match answer.status.as_u16() {
+        // What Stripe repeats for a key says nothing about how it is now.
+        500.. if !answer.is_replayed() => CallError::Down(text),
+        409 | 429 | 500.. => CallError::Later(text),
+        _ => CallError::Refused(text),
     }
 }
 
-/// The status of several intents together: one that captured counts most, then one that still may. `None`: unreadable.
-fn status_of(intents: &[Value]) -> Option<ChargeStatus> {
-    let mut status = ChargeStatus::Nothing;
-    for intent in intents {
-        match intent["status"].as_str()? {
-            "succeeded" if intent["latest_charge"]["refunded"].as_bool()? => {
-                return Some(ChargeStatus::Refunded);
-            }
-            "succeeded" => {
-                let charge_id = intent["latest_charge"]["id"].as_str()?.to_owned();
-                return Some(ChargeStatus::Captured { charge_id });
-            }
-            "canceled" if status == ChargeStatus::Nothing => status = ChargeStatus::Cancelled,
-            "canceled" => {}
-            _ => status = ChargeStatus::Open { intent: intent["id"].as_str()?.to_owned() },
+fn unreadable(answer: &Answer) -> CallError {
+    CallError::Refused(format!("{}: an answer of another shape", answer.described()))
+}
+
+/// The code of a refusal: a bank's own where there is one.
+fn decline(error: &Value) -> String {
+    let text = |name: &str| error[name].as_str();
+    let code = match text("code") {
+        Some(AUTHENTICATION_REQUIRED) => Some(AUTHENTICATION_REQUIRED),
+        code => text("decline_code").or(code),
+    };
+    code.unwrap_or("payment_method_refused").to_owned()
+}
+
+/// How an intent stands; none for an object that is not one.
+fn standing(intent: &Value) -> Option<Standing> {
+    let error = &intent["last_payment_error"];
+    Some(match intent["status"].as_str()? {
+        "succeeded" => Standing::Captured(capture(intent)?),
+        "requires_confirmation" => Standing::Unconfirmed,
+        "requires_payment_method" => Standing::Declined { code: decline(error) },
+        "requires_action" => Standing::RequiresAction,
+        "processing" => Standing::Processing,
+        "canceled" if intent["cancellation_reason"] == ABANDONED => {
+            Standing::Cancelled { code: AUTHENTICATION_REQUIRED.into() }
         }
-    }
-    Some(status)
+        "canceled" => Standing::Cancelled { code: "payment_intent_canceled".into() },
+        _ => return None,
+    })
+}
+
+/// What was captured, by the intent's own account of it.
+fn capture(intent: &Value) -> Option<Capture> {
+    let charge = &intent["latest_charge"];
+    let charge_id = charge.as_str().or_else(|| charge["id"].as_str())?.to_owned();
+    let currency: Currency = intent["currency"].as_str()?.to_ascii_uppercase().parse().ok()?;
+    let amount = Money::new(intent["amount_received"].as_u64()?, currency);
+    Some(Capture { intent: intent["id"].as_str()?.to_owned(), charge_id, amount })
+}
+
+/// A refund; none for an object that is not one.
+fn refund(refund: &Value) -> Option<Refund> {
+    let status = match refund["status"].as_str()? {
+        "succeeded" => RefundStatus::Succeeded,
+        "pending" | "requires_action" => RefundStatus::Pending,
+        status @ ("failed" | "canceled") => {
+            RefundStatus::Failed { code: refund["failure_reason"].as_str().unwrap_or(status).to_owned() }
+        }
+        _ => return None,
+    };
+    Some(Refund { id: refund["id"].as_str()?.to_owned(), status })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chassis::http::client::StatusCode;
     use serde_json::json;
 
-    fn outcome(status: u16, body: Value) -> Result<ChargeOutcome, Failure> {
-        super::outcome(&Answer::new(StatusCode::from_u16(status).unwrap(), body))
+    fn answer(status: u16, body: Value) -> Answer {
+        Answer::new(StatusCode::from_u16(status).unwrap(), body)
     }
 
+    /// Guards: what was captured comes from the provider's object, and a failed charge is no capture.
     #[test]
-    fn only_a_clear_yes_is_a_capture() {
-        let yes = json!({"id": "pi_1", "status": "succeeded", "latest_charge": "ch_1"});
-        assert_eq!(outcome(200, yes), Ok(ChargeOutcome::Captured { charge_id: "ch_1".into() }));
-        for unclear in ["processing", "requires_capture", "requires_action"] {
-            assert!(matches!(outcome(200, json!({"status": unclear})), Err(Failure::Transient(_))));
+    fn only_a_succeeded_intent_is_a_capture() {
+        let mut intent = json!({"id": "pi_1", "status": "succeeded", "latest_charge": "ch_1",
+            "amount": 700, "amount_received": 500, "currency": "usd"});
+        let amount = Money::new(500, Currency::USD);
+        let capture = Capture { intent: "pi_1".into(), charge_id: "ch_1".into(), amount };
+        assert_eq!(standing(&intent), Some(Standing::Captured(capture)));
+        intent["status"] = "requires_payment_method".into();
+        intent["last_payment_error"] = json!({"code": "card_declined", "decline_code": "lost_card"});
+        assert_eq!(standing(&intent), Some(Standing::Declined { code: "lost_card".into() }));
+        for (status, stands) in
+            [("processing", Standing::Processing), ("requires_action", Standing::RequiresAction)]
+        {
+            intent["status"] = status.into();
+            assert_eq!(standing(&intent), Some(stands));
         }
     }
 
+    /// Guards: the code that callers know, not the one that Stripe adds when nobody could answer the challenge.
     #[test]
-    fn a_decline_is_an_answer_and_an_outage_is_not() {
-        let card = json!({"error": {"code": "card_declined", "decline_code": "insufficient_funds"}});
-        assert_eq!(outcome(402, card), Ok(declined("insufficient_funds")));
-        assert_eq!(
-            outcome(400, json!({"error": {"code": "resource_missing"}})),
-            Ok(declined("resource_missing"))
-        );
-        let taken = json!({"error": {"type": "idempotency_error", "code": "idempotency_key_in_use"}});
-        assert_eq!(outcome(400, taken), Err(Failure::Conflict { attempts: 1 }));
-        assert_eq!(outcome(409, Value::Null), Err(Failure::Conflict { attempts: 1 }));
-        for outage in [401, 403, 429, 500, 503] {
-            assert!(matches!(outcome(outage, Value::Null), Err(Failure::Transient(_))), "{outage}");
+    fn a_challenge_that_nobody_can_answer_has_a_code_of_its_own() {
+        let error = json!({"code": "authentication_required", "decline_code": "authentication_not_handled"});
+        assert_eq!(decline(&error), "authentication_required");
+    }
+
+    /// Guards: only no answer and a failure of Stripe's own count against it, and not one that it repeats.
+    #[test]
+    fn failures_are_sorted() {
+        for status in [500, 502, 503] {
+            assert!(matches!(failure(&answer(status, Value::Null)), CallError::Down(_)), "{status}");
+            let repeated = answer(status, Value::Null).replayed();
+            assert!(matches!(failure(&repeated), CallError::Later(_)), "{status}");
+        }
+        for status in [409, 429] {
+            assert!(matches!(failure(&answer(status, Value::Null)), CallError::Later(_)), "{status}");
+        }
+        for status in [400, 401, 403, 404] {
+            assert!(matches!(failure(&answer(status, Value::Null)), CallError::Refused(_)), "{status}");
         }
     }
 }
