@@ -1,11 +1,11 @@
 //! The envelope around every event, CloudEvents-shaped, and how it is read back from the bus.
 
-use crate::{Event, EventId};
+use crate::{Event, EventId, reading};
 use chrono::{DateTime, SubsecRound, Utc};
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned, de::Error as _};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned, de::Error as _, de::Unexpected};
 use serde_json::Value;
-use std::{fmt::Display, str::FromStr};
+use std::str::FromStr;
 use uuid::Uuid;
 
 /// Serialises a time as RFC 3339 in UTC with exactly three decimals, so that texts sort as times do.
@@ -47,12 +47,11 @@ pub struct Replay {
 }
 
 /// A number, or the text of one: a pipe may place DynamoDB's `N`, which is a text, with its quotes.
-fn lenient<'de, D: Deserializer<'de>, T: FromStr<Err: Display> + DeserializeOwned>(
-    from: D,
-) -> Result<T, D::Error> {
+fn lenient<'de, D: Deserializer<'de>, T: FromStr + DeserializeOwned>(from: D) -> Result<T, D::Error> {
+    let number = || D::Error::invalid_type(Unexpected::Other("something else"), &"a whole number");
     match Value::deserialize(from)? {
-        Value::String(text) => text.parse().map_err(D::Error::custom),
-        other => T::deserialize(other).map_err(D::Error::custom),
+        Value::String(text) => text.parse().map_err(|_| number()),
+        other => T::deserialize(other).map_err(|_| number()),
     }
 }
 
@@ -103,7 +102,8 @@ pub struct Envelope {
     pub data: Value,
 }
 
-/// Why an envelope could not be read. Always poison: a later delivery of the same bytes fails the same way.
+/// Why an envelope could not be read. Always poison: a later delivery of the same bytes fails the same way. It stands in
+/// logs and dead letters, so it names the place and what was expected there, and repeats no value of the data.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
     /// The bytes are not an envelope.
@@ -137,11 +137,15 @@ impl Envelope {
     ///
     /// # Errors
     /// [`Unreadable::Envelope`] when it is not one.
-    pub fn read(detail: Value) -> Result<Self, Unreadable> {
-        let unreadable = |e: serde_json::Error| Unreadable::Envelope(e.to_string());
-        let mut envelope: Self = serde_json::from_value(detail).map_err(unreadable)?;
+    pub fn read(mut detail: Value) -> Result<Self, Unreadable> {
+        // The data is the bulk of it: moved, not copied.
+        let data = detail.get_mut("data").map(Value::take);
+        let mut envelope: Self = reading::read(&detail).map_err(|e| Unreadable::Envelope(e.to_string()))?;
+        envelope.data = data.unwrap_or_default();
         if let Value::String(text) = &envelope.data {
-            envelope.data = serde_json::from_str(text).map_err(unreadable)?;
+            let not_json =
+                |_| Unreadable::Envelope("data: expected an object, or the JSON text of one".into());
+            envelope.data = serde_json::from_str(text).map_err(not_json)?;
         }
         let about = envelope.data.get("order_id").and_then(Value::as_str);
         if about.is_some_and(|order_id| order_id != envelope.metadata.subject) {
@@ -177,7 +181,7 @@ impl Envelope {
     /// # Errors
     /// [`Unreadable::Data`] when a field of the view is missing or is something else.
     pub fn view<V: DeserializeOwned>(&self) -> Result<V, Unreadable> {
-        V::deserialize(&self.data).map_err(|e| Unreadable::Data {
+        reading::read(&self.data).map_err(|e| Unreadable::Data {
             kind: self.metadata.kind.clone(),
             version: self.metadata.version,
             reason: e.to_string(),

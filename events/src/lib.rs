@@ -10,6 +10,7 @@ pub mod inventory;
 pub mod money;
 pub mod orders;
 pub mod payments;
+pub mod reading;
 pub mod rewards;
 
 pub use envelope::{Envelope, Metadata, Unreadable};

@@ -94,15 +94,40 @@ impl Client {
         self.send(Method::GET, path, Bytes::new()).await
     }
 
-    /// Lists a product at [`CENTS`] with `stock` units.
+    /// Puts a product at [`CENTS`]; with `stock` units, counted when its ETag was `etag`.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn put(&self, id: &str, stock: Option<u64>, etag: Option<&str>) -> Result<Answer> {
+        let mut body = json!({"name": id, "unit_price_cents": CENTS});
+        if let Some(stock) = stock {
+            body["stock"] = stock.into();
+        }
+        let mut headers = vec![("content-type", "application/json")];
+        headers.extend(etag.map(|etag| ("if-match", etag)));
+        self.send_with(Method::PUT, &format!("/products/{id}"), &headers, body.to_string()).await
+    }
+
+    /// Lists a new product at [`CENTS`] with `stock` units.
     ///
     /// # Errors
     /// When the API does not take it.
     pub async fn list(&self, id: &str, stock: u64) -> Result<()> {
-        let body = json!({"name": id, "unit_price_cents": CENTS, "stock": stock}).to_string();
-        let answer = self.send(Method::PUT, &format!("/products/{id}"), body).await?;
-        ensure!(answer.status < 300, "listing {id}: {} {}", answer.status, answer.body);
+        let answer = self.put(id, Some(stock), None).await?;
+        // 428: it is listed already, by an earlier try whose answer was lost.
+        let is_listed = answer.status < 300 || answer.status == 428;
+        ensure!(is_listed, "listing {id}: {} {}", answer.status, answer.body);
         Ok(())
+    }
+
+    /// The ETag of a product.
+    ///
+    /// # Errors
+    /// When there is no such product.
+    pub async fn etag(&self, id: &str) -> Result<String> {
+        let answer = self.get(&format!("/products/{id}")).await?;
+        let etag = answer.headers.get("etag").with_context(|| format!("{id}: {}", answer.status))?;
+        Ok(etag.to_str()?.to_owned())
     }
 
     /// Lists a product, and waits until orders knows its price.

@@ -41,6 +41,36 @@ fn every_route_asks_for_a_token_with_its_scope() {
     });
 }
 
+/// Guards: the functions' own check. A request that reaches a function around the API's authorizer, as through another API
+/// of the account, is refused, and so is one whose token has not the scope.
+#[test]
+fn a_function_refuses_what_comes_around_the_authorizer() {
+    on_platform(async |platform| {
+        let orders = [("test-orders-api", "GET /orders", "orders:read")];
+        let products = ["PUT", "GET"].map(|method| format!("{method} /products/{{id}}"));
+        let products = products.iter().map(|route| ("test-inventory-api", route.as_str(), "products:write"));
+        for (function, route, scope) in orders.into_iter().chain(products) {
+            let status = async |jwt: Option<serde_json::Value>| {
+                let mut event = json!({"version": "2.0", "routeKey": route, "rawPath": "/", "rawQueryString": "",
+                    "headers": {}, "isBase64Encoded": false, "pathParameters": {"id": "around"},
+                    "requestContext": {"http": {"method": "GET", "path": "/"}}});
+                if let Some(claims) = jwt {
+                    event["requestContext"]["authorizer"] =
+                        json!({"jwt": {"claims": claims, "scopes": null}});
+                }
+                platform.invoke(function, &event).await["statusCode"].as_u64().unwrap()
+            };
+            assert_eq!(status(None).await, 401, "{function} {route}");
+            let claims = |scope: &str| Some(json!({"sub": "ada", "scope": scope}));
+            let answered = status(claims(scope)).await;
+            assert!(![401, 403].contains(&answered), "{function} {route}: {answered}");
+            if function == "test-inventory-api" {
+                assert_eq!(status(claims("orders:write")).await, 403, "{function} {route}");
+            }
+        }
+    });
+}
+
 /// Guards: no customer reaches another's orders, in any of the ways to name one.
 #[test]
 fn a_customer_sees_and_touches_its_own_orders_only() {

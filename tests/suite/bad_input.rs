@@ -47,6 +47,14 @@ fn bodies(product: &str) -> Vec<(Vec<u8>, u16, &str)> {
             422,
             "items[0].unit_price_cents",
         ),
+        (
+            format!(
+                r#"{{"customer_id": "ada", "items": [{{"product_id": "{product}", "quantity": 1, "quantity": 2}}]}}"#
+            )
+            .into_bytes(),
+            400,
+            "items[0].quantity",
+        ),
     ];
     for bad in [json!(0), json!(-1), json!(1.5), json!("2"), json!(true), json!(1001), json!(1e300)] {
         bodies.push((quantity(bad), 400, "items[0].quantity"));
@@ -76,5 +84,25 @@ fn a_product_that_breaks_a_rule_is_refused_by_field() {
             assert_eq!((answer.status, &answer.body["errors"][0]["field"]), (400, &json!(field)));
         }
         assert_eq!(platform.api.get("/products/refused").await.unwrap().status, 404);
+    });
+}
+
+/// Guards: a key that stands twice is refused by its name, whatever its values, before anything else is read. A parser
+/// in front of the service may have judged the first of the two.
+#[test]
+fn a_key_that_stands_twice_is_refused() {
+    crate::platform::on_platform(async |platform| {
+        let order = r#"{"customer_id": "ada", "customer_id": "ada", "items": 7}"#;
+        let product = r#"{"name": "x", "unit_price_cents": 1, "stock": 1, "stock": 1}"#;
+        for (method, path, body, field) in [
+            (Method::POST, "/orders", order, "customer_id"),
+            (Method::PUT, "/products/doubled", product, "stock"),
+        ] {
+            let answer = platform.api.send(method, path, body).await.unwrap();
+            let message = "stands more than once in its object";
+            let expected = json!([{"field": field, "rule": "duplicate", "message": message}]);
+            assert_eq!((answer.status, &answer.body["errors"]), (400, &expected));
+        }
+        assert_eq!(platform.api.get("/products/doubled").await.unwrap().status, 404);
     });
 }

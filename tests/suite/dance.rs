@@ -73,9 +73,11 @@ fn a_stock_count_below_what_is_held_is_refused() {
         let order = order_of(&product, 3).to_string();
         let answer = platform.api.send_with(Method::POST, "/orders", &headers, order).await.unwrap();
         assert_eq!(answer.body["status"], "CONFIRMED");
-        let error = platform.api.list(&product, 2).await.unwrap_err().to_string();
-        assert!(error.contains("409") && error.contains("STOCK_BELOW_HELD"), "{error}");
-        platform.api.list(&product, 20).await.unwrap();
+        let etag = platform.api.etag(&product).await.unwrap();
+        let low = platform.api.put(&product, Some(2), Some(&etag)).await.unwrap();
+        assert_eq!((low.status, &low.body["error"]), (409, &json!("STOCK_BELOW_HELD")));
+        let counted = platform.api.put(&product, Some(20), Some(&etag)).await.unwrap();
+        assert_eq!(counted.status, 200);
         let row = platform.api.product(&product).await.unwrap();
         assert_eq!((&row["available"], &row["held"]), (&json!(17), &json!(3)));
     });

@@ -1,10 +1,22 @@
 //! The HTTP API as clients use it: idempotency, waiting, cancelling, lists, and how an order was before.
 
-use crate::platform::{Platform, on_platform, options, run};
+use crate::bench::Bench;
+use crate::platform::{Platform, copy, on_platform, options, root, run, scratch};
+use crate::stores::{Whim, Whimsical};
+use crate::world::{Crash, World};
+use chassis::http::access::Auth;
+use chassis::http::cursor::Cursors;
+use chassis::http::{Api, Request, Response};
+use chassis::ports::Ports;
+use chrono::TimeDelta;
 use futures_util::future::join_all;
 use hyper::Method;
+use localstack::faults::Fault;
+use localstack::stack::Options;
+use orders::http::OrdersApi;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::fs;
+use std::time::{Duration, Instant};
 use tests::client::{Answer, Client, order_of};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -290,5 +302,106 @@ fn a_path_names_the_methods_that_it_has() {
         let form = [("content-type", "text/plain")];
         let answer = platform.api.send_with(Method::POST, "/orders", &form, "{}").await.unwrap();
         assert_eq!(answer.status, 415);
+    });
+}
+
+/// Guards: after a commit without an answer, orders looks whether its order is there; what it cannot find out it says, and
+/// never that nothing was done.
+#[test]
+fn a_commit_without_an_answer_is_looked_for() {
+    run(async {
+        let mut world = World::new();
+        world.list("beans", 10).await;
+        let order = order_of("beans", 1);
+        world.crash("orders", 0, Crash::After);
+        let (status, taken) = world.post("POST /orders", "", &order).await;
+        assert_eq!((status, &taken["status"]), (202, &json!("PENDING")), "{taken}");
+        let id = taken["order_id"].as_str().unwrap();
+        assert_eq!(world.ended(id).await["status"], "FULFILLED");
+        world.crash("orders", 0, Crash::Before);
+        let (status, lost) = world.post("POST /orders", "", &order).await;
+        assert_eq!((status, &lost["error"]), (503, &json!("OUTCOME_UNKNOWN")));
+        assert!(lost["detail"].as_str().unwrap().starts_with("the order may have been taken; look for it"));
+    });
+}
+
+/// The answer to an order from a function that is stopped in two seconds, over a table with a whim.
+async fn stopped_soon(whim: Whim) -> Response {
+    let mut world = World::new();
+    world.list("beans", 10).await;
+    let ports = Ports::system(Whimsical::new(world.table("orders").await, whim));
+    let deadline = Some(ports.clock.now() + TimeDelta::seconds(2));
+    let (cursors, stage) = (Cursors::new("test").unwrap(), "test".to_owned());
+    let api = OrdersApi { ports, stage, auth: Auth::Off, cursors };
+    let headers = [("prefer".to_owned(), "wait=10".to_owned())].into();
+    let body = order_of("beans", 1).to_string().into_bytes();
+    let request = Request { route: "POST /orders".into(), headers, body, deadline, ..Request::default() };
+    let answer = tokio::time::timeout(Duration::from_secs(2), api.answer(request)).await;
+    answer.expect("the function was stopped first").unwrap_or_else(Response::from)
+}
+
+/// Guards: a table that is silent does not keep orders from answering before its function is stopped.
+#[test]
+fn a_silent_table_is_given_up_before_the_function_is() {
+    run(async {
+        let unknown = stopped_soon(Whim::SilentCommit).await;
+        assert_eq!((unknown.status, &unknown.body["error"]), (503, &json!("OUTCOME_UNKNOWN")));
+        // The order is there, and no look at it is answered.
+        let taken = stopped_soon(Whim::SilentLoads).await;
+        assert_eq!((taken.status, &taken.body["status"]), (202, &json!("PENDING")));
+    });
+}
+
+/// As [`a_commit_without_an_answer_is_looked_for`], with the real table: every answer to the transaction is lost, then no transaction is made.
+#[test]
+fn an_order_without_an_answer_is_taken_or_may_be_repeated() {
+    run(async {
+        let platform = Platform::start(&options("ambiguous")).await.unwrap();
+        let (product, function) = (platform.product(10).await, "test-orders-api".to_owned());
+        // One for each attempt of the SDK.
+        platform.stack.faults.set(Fault::LoseAnswer { function: function.clone(), times: 3 }).unwrap();
+        let taken = platform.api.post(&order_of(&product, 1)).await.unwrap();
+        assert_eq!(
+            (taken.status, platform.stack.faults.all()[0].clone()),
+            (202, Fault::LoseAnswer { function: function.clone(), times: 0 })
+        );
+        let id = taken.body["order_id"].as_str().unwrap();
+        assert_eq!(platform.api.ended(id, TIMEOUT).await.unwrap()["status"], "FULFILLED");
+        platform.stack.faults.clear();
+        platform.stack.faults.set(Fault::Throttle { function: Some(function), times: 1000 }).unwrap();
+        let (key, order) = (fresh("key"), order_of(&product, 1));
+        let unknown = post_under(&platform.api, &key, &order).await;
+        assert_eq!((unknown.status, &unknown.body["error"]), (503, &json!("OUTCOME_UNKNOWN")));
+        let detail = unknown.body["detail"].as_str().unwrap();
+        assert_eq!(detail, "the order may have been taken; repeat it under the same Idempotency-Key");
+        platform.stack.faults.clear();
+        assert_eq!(post_under(&platform.api, &key, &order).await.status, 202);
+        let list = platform.api.get("/orders?customer_id=ada").await.unwrap().body;
+        assert_eq!(list["orders"].as_array().unwrap().len(), 2, "{list}");
+    });
+}
+
+/// Guards: the wait is bounded by the invocation's own deadline. A function of three seconds answers a client that would
+/// wait for ten.
+#[test]
+fn a_wait_ends_before_the_function_does() {
+    run(async {
+        let infra = scratch("short-function-infra");
+        copy(&root().join("infra"), &infra);
+        let template = fs::read_to_string(infra.join("orders.yaml")).unwrap();
+        assert_eq!(template.matches("Timeout: 15\n").count(), 1);
+        fs::write(infra.join("orders.yaml"), template.replace("Timeout: 15\n", "Timeout: 3\n")).unwrap();
+        let platform = Platform::start(&Options { infra, ..options("short-function") }).await.unwrap();
+        let product = platform.product(10).await;
+        platform.stack.faults.set(Fault::Stop { pipe: "test-orders".into() }).unwrap();
+        let started = Instant::now();
+        let placed = post_waiting(&platform.api, &order_of(&product, 1)).await;
+        assert_eq!((placed.status, &placed.body["status"]), (202, &json!("PENDING")), "{}", placed.body);
+        let applied = placed.headers["preference-applied"].to_str().unwrap();
+        assert!(["wait=1", "wait=2"].contains(&applied), "{applied}");
+        assert!((1..3).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
+        let path = placed.headers["location"].to_str().unwrap().to_owned();
+        let shown = platform.api.send_with(Method::GET, &path, &[("prefer", "wait=10")], "").await.unwrap();
+        assert_eq!(shown.status, 202, "{}", shown.body);
     });
 }

@@ -84,6 +84,7 @@ const BREAKS: &[(&str, &str, &str, &str)] = &[
         "function:${Stage}-order-api",
         "no template declares the function",
     ),
+    ("api.yaml", "${Api}/*", "another/*", "no permission allows it"),
 ];
 
 /// Every planted break of the real templates is refused at start, before anything listens for long.

@@ -176,7 +176,13 @@ properties! {
         retry_policy: Option<RetryPolicy>,
         dead_letter_config: Option<DeadLetterConfig>,
     }
-    Permission { action: String, function_name: String, principal: String, source_account: Option<String> }
+    Permission {
+        action: String,
+        function_name: String,
+        principal: String,
+        source_account: Option<String>,
+        source_arn: Option<String>,
+    }
     LogGroup { log_group_name: String, retention_in_days: Option<u32> }
 
     Role {

@@ -5,17 +5,26 @@ use aws_lambda_events::http::{HeaderMap, HeaderName, HeaderValue};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chassis::http::{Api, Caller, Problem, Request, Response};
 use chassis::ports::{Ids, RandomIds};
+use chrono::{DateTime, Utc};
 use std::collections::HashMap;
 use uuid::Uuid;
 
-/// Lets `api` answer one request of the gateway.
-pub async fn respond<A: Api>(api: &A, event: ApiGatewayV2httpRequest) -> ApiGatewayV2httpResponse {
-    to_gateway(answer(api, event).await)
+/// Lets `api` answer one request of the gateway, before the function is stopped at `deadline`.
+pub async fn respond<A: Api>(
+    api: &A,
+    event: ApiGatewayV2httpRequest,
+    deadline: Option<DateTime<Utc>>,
+) -> ApiGatewayV2httpResponse {
+    to_gateway(answer(api, event, deadline).await)
 }
 
-async fn answer<A: Api>(api: &A, event: ApiGatewayV2httpRequest) -> Response {
+async fn answer<A: Api>(
+    api: &A,
+    event: ApiGatewayV2httpRequest,
+    deadline: Option<DateTime<Utc>>,
+) -> Response {
     let correlation_id = RandomIds.fresh();
-    let answer = match read(event, correlation_id) {
+    let answer = match read(event, correlation_id, deadline) {
         Ok(request) => api.answer(request).await,
         Err(problem) => Err(problem),
     };
@@ -55,7 +64,11 @@ fn query(event: &ApiGatewayV2httpRequest) -> HashMap<String, String> {
     query
 }
 
-fn read(event: ApiGatewayV2httpRequest, correlation_id: Uuid) -> Result<Request, Problem> {
+fn read(
+    event: ApiGatewayV2httpRequest,
+    correlation_id: Uuid,
+    deadline: Option<DateTime<Utc>>,
+) -> Result<Request, Problem> {
     let (caller, query) = (caller(&event), query(&event));
     let text = event.body.unwrap_or_default();
     let body = if event.is_base64_encoded {
@@ -63,19 +76,21 @@ fn read(event: ApiGatewayV2httpRequest, correlation_id: Uuid) -> Result<Request,
     } else {
         text.into_bytes()
     };
+    // A value that is no text is not left out: a condition or a key that was sent must not count as none.
     let header = |(name, value): (&HeaderName, &HeaderValue)| {
-        Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+        (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
     };
     Ok(Request {
         route: event.route_key.unwrap_or_default(),
         path: event.path_parameters,
         query,
-        headers: event.headers.iter().filter_map(header).collect(),
+        headers: event.headers.iter().map(header).collect(),
         body,
         method: event.request_context.http.method.to_string(),
         raw_path: event.raw_path.unwrap_or_default(),
         caller,
         correlation_id,
+        deadline,
     })
 }
 
@@ -110,12 +125,22 @@ mod tests {
         }
     }
 
+    /// Guards: a header that is no ASCII is refused by its reader and not left out: without its key, a retry would be a
+    /// second order.
+    #[test]
+    fn no_header_is_left_out() {
+        let mut event = ApiGatewayV2httpRequest::default();
+        event.headers.insert("idempotency-key", HeaderValue::from_bytes(b"k\xc3\xa4").unwrap());
+        let request = read(event, Uuid::nil(), None).unwrap();
+        assert_eq!(request.header("idempotency-key"), Some("k\u{e4}"));
+    }
+
     /// Guards: a server error gives the client an id to ask about, and nothing of what went wrong.
     #[tokio::test]
     async fn a_server_error_gives_a_correlation_id_and_nothing_else() {
         let secret = "table prod-orders: key 42";
         for failure in [Failure::Poison(secret.into()), Failure::Transient(secret.into())] {
-            let answer = answer(&Broken(failure), ApiGatewayV2httpRequest::default()).await;
+            let answer = answer(&Broken(failure), ApiGatewayV2httpRequest::default(), None).await;
             let Value::Object(body) = &answer.body else { panic!("{answer:?}") };
             let header = answer.headers.iter().find(|(name, _)| *name == "x-correlation-id").unwrap();
             assert_eq!(body["correlation_id"], header.1.as_str());

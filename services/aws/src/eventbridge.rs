@@ -7,26 +7,21 @@ use aws_sdk_eventbridge::{Client, primitives::DateTime};
 use chassis::Failure;
 use chassis::ports::Bus;
 use events::Envelope;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// The most entries of one call: <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html>
 const MAX_ENTRIES: usize = 10;
 
-/// The part of a delivered EventBridge event that is ours; the rest of its envelope changes with every publication.
-#[derive(Deserialize)]
-struct Delivered {
-    detail: Value,
-}
-
-/// Reads the body of a queue's message: an EventBridge event with our envelope as its detail.
+/// Reads the body of a queue's message: an EventBridge event with our envelope as its detail. The rest of the event
+/// changes with every publication.
 ///
 /// # Errors
 /// [`Failure::Poison`] when it is anything else.
 pub fn read_body(body: &str) -> Result<Envelope, Failure> {
-    let event: Delivered = serde_json::from_str(body)
-        .map_err(|e| Failure::Poison(format!("the body is not an EventBridge event: {e}")))?;
-    Ok(Envelope::read(event.detail)?)
+    let poison = |why: &str| Failure::Poison(format!("the body is not an EventBridge event: {why}"));
+    let mut event: Value = serde_json::from_str(body).map_err(|_| poison("expected JSON"))?;
+    let detail = event.get_mut("detail").ok_or_else(|| poison("detail: is missing"))?;
+    Ok(Envelope::read(detail.take())?)
 }
 
 /// A bus by name.

@@ -9,6 +9,8 @@ use chassis::config::{self, ConfigError};
 use chassis::http::Api;
 use chassis::task::{Task, TaskError};
 use chassis::{EventHandler, Ports, log};
+use chrono::DateTime;
+use events::reading;
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, Runtime, service_fn};
 use serde_json::Value;
 use std::io::Write;
@@ -122,7 +124,8 @@ pub async fn serve_api<A: Api>(api: A) -> Result<()> {
     let api = Arc::new(api);
     let answer = move |event: LambdaEvent<ApiGatewayV2httpRequest>| {
         let api = Arc::clone(&api);
-        boxed(async move { Ok::<_, Error>(api::respond(api.as_ref(), event.payload).await) })
+        let stopped = i64::try_from(event.context.deadline).ok().and_then(DateTime::from_timestamp_millis);
+        boxed(async move { Ok::<_, Error>(api::respond(api.as_ref(), event.payload, stopped).await) })
     };
     Runtime::new(service_fn(answer)).run_concurrent().await.map_err(|e| anyhow!(e))
 }
@@ -151,7 +154,7 @@ pub async fn serve_tasks<T: Task>(task: T) -> Result<()> {
     let answer = move |event: LambdaEvent<Value>| {
         let task = Arc::clone(&task);
         boxed(async move {
-            let input = serde_json::from_value(event.payload);
+            let input = reading::read(&event.payload);
             let outcome = match input {
                 Ok(input) => task.run(input).await,
                 Err(error) => Err(TaskError::new("Poison", format!("not a task: {error}"))),

@@ -47,7 +47,8 @@ pub trait Aggregate: Decider + Serialize + DeserializeOwned {
     /// [`Failure::Poison`] when the row does not hold one.
     fn read_row(row: &Item) -> Result<Self, Failure> {
         let data = row.text("data").ok_or_else(|| unreadable(row, "no data"))?;
-        serde_json::from_str(data).map_err(|e| unreadable(row, e))
+        // serde_json's error would repeat a value of the state in the logs; where it is has to be enough.
+        serde_json::from_str(data).map_err(|e| unreadable(row, format!("no state at column {}", e.column())))
     }
 
     /// Attributes that a commit must find unchanged, beside the version: those that other writes adjust.

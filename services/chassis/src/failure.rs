@@ -3,8 +3,9 @@
 /// Why a delivery or a request could not be finished.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// Others kept changing the same rows and every bounded retry lost. Safe to deliver again.
-    #[error("gave up after {attempts} conflicting attempts")]
+    /// Others kept changing the same rows and every bounded retry lost, or a call outside found another call under the
+    /// same key. Safe to deliver again.
+    #[error("another call or transaction has the same thing in hand; attempts made: {attempts}")]
     Conflict {
         /// How often it was tried.
         attempts: u32,

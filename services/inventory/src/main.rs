@@ -8,8 +8,8 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     lambda::run("inventory", async |function| match function.handler() {
         "api" => {
-            let currency = config::parsed("CURRENCY")?;
-            serve_api(ProductsApi { ports: function.ports, currency }).await
+            let (currency, auth) = (config::parsed("CURRENCY")?, config::parsed("AUTH")?);
+            serve_api(ProductsApi { ports: function.ports, currency, auth }).await
         }
         "reactor" => {
             let bus = function.bus()?;

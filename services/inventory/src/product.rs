@@ -35,8 +35,30 @@ pub struct Listing {
     pub product_id: ProductId,
     pub name: String,
     pub unit_price: Money,
-    /// What was counted on the shelf: available and held together.
-    pub stock: u64,
+    /// What was counted on the shelf: available and held together; none: what is there stays there.
+    pub stock: Option<u64>,
+    /// What the shop knew of the product.
+    pub seen: Seen,
+}
+
+/// What lies on the shelf, and how many units have left it. Counts and shipments move it; a hold and a release do not, or
+/// a busy shop could never count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shelf {
+    /// Units available and held together.
+    pub units: u64,
+    pub shipped: u64,
+}
+
+/// What a listing knew of the product: it changes nothing when the product is not like that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// It says nothing of it.
+    Nothing,
+    /// That it is listed.
+    Listed,
+    /// That its shelf is one of these.
+    Shelf(Vec<Shelf>),
 }
 
 /// What a listing changes.
@@ -48,21 +70,45 @@ pub enum Fact {
 
 /// Why a count cannot be: it is below what customers have been promised.
 pub const BELOW_HELD: Refusal = Refusal::Illegal("more units are held than were counted");
+/// Why a product is not listed: how many of it there are has to be known from the start.
+pub const UNCOUNTED: Refusal = Refusal::Illegal("a new product needs a count");
+/// Why a count is not taken: what shipped since would be on the shelf again.
+pub const UNSEEN: Refusal = Refusal::Illegal("the count does not say which shelf was counted");
+/// Why nothing is changed: another count or a shipment came first.
+pub const MOVED: Refusal = Refusal::Stale("the product is not what the listing has seen");
+
+impl Product {
+    /// What lies on its shelf.
+    #[must_use]
+    pub const fn shelf(&self) -> Shelf {
+        Shelf { units: self.available.saturating_add(self.held), shipped: self.shipped }
+    }
+
+    /// Whether a listing knew enough of this product. The commit holds on to the very counters that were compared here.
+    fn check(&self, wanted: &Listing) -> Result<(), Refusal> {
+        match (&wanted.seen, wanted.stock, self.listed.is_some()) {
+            (Seen::Shelf(_) | Seen::Listed, _, false) => Err(MOVED),
+            (Seen::Shelf(seen), _, true) if !seen.contains(&self.shelf()) => Err(MOVED),
+            (Seen::Nothing | Seen::Listed, Some(_), true) => Err(UNSEEN),
+            (Seen::Nothing, None, false) => Err(UNCOUNTED),
+            _ => Ok(()),
+        }
+    }
+}
 
 impl Decider for Product {
     type Message = Listing;
     type Fact = Fact;
 
+    /// What is unchanged is published again: so the shop repeats an event that was lost.
     fn decide(&self, wanted: &Listing, _now: DateTime<Utc>) -> Result<Vec<Fact>, Refusal> {
-        let Listing { product_id, name, unit_price, stock } = wanted.clone();
-        let (held, mut facts) = (self.held, Vec::new());
-        let available = stock.checked_sub(held).ok_or(BELOW_HELD)?;
-        let unchanged = |listed: &Listed| listed.name == name && listed.unit_price == unit_price;
-        if !self.listed.as_ref().is_some_and(unchanged) {
-            facts.push(Fact::Listed(ProductListed { product_id: product_id.clone(), name, unit_price }));
-        }
-        if self.listed.is_none() || self.available != available {
-            facts.push(Fact::Counted(ProductCounted { product_id, available, held }));
+        self.check(wanted)?;
+        let Listing { product_id, name, unit_price, stock, .. } = wanted.clone();
+        let mut facts =
+            vec![Fact::Listed(ProductListed { product_id: product_id.clone(), name, unit_price })];
+        if let Some(stock) = stock {
+            let available = stock.checked_sub(self.held).ok_or(BELOW_HELD)?;
+            facts.push(Fact::Counted(ProductCounted { product_id, available, held: self.held }));
         }
         Ok(facts)
     }
@@ -145,13 +191,13 @@ mod specs {
 
     type Spec = chassis::spec::Spec<Product>;
 
-    fn listing(stock: u64, cents: u64) -> Listing {
-        let unit_price = Money::new(cents, Currency::USD);
-        Listing { product_id: "beans".parse().unwrap(), name: "Beans".into(), unit_price, stock }
+    fn listing(stock: Option<u64>, seen: Seen) -> Listing {
+        let unit_price = Money::new(100, Currency::USD);
+        Listing { product_id: "beans".parse().unwrap(), name: "Beans".into(), unit_price, stock, seen }
     }
 
     fn listed() -> Fact {
-        let Listing { product_id, name, unit_price, .. } = listing(10, 100);
+        let Listing { product_id, name, unit_price, .. } = listing(None, Seen::Nothing);
         Fact::Listed(ProductListed { product_id, name, unit_price })
     }
 
@@ -159,24 +205,66 @@ mod specs {
         Fact::Counted(ProductCounted { product_id: "beans".parse().unwrap(), available, held })
     }
 
+    fn seen(units: u64, shipped: u64) -> Seen {
+        Seen::Shelf(vec![Shelf { units, shipped }])
+    }
+
+    fn decide(product: &Product, stock: Option<u64>, seen: Seen) -> Result<Vec<Fact>, Refusal> {
+        product.decide(&listing(stock, seen), DateTime::UNIX_EPOCH)
+    }
+
+    /// Ten on the shelf, three of them held; two have left.
+    fn busy() -> Product {
+        let listed = Spec::given([listed()]).state().listed.clone();
+        Product { listed, available: 7, held: 3, shipped: 2 }
+    }
+
     #[test]
     fn a_new_product_is_listed_and_counted() {
-        Spec::given([]).when(listing(10, 100)).then([listed(), counted(10, 0)]);
+        Spec::given([]).when(listing(Some(10), Seen::Nothing)).then([listed(), counted(10, 0)]);
         let product = Spec::given([listed(), counted(10, 0)]).state().clone();
         assert_eq!((product.available, product.held), (10, 0));
+        Spec::given([]).when(listing(None, Seen::Nothing)).refused(UNCOUNTED);
+        for unlike in [Seen::Listed, seen(0, 0)] {
+            Spec::given([]).when(listing(Some(10), unlike)).refused(MOVED);
+        }
     }
 
     #[test]
     fn a_count_leaves_what_is_held() {
-        let mut product = Spec::given([listed(), counted(10, 0)]).state().clone();
-        (product.available, product.held) = (7, 3);
-        let facts = product.decide(&listing(20, 100), DateTime::UNIX_EPOCH);
-        assert_eq!(facts, Ok(vec![counted(17, 3)]));
-        assert_eq!(product.decide(&listing(2, 100), DateTime::UNIX_EPOCH), Err(BELOW_HELD));
+        assert_eq!(decide(&busy(), Some(20), seen(10, 2)), Ok(vec![listed(), counted(17, 3)]));
+        assert_eq!(decide(&busy(), Some(3), seen(10, 2)), Ok(vec![listed(), counted(0, 3)]));
+        assert_eq!(decide(&busy(), Some(2), seen(10, 2)), Err(BELOW_HELD));
     }
 
+    /// Guards: I1. A count is of the shelf that is there now, and says so.
     #[test]
-    fn nothing_new_is_not_published() {
-        Spec::given([listed(), counted(10, 0)]).when(listing(10, 100)).then([]);
+    fn a_count_of_another_shelf_changes_nothing() {
+        for blind in [Seen::Nothing, Seen::Listed] {
+            assert_eq!(decide(&busy(), Some(10), blind), Err(UNSEEN));
+        }
+        for older in [seen(12, 0), seen(10, 1), seen(9, 2), Seen::Shelf(Vec::new())] {
+            assert_eq!(decide(&busy(), Some(10), older.clone()), Err(MOVED));
+            assert_eq!(decide(&busy(), None, older), Err(MOVED));
+        }
+    }
+
+    /// Guards: a hold and a release do not stand in the way of a count; a shipment and a count do.
+    #[test]
+    fn the_shelf_moves_with_shipments_and_counts_only() {
+        let (before, moved) = (busy().shelf(), |available, held, shipped| {
+            Product { available, held, shipped, ..busy() }.shelf() != busy().shelf()
+        });
+        assert_eq!(before, Shelf { units: 10, shipped: 2 });
+        assert!(!moved(5, 5, 2) && !moved(10, 0, 2), "held and released");
+        assert!(moved(7, 1, 4) && moved(8, 3, 2) && moved(9, 3, 0));
+    }
+
+    /// Guards: a lost `product.listed` is repeated by the same request, and a new price leaves the stock alone.
+    #[test]
+    fn a_listing_is_published_again() {
+        for known in [Seen::Nothing, Seen::Listed, seen(10, 2)] {
+            assert_eq!(decide(&busy(), None, known), Ok(vec![listed()]));
+        }
     }
 }

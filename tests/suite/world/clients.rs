@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 impl World {
     /// Inventory's HTTP API.
     pub fn products(&self) -> ProductsApi<Faulty> {
-        ProductsApi { ports: self.of("inventory").clone(), currency: Currency::USD }
+        ProductsApi { ports: self.of("inventory").clone(), currency: Currency::USD, auth: Auth::Off }
     }
 
     /// Orders' HTTP API, open to everybody.
@@ -26,10 +26,16 @@ impl World {
 
     /// Calls a route of either API.
     pub(super) async fn answer(&self, route: &str, id: &str, body: &Value) -> Response {
+        self.answer_with(route, id, body, None).await
+    }
+
+    async fn answer_with(&self, route: &str, id: &str, body: &Value, etag: Option<&str>) -> Response {
         let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         let path = [("id".to_owned(), id.to_owned())].into();
+        let headers = etag.map(|etag| ("if-match".to_owned(), etag.to_owned())).into_iter().collect();
         let correlation_id = self.of("orders").ids.fresh();
-        let request = Request { route: route.to_owned(), path, body, correlation_id, ..Request::default() };
+        let request =
+            Request { route: route.to_owned(), path, headers, body, correlation_id, ..Request::default() };
         let answer = match route.contains("products") {
             true => self.products().answer(request).await,
             false => self.api().answer(request).await,
@@ -37,10 +43,12 @@ impl World {
         answer.unwrap_or_else(Response::from)
     }
 
-    /// Lists a product; its events are on their way.
+    /// Lists a product, or counts one that is listed; its events are on their way.
     pub async fn put(&mut self, id: &str, stock: u64, cents: u64) {
+        let shown = self.answer("GET /products/{id}", id, &Value::Null).await;
+        let etag = shown.headers.iter().find(|(name, _)| *name == "etag").map(|(_, tag)| tag.as_str());
         let body = json!({"name": id, "unit_price_cents": cents, "stock": stock});
-        let answer = self.answer("PUT /products/{id}", id, &body).await;
+        let answer = self.answer_with("PUT /products/{id}", id, &body, etag).await;
         assert!(answer.status < 300, "listing {id}: {} {}", answer.status, answer.body);
         self.publish();
     }

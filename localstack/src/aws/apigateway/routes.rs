@@ -4,7 +4,7 @@
 
 use crate::aws::lambda::{Function, Functions};
 use crate::template::names;
-use crate::template::resources::{self, JwtConfiguration, Model};
+use crate::template::resources::{self, JwtConfiguration, Model, Permission};
 use anyhow::{Context, Result, ensure};
 use hyper::Method;
 use percent_encoding::percent_decode_str;
@@ -68,9 +68,7 @@ impl Route {
         let integration =
             model.integrations.get(id).with_context(|| format!("{key}: no integration {id}"))?;
         let function = functions.get(&integration.integration_uri)?;
-        let may = model.permissions.iter().any(|p| {
-            names::last_part(&p.function_name) == function.name && p.principal == "apigateway.amazonaws.com"
-        });
+        let may = model.permissions.iter().any(|permission| allows(permission, declared, &function.name));
         ensure!(may, "{} may not be invoked by API Gateway: no permission allows it", function.name);
         let (method, path) = match key.as_str() {
             DEFAULT => ("", ""),
@@ -85,6 +83,15 @@ impl Route {
             authorization: Authorization::new(declared, model)?,
         })
     }
+}
+
+/// Whether a permission lets the route's API invoke a function. Of the forms that `SourceArn` may have, only that for the
+/// whole API is implemented.
+fn allows(permission: &Permission, route: &resources::Route, function: &str) -> bool {
+    let api = names::arn("execute-api", &format!("{}/*", route.api_id));
+    names::last_part(&permission.function_name) == function
+        && permission.principal == "apigateway.amazonaws.com"
+        && permission.source_arn.as_ref().is_none_or(|source| *source == api)
 }
 
 impl Authorization {

@@ -1,6 +1,6 @@
 //! Strict reading of a JSON body: every field that breaks a rule is named, unknown fields included.
 
-use super::{FieldError, MAX_BODY_BYTES, Problem, Request};
+use super::{FieldError, MAX_BODY_BYTES, MAX_ERRORS, Problem, Request, json};
 use serde_json::{Map, Value};
 use std::{collections::HashSet, ops::RangeInclusive, str::FromStr};
 
@@ -20,19 +20,23 @@ pub fn expect_json(request: &Request) -> Result<(), Problem> {
 /// The body as a JSON object.
 ///
 /// # Errors
-/// 413 when it is too large, 400 when it is not JSON or not an object.
+/// 413 when it is too large, 400 when it is not JSON or not an object, or has a key twice.
 pub fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
     if body.len() > MAX_BODY_BYTES {
         let message = format!("the body must be at most {MAX_BODY_BYTES} bytes");
         return Err(Problem::new(413, "BODY_TOO_LARGE", message));
     }
-    match serde_json::from_slice(body) {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err(Problem::invalid(&[FieldError::new("", "type", "the body must be a JSON object")])),
-        Err(e) => {
-            let message = format!("the body is not valid JSON: {e}");
-            Err(Problem::invalid(&[FieldError::new("", "json", message)]))
-        }
+    let broken = |rule, message| Problem::invalid(&[FieldError::new("", rule, message)]);
+    let (value, repeated) = json::read(body, MAX_ERRORS)
+        .map_err(|e| broken("json", format!("the body is not valid JSON: {e}")))?;
+    if !repeated.is_empty() {
+        let twice = |path| FieldError::new(path, "duplicate", "stands more than once in its object");
+        let errors: Vec<FieldError> = repeated.into_iter().map(twice).collect();
+        return Err(Problem::invalid(&errors));
+    }
+    match value {
+        Value::Object(object) => Ok(object),
+        _ => Err(broken("type", "the body must be a JSON object".to_owned())),
     }
 }
 
@@ -65,7 +69,7 @@ impl<'a> Fields<'a> {
     }
 
     fn name(&self, field: &str) -> String {
-        if self.path.is_empty() { field.to_owned() } else { format!("{}.{field}", self.path) }
+        json::joined(&self.path, field)
     }
 
     /// Notes that `field` breaks `rule`.
@@ -237,7 +241,7 @@ mod tests {
     #[test]
     fn a_body_is_an_object_within_the_limit() {
         assert!(object(b"{}").is_ok());
-        for bad in [&b"[]"[..], b"{", b"", b"\xff"] {
+        for bad in [&b"[]"[..], b"{", b"", b"\xff", b"{\"a\": 1, \"a\": 1}"] {
             assert_eq!(object(bad).unwrap_err().status, 400);
         }
         assert_eq!(object(&vec![b' '; MAX_BODY_BYTES + 1]).unwrap_err().status, 413);

@@ -2,10 +2,13 @@
 
 pub mod access;
 pub mod client;
+pub mod conditional;
 pub mod cursor;
 pub mod fields;
+mod json;
 
 use crate::failure::Failure;
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::{collections::HashMap, future::Future};
@@ -38,6 +41,8 @@ pub struct Request {
     pub caller: Option<Caller>,
     /// The id of everything that this request sets off.
     pub correlation_id: Uuid,
+    /// When the function that answers it is stopped; none where nothing stops it.
+    pub deadline: Option<DateTime<Utc>>,
 }
 
 impl Request {
@@ -134,10 +139,11 @@ impl Problem {
         Self::new(404, "NOT_FOUND", detail)
     }
 
-    /// 503: try again; the cause is in the logs and not in the answer.
+    /// 503: try again; the cause is in the logs and not in the answer. Whether something was done it does not say: a
+    /// transaction without an answer may have been made.
     #[must_use]
     pub fn unavailable() -> Self {
-        let detail = "the service cannot answer right now; nothing was done, try again";
+        let detail = "the service cannot answer right now; try again";
         Self::new(503, "TEMPORARILY_UNAVAILABLE", detail).saying("retry-after", "1")
     }
 
@@ -159,9 +165,7 @@ impl Problem {
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
         let problem = match failure {
-            Failure::Poison(_) => {
-                Self::new(500, "INTERNAL_ERROR", "something is broken on our side; nothing was done")
-            }
+            Failure::Poison(_) => Self::new(500, "INTERNAL_ERROR", "something is broken on our side"),
             _ => Self::unavailable(),
         };
         Self { failure: Some(Box::new(failure)), ..problem }
@@ -219,9 +223,11 @@ const fn title(status: u16) -> &'static str {
         404 => "Not Found",
         405 => "Method Not Allowed",
         409 => "Conflict",
+        412 => "Precondition Failed",
         413 => "Content Too Large",
         415 => "Unsupported Media Type",
         422 => "Unprocessable Content",
+        428 => "Precondition Required",
         503 => "Service Unavailable",
         _ => "Internal Server Error",
     }

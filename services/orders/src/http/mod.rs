@@ -24,7 +24,7 @@ use idempotency::Once;
 use place_order::Placement;
 use serde_json::{Value, json};
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 /// The first pause between two looks at an order that a client waits for; each pause doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -118,8 +118,10 @@ impl<S: Store> OrdersApi<S> {
         self.check_customer(request, &placement.customer_id)?;
         let key = idempotency::key(request)?;
         let once = key.map(|key| Once::new(key, &placement.customer_id, &request.body));
-        let accepted = self.accept(&placement, once.as_ref(), &self.cause(request)).await?;
-        let Some(wait) = prefer_wait::preference(request) else {
+        let (cause, left) = (self.cause(request), prefer_wait::time_left(request, self.ports.clock.now()));
+        let accepted = timeout(left, self.accept(&placement, once.as_ref(), &cause)).await;
+        let accepted = accepted.unwrap_or_else(|_| Err(unknown_outcome(once.is_some(), silent())))?;
+        let Some(wait) = prefer_wait::wait(request, self.ports.clock.now()) else {
             return Ok(accepted.head(accepted.pending()));
         };
         // The order is accepted: no failure of the waiting may look as if it were not.
@@ -169,14 +171,36 @@ impl<S: Store> OrdersApi<S> {
         let place = Message::Place { order, address: placement.address.clone() };
         let claim = once.map(|once| once.claim(&body, now));
         let id = AggregateId::order(order_id);
-        match execute_beside::<Saga, S>(&self.ports, &id, place, cause, claim).await? {
+        let accepted = Accepted { order_id, body };
+        match execute_beside::<Saga, S>(&self.ports, &id, place, cause, claim).await {
+            Err(failure) => self.look_again(accepted, failure, once.is_some()).await,
             // Refused: an earlier attempt of this very request has placed it, and its answer was lost.
-            Ok(_) => Ok(Accepted { order_id, body }),
-            Err(rejected) => {
+            Ok(Ok(_)) => Ok(accepted),
+            Ok(Err(rejected)) => {
                 let row = rejected.current.zip(once);
                 let body = row.map(|(row, once)| once.answer(&row, now)).transpose()?.flatten();
                 Ok(Accepted::read(body.ok_or_else(Problem::unavailable)?)?)
             }
+        }
+    }
+
+    /// Looks whether an order was placed by a commit that failed: one without an answer may have been made.
+    async fn look_again(
+        &self,
+        accepted: Accepted,
+        failure: Failure,
+        has_key: bool,
+    ) -> Result<Accepted, Problem> {
+        let order = load::<Saga, S>(&self.ports.store, &AggregateId::order(accepted.order_id)).await;
+        match (order, failure) {
+            (Ok(order), failure) if order.version > 0 => {
+                tracing::warn!(reason = failure.to_string(), "an order was placed by a commit that failed");
+                Ok(accepted)
+            }
+            // A transaction that cannot be made was not made.
+            (_, failure @ Failure::Poison(_)) => Err(failure.into()),
+            // Not there yet says nothing: the transaction may still be on its way.
+            (_, failure) => Err(unknown_outcome(has_key, failure)),
         }
     }
 
@@ -232,6 +256,11 @@ impl<S: Store> OrdersApi<S> {
 
     /// The order once it has an outcome, or as it stands when the wait is over.
     async fn settled(&self, id: OrderId, wait: Duration) -> Result<Loaded<Saga>, Failure> {
+        let bounded = timeout(wait.saturating_add(prefer_wait::LAST_LOOK), self.watch(id, wait));
+        bounded.await.unwrap_or_else(|_| Err(silent()))
+    }
+
+    async fn watch(&self, id: OrderId, wait: Duration) -> Result<Loaded<Saga>, Failure> {
         let (deadline, mut pause) = (Instant::now() + wait, FIRST_PAUSE);
         loop {
             let loaded: Loaded<Saga> = load(&self.ports.store, &AggregateId::order(id)).await?;
@@ -242,6 +271,21 @@ impl<S: Store> OrdersApi<S> {
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
+}
+
+/// The table did not answer in the time that was left.
+fn silent() -> Failure {
+    Failure::Transient("the table did not answer in time".into())
+}
+
+/// The answer when it cannot be found out whether the order was placed.
+fn unknown_outcome(has_key: bool, failure: Failure) -> Problem {
+    let detail = match has_key {
+        true => "the order may have been taken; repeat it under the same Idempotency-Key",
+        false => "the order may have been taken; look for it before you repeat it: it has no Idempotency-Key",
+    };
+    let problem = Problem::new(503, "OUTCOME_UNKNOWN", detail).saying("retry-after", "1");
+    Problem { failure: Some(Box::new(failure)), ..problem }
 }
 
 fn too_late(id: OrderId, order: &Loaded<Saga>) -> Problem {

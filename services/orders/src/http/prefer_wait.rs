@@ -4,6 +4,7 @@ use super::view;
 use crate::saga::{Saga, Status};
 use chassis::http::{Problem, Request, Response};
 use chassis::{Failure, Loaded};
+use chrono::{DateTime, TimeDelta, Utc};
 use events::OrderId;
 use events::orders::{CancelReason, OrderCancelled};
 use serde_json::{Value, json};
@@ -12,9 +13,26 @@ use std::time::Duration;
 /// The longest wait, in seconds; a request for more waits this long.
 const MAX_WAIT: u64 = 10;
 
-/// How long a request prefers to wait. A preference that makes no sense is ignored, as RFC 7240 demands.
+/// How long a look at an order may take that is made when the wait is over.
+pub const LAST_LOOK: Duration = Duration::from_millis(500);
+/// What a function keeps of its time for the last look and for its answer.
+const RESERVE: TimeDelta = TimeDelta::seconds(1);
+
+/// How long a request may still be worked on, so that its function answers before it is stopped.
 #[must_use]
-pub fn preference(request: &Request) -> Option<Duration> {
+pub fn time_left(request: &Request, now: DateTime<Utc>) -> Duration {
+    let left = |deadline: DateTime<Utc>| (deadline - now - RESERVE).to_std().unwrap_or_default();
+    request.deadline.map_or(Duration::MAX, left)
+}
+
+/// How long a request waits: as long as it prefers, if its function has so much time. A preference that makes no sense is
+/// ignored, as RFC 7240 demands.
+#[must_use]
+pub fn wait(request: &Request, now: DateTime<Utc>) -> Option<Duration> {
+    Some(preference(request)?.min(time_left(request, now)))
+}
+
+fn preference(request: &Request) -> Option<Duration> {
     let mut preferences = request.header("prefer")?.split(',');
     let seconds = preferences.find_map(|one| {
         let (name, value) = one.split_once('=')?;
@@ -95,6 +113,19 @@ mod tests {
     fn seconds(header: &str) -> Option<u64> {
         let headers = [("prefer".to_owned(), header.to_owned())].into();
         preference(&Request { headers, ..Request::default() }).map(|wait| wait.as_secs())
+    }
+
+    /// Guards: the wait ends before the function does, whatever was preferred.
+    #[test]
+    fn a_wait_ends_before_its_function() {
+        let now = DateTime::UNIX_EPOCH;
+        let millis = |left: Option<i64>| {
+            let headers = [("prefer".to_owned(), "wait=5".to_owned())].into();
+            let deadline = left.map(|left| now + TimeDelta::milliseconds(left));
+            wait(&Request { headers, deadline, ..Request::default() }, now).unwrap().as_millis()
+        };
+        assert_eq!((millis(None), millis(Some(15_000)), millis(Some(6_001))), (5000, 5000, 5000));
+        assert_eq!((millis(Some(4_200)), millis(Some(999)), millis(Some(-1))), (3200, 0, 0));
     }
 
     #[test]
