@@ -8,10 +8,11 @@ use crate::stories::check_history;
 use crate::stories::market::{check, open};
 use crate::world::{Crash, FLOW, World};
 use chassis::Verdict;
-use events::catalogue;
+use events::{EventId, catalogue};
 use orders::saga::Status;
 use registry::SERVICES;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 pub fn order(lines: &[(&str, u64)], method: &str) -> Value {
     let items: Vec<Value> = lines.iter().map(|(p, q)| json!({"product_id": p, "quantity": q})).collect();
@@ -199,6 +200,45 @@ fn two_workers_with_one_event() {
             );
         }
         check(&world, &market, "two workers").await;
+    });
+}
+
+/// Guards: an ended order stays ended. What a bug, a wrong redrive or a hand puts on the bus about an order that has shipped
+/// gets a verdict of its own; no service learns anything from orders, and goods, money and points stay as they are.
+#[test]
+fn an_event_that_contradicts_an_ended_order_changes_nothing() {
+    run(async {
+        let mut world = World::new();
+        let market = open(&mut world).await;
+        world.play(&mut Dice::new(1)).await;
+        let id = &market.orders[0].order;
+        let history = world.history("orders", id).await;
+        let money = json!({"amount": 1, "currency": "USD"});
+        for (n, (kind, producer, mut data)) in [
+            ("fulfillment.failed", "fulfillment", json!({"code": "prohibited_goods"})),
+            ("payment.declined", "payments", json!({"payment_id": id, "code": "card_declined"})),
+            ("payment.refunded", "payments", json!({"payment_id": id, "amount": money})),
+            ("inventory.released", "inventory", json!({"lines": []})),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            data["order_id"] = id.as_str().into();
+            let mut forged = envelope(kind, 1, producer, data);
+            forged.metadata.id = EventId(Uuid::from_u128(1000 + n as u128));
+            forged.metadata.subject.clone_from(id);
+            let verdict = world.deliver("orders", &forged).await.unwrap();
+            assert_eq!(verdict, Verdict::Contradicted, "{kind}");
+            let (_, saga) = world.get("GET /orders/{id}/saga", id).await;
+            let shown = saga["timeline"].as_array().unwrap().iter().find(|shown| shown["type"] == kind);
+            assert_eq!(
+                (&shown.unwrap()["verdict"], &shown.unwrap()["detail"]),
+                (&json!("refused"), &json!("contradicted"))
+            );
+        }
+        assert!(world.pending.is_empty(), "{:?}", world.pending);
+        assert_eq!(world.history("orders", id).await, history);
+        check(&world, &market, "contradicted").await;
     });
 }
 

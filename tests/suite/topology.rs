@@ -1,6 +1,7 @@
 //! The templates and the code are one system: every route has code, every queue a dead-letter queue and enough time.
 
 use crate::platform::root;
+use chassis::Verdict;
 use chassis::http::Api;
 use chassis::store::MemoryStore;
 use contracts::{Contracts, wiring};
@@ -50,6 +51,18 @@ fn every_dead_letter_queue_has_an_alarm() {
     let dead = model.queues.iter().filter(|queue| queue.queue_name.ends_with("-dlq"));
     let unwatched: Vec<&str> = dead.map(|q| q.queue_name.as_str()).filter(|name| !watched(name)).collect();
     assert_eq!(unwatched, Vec::<&str>::new(), "queues without an alarm in their template");
+}
+
+/// Guards: an alarm sounds when an event contradicts an order. The verdict's name is the one that the code counts.
+#[test]
+fn a_contradiction_has_an_alarm() {
+    let verdict = Verdict::Contradicted.as_str();
+    let model = model();
+    let watched = model.alarms.iter().any(|alarm| {
+        let is = |name, value| alarm.dimensions.iter().any(|d| d.name == name && d.value == value);
+        alarm.metric_name == "deliveries" && is("service", "orders") && is("verdict", verdict)
+    });
+    assert!(watched, "no alarm watches {verdict}");
 }
 
 /// Guards: what a rule, pipe, schedule or asynchronous call cannot deliver is kept in a dead-letter queue.

@@ -46,7 +46,8 @@ impl<E: Effects, S: Store, B: Bus> EventHandler for Consumer<E, S, B> {
 
     async fn handle(&self, envelope: &Envelope) -> Result<Verdict, Failure> {
         let verdict = react(&self.ports, &self.effects, envelope).await?;
-        let is_known = matches!(verdict, Verdict::Duplicate | Verdict::Stale | Verdict::Refused);
+        let is_known =
+            matches!(verdict, Verdict::Duplicate | Verdict::Stale | Verdict::Refused | Verdict::Contradicted);
         if let (Some(bus), Some(_), true) = (&self.answers, envelope.metadata.nudge, is_known) {
             let id = E::Reactor::id(&envelope.metadata);
             let answer = last_answer::<E::Reactor, S>(&self.ports.store, &id).await?;

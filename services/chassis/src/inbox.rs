@@ -31,6 +31,8 @@ pub enum Verdict {
     Stale,
     /// It makes no sense in this state.
     Refused,
+    /// It and the state cannot both be true. It changes nothing, and an alarm sounds.
+    Contradicted,
 }
 
 impl Verdict {
@@ -44,6 +46,7 @@ impl Verdict {
             Self::LateCompensated => "late_compensated",
             Self::Stale => "stale",
             Self::Refused => "refused",
+            Self::Contradicted => "contradicted",
         }
     }
 }
@@ -53,6 +56,7 @@ impl From<Refusal> for Verdict {
         match refusal {
             Refusal::Stale(_) => Self::Stale,
             Refusal::Illegal(_) => Self::Refused,
+            Refusal::Contradicted(_) => Self::Contradicted,
         }
     }
 }

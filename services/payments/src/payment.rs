@@ -135,9 +135,13 @@ impl Decider for Payment {
                 let (payment_id, code) = (PaymentId::of(order_id), code.clone());
                 Ok(vec![Fact::Declined(PaymentDeclined { order_id, payment_id, code })])
             }
-            Message::ChargeVoided(of) => self.undone(*of, |bill| voided(bill.order_id, Some(bill))),
-            Message::ChargeRefunded(of) => self.undone(*of, refunded),
-            Message::RefundRefused { of, code } => self.undone(*of, |bill| refund_failed(bill, code)),
+            Message::ChargeVoided(of) => {
+                self.undone(*of, |bill| voided(bill.order_id, Some(bill), Some(of.generation)))
+            }
+            Message::ChargeRefunded(of) => self.undone(*of, |bill| refunded(bill, of.generation)),
+            Message::RefundRefused { of, code } => {
+                self.undone(*of, |bill| refund_failed(bill, code, of.generation))
+            }
             Message::Retried(order_id) => match self {
                 Self::RefundFailed { .. } | Self::Compensating { .. } => Ok(vec![self.requested(*order_id)]),
                 _ => Err(Refusal::Illegal("nothing is being undone")),
@@ -261,7 +265,7 @@ impl Payment {
     fn cancelled(&self, order_id: OrderId) -> Result<Vec<Fact>, Refusal> {
         match self {
             Self::Unknown | Self::Billed { .. } | Self::Permitted | Self::Ready { .. } => {
-                Ok(vec![voided(order_id, self.bill())])
+                Ok(vec![voided(order_id, self.bill(), None)])
             }
             Self::Charging { .. } | Self::Charged { .. } => Ok(vec![self.requested(order_id)]),
             // Payments has published its "no", and there is nothing to undo.
@@ -361,20 +365,22 @@ fn charged(bill: &Bill, charge_id: &str) -> Fact {
     Fact::Charged(PaymentCharged { order_id, payment_id, amount, provider_charge_id })
 }
 
-fn voided(order_id: OrderId, bill: Option<&Bill>) -> Fact {
+fn voided(order_id: OrderId, bill: Option<&Bill>, generation: Option<u32>) -> Fact {
     let (payment_id, amount) = (PaymentId::of(order_id), bill.map(|bill| bill.amount));
-    Fact::Voided(PaymentVoided { order_id, payment_id, amount })
+    Fact::Voided(PaymentVoided { order_id, payment_id, amount, generation })
 }
 
-fn refunded(bill: &Bill) -> Fact {
+fn refunded(bill: &Bill, generation: u32) -> Fact {
     let Bill { order_id, customer_id, amount, .. } = bill.clone();
     let (payment_id, customer_id) = (PaymentId::of(order_id), Some(customer_id));
-    Fact::Refunded(PaymentRefunded { order_id, payment_id, amount, customer_id })
+    let generation = Some(generation);
+    Fact::Refunded(PaymentRefunded { order_id, payment_id, amount, customer_id, generation })
 }
 
-fn refund_failed(bill: &Bill, code: &str) -> Fact {
+fn refund_failed(bill: &Bill, code: &str, generation: u32) -> Fact {
     let (order_id, amount, code) = (bill.order_id, Some(bill.amount), code.to_owned());
-    Fact::RefundFailed(PaymentRefundFailed { order_id, payment_id: PaymentId::of(order_id), amount, code })
+    let (payment_id, generation, after_refund) = (PaymentId::of(order_id), Some(generation), false);
+    Fact::RefundFailed(PaymentRefundFailed { order_id, payment_id, amount, code, generation, after_refund })
 }
 
 #[cfg(test)]

@@ -52,7 +52,8 @@ fn declined() -> Fact {
 }
 
 fn voided(amount: Option<Money>) -> Fact {
-    Fact::Voided(PaymentVoided { order_id: order_id(), payment_id: PaymentId::of(order_id()), amount })
+    let (order_id, payment_id) = (order_id(), PaymentId::of(order_id()));
+    Fact::Voided(PaymentVoided { order_id, payment_id, amount, generation: None })
 }
 
 fn requested(generation: u32) -> Fact {
@@ -145,7 +146,7 @@ fn unavailable_is_final_and_a_charge_in_spite_of_it_is_undone() {
 #[test]
 fn a_compensation_ends_once() {
     let racing = [started(), vec![charged(), requested(1)]].concat();
-    let back = refunded(&bill());
+    let back = refunded(&bill(), 1);
     let of = |generation: u32| CompensationAttempt { order_id: order_id(), generation };
     Spec::given(racing.clone()).when(Message::ChargeRefunded(of(1))).then([back.clone()]);
     Spec::given(racing.clone()).when(captured()).refused(ANSWERED);
@@ -157,17 +158,17 @@ fn a_compensation_ends_once() {
         .when(Message::Retried(order_id()))
         .refused(Refusal::Illegal("nothing is being undone"));
     let refused = Message::RefundRefused { of: of(1), code: "no".into() };
-    let failed = refund_failed(&bill(), "no");
+    let failed = refund_failed(&bill(), "no", 1);
     Spec::given(racing.clone()).when(refused.clone()).then([failed.clone()]);
     let second = requested(2);
     let failed = [racing, vec![failed]].concat();
     Spec::given(failed.clone()).when(Message::Retried(order_id())).then([second.clone()]);
     Spec::given(failed.clone()).when(refused.clone()).refused(Refusal::Stale("not being undone"));
-    Spec::given(failed.clone()).when(Message::ChargeRefunded(of(1))).then([refunded(&bill())]);
+    Spec::given(failed.clone()).when(Message::ChargeRefunded(of(1))).then([refunded(&bill(), 1)]);
     // What the first try still says does not end the second.
     let again = [failed.clone(), vec![second]].concat();
     Spec::given(again.clone()).when(refused.clone()).refused(Refusal::Stale("not being undone"));
-    Spec::given(again.clone()).when(Message::ChargeRefunded(of(2))).then([refunded(&bill())]);
+    Spec::given(again.clone()).when(Message::ChargeRefunded(of(2))).then([refunded(&bill(), 2)]);
     Spec::given(failed.clone()).when(created()).refused(CANCELLED);
 }
 

@@ -171,6 +171,13 @@ table! {
     }
 }
 
+impl Known {
+    /// Whether it says how a cancelled order ended.
+    pub(super) const fn is_end_of_cancelled(&self) -> bool {
+        matches!(self, Self::Compensated(_) | Self::Failed(_))
+    }
+}
+
 impl Noted {
     /// What orders itself decided at `at`.
     pub(super) const fn own(what: Known, at: DateTime<Utc>) -> Self {

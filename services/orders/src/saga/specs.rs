@@ -4,6 +4,7 @@ use super::known::{Known, Noted, ParticipantEvent};
 use super::*;
 use events::inventory::{ReservationFailure, StockLine};
 use events::orders::OrderLine;
+use events::payments::{PaymentRefundFailed, PaymentRefunded, PaymentVoided};
 use events::{Currency, Money, OrderId, PaymentId};
 use std::collections::BTreeSet;
 use uuid::Uuid;
@@ -12,7 +13,7 @@ fn order_id() -> OrderId {
     OrderId(Uuid::from_u128(1))
 }
 
-fn placed() -> OrderCreated {
+pub(super) fn placed() -> OrderCreated {
     let unit_price = Money::new(250, Currency::USD);
     OrderCreated {
         order_id: order_id(),
@@ -23,11 +24,11 @@ fn placed() -> OrderCreated {
     }
 }
 
-fn place() -> Message {
+pub(super) fn place() -> Message {
     Message::Place { order: placed(), address: None }
 }
 
-fn lines() -> Vec<StockLine> {
+pub(super) fn lines() -> Vec<StockLine> {
     vec![StockLine { product_id: "beans".parse().unwrap(), quantity: 2 }]
 }
 
@@ -35,11 +36,11 @@ fn payment_id() -> PaymentId {
     PaymentId::of(order_id())
 }
 
-fn reserved() -> ParticipantEvent {
+pub(super) fn reserved() -> ParticipantEvent {
     ParticipantEvent::Reserved(InventoryReserved { order_id: order_id(), lines: lines() })
 }
 
-fn short() -> ParticipantEvent {
+pub(super) fn short() -> ParticipantEvent {
     ParticipantEvent::ReservationFailed(InventoryReservationFailed {
         order_id: order_id(),
         reason: ReservationFailure::InsufficientStock,
@@ -49,7 +50,7 @@ fn short() -> ParticipantEvent {
     })
 }
 
-fn charged() -> ParticipantEvent {
+pub(super) fn charged() -> ParticipantEvent {
     ParticipantEvent::Charged(PaymentCharged {
         order_id: order_id(),
         payment_id: payment_id(),
@@ -58,7 +59,7 @@ fn charged() -> ParticipantEvent {
     })
 }
 
-fn declined() -> ParticipantEvent {
+pub(super) fn declined() -> ParticipantEvent {
     ParticipantEvent::Declined(PaymentDeclined {
         order_id: order_id(),
         payment_id: payment_id(),
@@ -66,50 +67,64 @@ fn declined() -> ParticipantEvent {
     })
 }
 
-fn released(lines: Vec<StockLine>) -> ParticipantEvent {
+pub(super) fn released(lines: Vec<StockLine>) -> ParticipantEvent {
     ParticipantEvent::Released(InventoryReleased { order_id: order_id(), lines })
 }
 
-fn voided() -> ParticipantEvent {
-    ParticipantEvent::Voided(PaymentVoided { order_id: order_id(), payment_id: payment_id(), amount: None })
+pub(super) fn voided() -> ParticipantEvent {
+    let (order_id, payment_id) = (order_id(), payment_id());
+    ParticipantEvent::Voided(PaymentVoided { order_id, payment_id, amount: None, generation: None })
 }
 
-fn unavailable() -> ParticipantEvent {
+pub(super) fn unavailable() -> ParticipantEvent {
     ParticipantEvent::Unavailable(PaymentUnavailable { order_id: order_id(), retry_after_seconds: 42 })
 }
 
-fn refunded() -> ParticipantEvent {
+pub(super) fn refunded_by(generation: Option<u32>) -> ParticipantEvent {
+    let (order_id, payment_id, amount) = (order_id(), payment_id(), placed().total);
     ParticipantEvent::Refunded(PaymentRefunded {
-        order_id: order_id(),
-        payment_id: payment_id(),
-        amount: placed().total,
+        order_id,
+        payment_id,
+        amount,
         customer_id: None,
+        generation,
+    })
+}
+
+fn refunded() -> ParticipantEvent {
+    refunded_by(None)
+}
+
+pub(super) fn refund_failed_by(generation: Option<u32>, after_refund: bool) -> ParticipantEvent {
+    let (order_id, payment_id, amount) = (order_id(), payment_id(), Some(placed().total));
+    let code = "refused".into();
+    ParticipantEvent::RefundFailed(PaymentRefundFailed {
+        order_id,
+        payment_id,
+        amount,
+        code,
+        generation,
+        after_refund,
     })
 }
 
 fn refund_failed() -> ParticipantEvent {
-    let (amount, code) = (Some(placed().total), "refused".into());
-    ParticipantEvent::RefundFailed(PaymentRefundFailed {
-        order_id: order_id(),
-        payment_id: payment_id(),
-        amount,
-        code,
-    })
+    refund_failed_by(None, false)
 }
 
-fn shipped() -> ParticipantEvent {
+pub(super) fn shipped() -> ParticipantEvent {
     let (carrier, tracking_number) = ("Parcels".into(), "P1".into());
     ParticipantEvent::Shipped(FulfillmentShipped { order_id: order_id(), carrier, tracking_number })
 }
 
-fn unshippable() -> ParticipantEvent {
+pub(super) fn unshippable() -> ParticipantEvent {
     ParticipantEvent::FulfillmentFailed(FulfillmentFailed {
         order_id: order_id(),
         code: "prohibited_goods".into(),
     })
 }
 
-fn received(event: ParticipantEvent) -> Message {
+pub(super) fn received(event: ParticipantEvent) -> Message {
     Message::Received { event_id: EventId(Uuid::from_u128(99)), event }
 }
 
