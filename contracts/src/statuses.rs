@@ -81,7 +81,7 @@ pub fn explore(arrival: Arrival) -> Explored {
 }
 
 /// The events, sorted, and what else a status can depend on.
-fn key(saga: &Saga) -> (BTreeSet<&'static str>, Option<bool>, Option<String>, Vec<usize>) {
+fn key(saga: &Saga) -> (BTreeSet<&'static str>, Option<bool>, Option<String>, Vec<u32>) {
     let outcome = saga.outcome().map(|(_, event)| format!("{event:?}"));
     let kinds = saga.timeline().into_iter().map(|(kind, _)| kind).collect();
     let held_nothing = saga.event::<InventoryReleased>().map(|released| released.lines.is_empty());

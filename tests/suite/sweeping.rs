@@ -8,10 +8,12 @@ use crate::seeded::Dice;
 use crate::stories::check_history;
 use crate::stories::market::{check, open};
 use crate::world::{FLOW, World};
+use chassis::store::{Condition, EVENTS, Item, Key, Store, Write};
 use events::catalogue;
 use orders::saga::Status;
 use orders::saga::deadlines::NUDGES;
 use orders::saga::step::Step;
+use orders::sweeper::MAX_SAGAS;
 use serde_json::json;
 
 /// Longer than any step may take.
@@ -87,7 +89,7 @@ fn an_order_that_no_service_answers_times_out() {
             }
             assert_eq!(world.status(&id).await, Status::Pending, "after {nudge} reminders");
             assert_eq!(world.remind().await["overdue"], 0, "not overdue yet");
-            world.advance(61);
+            world.advance(271);
             world.remind().await;
         }
         assert_eq!(world.status(&id).await, Status::Cancelling);
@@ -105,7 +107,7 @@ fn an_order_that_no_service_answers_times_out() {
 #[test]
 fn a_confirmed_order_is_reminded_for_ever_and_never_given_up() {
     /// Longer than fulfillment may take.
-    const TIMEOUT: i64 = 901;
+    const TIMEOUT: i64 = 961;
     run(async {
         let mut world = World::new();
         world.list("beans", 10).await;
@@ -160,8 +162,9 @@ fn a_reminder_is_kept_in_the_history() {
         world.list("beans", 10).await;
         let id = world.place(&order(&[("beans", 2)], "pm_card_visa")).await;
         world.pending.clear();
-        world.advance(61);
-        assert_eq!(world.remind().await, json!({"overdue": 1, "nudged": 1, "timed_out": 0, "silent": 0}));
+        world.advance(271);
+        let swept = json!({"overdue": 1, "nudged": 1, "timed_out": 0, "silent": 0, "more": false});
+        assert_eq!(world.remind().await, swept);
         assert_eq!(world.history("orders", &id).await, ["order.created", "order.nudged"]);
         let kinds: Vec<_> = world.pending.iter().map(|(s, e)| (*s, e.metadata.kind.as_str())).collect();
         assert_eq!(kinds.len(), deliveries_of_a_reminder(Step::InventoryReservation), "{kinds:?}");
@@ -191,5 +194,97 @@ fn looking_ahead_only_reminds() {
         world.pending.extend(kept);
         world.play(&mut Dice::new(1)).await;
         assert_eq!(world.status(&id).await, Status::Fulfilled);
+    });
+}
+
+/// The first row of an order's history of this type.
+async fn row(world: &World, order: &str, kind: &str) -> Item {
+    let mut rows = world.rows("orders", order, EVENTS).await.into_iter();
+    rows.find(|row| row.text("type") == Some(kind)).unwrap_or_else(|| panic!("no {kind} of {order}"))
+}
+
+/// Guards: the correlation id. What a sweep decides belongs to the request that placed the order, in the history and in the
+/// logs of everything that follows.
+#[test]
+fn a_sweep_keeps_the_orders_correlation_id() {
+    run(async {
+        let mut world = World::new();
+        world.list("beans", 10).await;
+        let id = world.place(&order(&[("beans", 2)], "pm_card_visa")).await;
+        world.pending.clear();
+        for _ in 0..=NUDGES {
+            world.advance(271);
+            world.remind().await;
+        }
+        let of = async |kind: &str| row(&world, &id, kind).await.text("correlation_id").map(str::to_owned);
+        let placed = of("order.created").await;
+        assert!(placed.is_some());
+        assert_eq!([of("order.nudged").await, of("order.cancelled").await], [placed.clone(), placed]);
+    });
+}
+
+/// Places more orders than one sweep looks at, and lets them all wait too long.
+async fn more_than_a_sweep(world: &mut World) -> Vec<String> {
+    world.list("beans", 10).await;
+    let mut orders = Vec::new();
+    for _ in 0..MAX_SAGAS + 100 {
+        orders.push(world.place(&order(&[("beans", 1)], "pm_card_visa")).await);
+        world.pending.clear();
+        world.advance(1);
+    }
+    world.advance(271);
+    orders
+}
+
+async fn reminded(world: &World, orders: &[String]) -> usize {
+    let mut reminded = 0;
+    for order in orders {
+        reminded += usize::from(world.history("orders", order).await.contains(&"order.nudged".to_owned()));
+    }
+    reminded
+}
+
+/// Guards: the order and the bound of a sweep. With more overdue sagas than one sweep looks at, the oldest are reminded
+/// first, and the next sweep reminds the rest.
+#[test]
+fn the_most_overdue_are_reminded_first() {
+    run(async {
+        let mut world = World::new();
+        let orders = more_than_a_sweep(&mut world).await;
+        let (first, rest) = orders.split_at(MAX_SAGAS);
+        let swept = world.remind().await;
+        assert_eq!((&swept["nudged"], &swept["more"]), (&json!(MAX_SAGAS), &json!(true)));
+        assert_eq!((reminded(&world, first).await, reminded(&world, rest).await), (MAX_SAGAS, 0));
+        let swept = world.remind().await;
+        assert_eq!((&swept["nudged"], &swept["more"]), (&json!(rest.len()), &json!(false)));
+        assert_eq!(reminded(&world, rest).await, rest.len());
+    });
+}
+
+/// Guards: the position of a sweep. Sagas that no sweep can read stay at the head of the list; the next sweep goes on behind
+/// them, and the one after it begins at the head again.
+#[test]
+fn sagas_that_cannot_be_read_keep_no_other_waiting() {
+    run(async {
+        let mut world = World::new();
+        let orders = more_than_a_sweep(&mut world).await;
+        let (spoiled, rest) = orders.split_at(MAX_SAGAS);
+        let table = world.table("orders").await;
+        let mut kept = Vec::new();
+        for order in spoiled {
+            let mut row = table.load(&Key::state(format!("order#{order}"))).await.unwrap().unwrap();
+            kept.push(row.clone());
+            row.attrs.remove("data");
+            let when = Condition::Matches(vec![("version", row.number("version").unwrap().into())]);
+            table.commit(vec![Write::Put { item: row, when }]).await.unwrap();
+        }
+        assert!(world.sweep_fails().await);
+        assert_eq!(reminded(&world, rest).await, 0);
+        assert_eq!(world.remind().await["nudged"], rest.len());
+        for item in kept {
+            let when = Condition::Matches(vec![("version", item.number("version").unwrap().into())]);
+            table.commit(vec![Write::Put { item, when }]).await.unwrap();
+        }
+        assert_eq!(world.remind().await["nudged"], spoiled.len());
     });
 }

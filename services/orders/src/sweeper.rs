@@ -1,5 +1,8 @@
 //! The sweeper: finds the sagas that wait too long, and reminds the silent step by publishing again the events that lead to
 //! it. What never arrived arrives now; a service that has answered publishes its answer again.
+//!
+//! A sweep looks at the most overdue first, and ends before its function does: the next one goes on where it stopped, so that
+//! sagas that cannot be dealt with keep no other waiting.
 
 use crate::saga::deadlines::NUDGES;
 use crate::saga::known::{Known, Noted};
@@ -9,20 +12,27 @@ use chassis::aggregate::load;
 use chassis::outbox::{Cause, envelope_of};
 use chassis::ports::Bus;
 use chassis::reaction::{Executed, execute};
-use chassis::store::{EVENTS, Indexed, Key, all_before, every_row, overdue};
+use chassis::store::{
+    CommitError, Condition, EVENTS, Indexed, Item, Key, MAX_PAGE, Store, Write, every_row, overdue,
+};
 use chassis::task::{Task, TaskError};
-use chassis::{AggregateId, Decider, Failure, Loaded, Ports, Store, log};
+use chassis::{AggregateId, Decider, Failure, Loaded, Ports, log};
 use chrono::{DateTime, TimeDelta, Utc};
-use events::Envelope;
 use events::envelope::millis;
+use events::{Envelope, EventId};
 use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
-/// The most sagas of one shard that one sweep looks at; the next one goes on.
-const MAX_PER_SHARD: usize = 500;
-/// How many of them at a time.
+/// The most sagas that one sweep looks at.
+pub const MAX_SAGAS: usize = 1000;
+/// How many of them it looks up at a time, the most overdue of all shards.
+const ROUND: usize = 100;
+/// How many of them it reminds at a time.
 const CONCURRENCY: usize = 10;
+/// How long a sweep begins another round, in seconds: its function has more time than that.
+pub const MAX_SECONDS: i64 = 40;
 /// The farthest that a sweep may look ahead, in seconds: a day.
 const MAX_AHEAD: u32 = 86_400;
 
@@ -46,11 +56,14 @@ pub struct Input {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Swept {
     /// The number of the reminder; 0 for one ahead of time.
-    Nudged(usize),
+    Nudged(u32),
     TimedOut,
     /// An event arrived meanwhile.
     InTime,
 }
+
+/// How far a sweep has come: of each shard the last saga that it has looked at.
+type Position = BTreeMap<String, Indexed>;
 
 impl<S: Store, B: Bus> Task for Sweeper<S, B> {
     type Input = Input;
@@ -63,15 +76,65 @@ impl<S: Store, B: Bus> Task for Sweeper<S, B> {
 
 impl<S: Store, B: Bus> Sweeper<S, B> {
     async fn sweep(&self, as_of: DateTime<Utc>) -> Result<Value, TaskError> {
-        let (mut found, before) = (Vec::new(), millis::text(&as_of));
-        for shard in overdue::shards() {
-            found
-                .extend(all_before(&self.ports.store, overdue::INDEX, &shard, &before, MAX_PER_SHARD).await?);
+        let began = self.ports.clock.now();
+        let (resumed, mut swept) = (self.resume().await?, Vec::new());
+        let mut position = resumed.clone();
+        let is_cut = loop {
+            let due = self.most_overdue(&mut position, as_of).await?;
+            let is_last = due.len() < ROUND;
+            let one = |row: Indexed| self.one(row.key, as_of);
+            swept.extend(stream::iter(due).map(one).buffer_unordered(CONCURRENCY).collect::<Vec<_>>().await);
+            let is_over = self.ports.clock.now() - began >= TimeDelta::seconds(MAX_SECONDS);
+            if is_last || is_over || swept.len() >= MAX_SAGAS {
+                break !is_last;
+            }
+        };
+        if is_cut || !resumed.is_empty() {
+            self.stop_at(if is_cut { position } else { Position::new() }).await?;
         }
-        let one = |row: Indexed| self.one(row.key, as_of);
-        let swept = stream::iter(found).map(one).buffer_unordered(CONCURRENCY);
-        let swept: Vec<Result<Swept, Failure>> = swept.collect().await;
-        report(&swept)
+        report(&swept, is_cut)
+    }
+
+    /// The most overdue sagas after the position, which moves behind them.
+    async fn most_overdue(
+        &self,
+        position: &mut Position,
+        as_of: DateTime<Utc>,
+    ) -> Result<Vec<Indexed>, Failure> {
+        let (mut found, until) = (Vec::new(), millis::text(&as_of));
+        for shard in overdue::shards() {
+            let after = position.get(&shard);
+            let page = self.ports.store.oldest(overdue::INDEX, &shard, &until, after, MAX_PAGE).await?;
+            found.extend(page.into_iter().map(|row| (shard.clone(), row)));
+        }
+        found.sort_by(|(_, a), (_, b)| a.at.cmp(&b.at));
+        found.truncate(ROUND);
+        position.extend(found.iter().cloned());
+        Ok(found.into_iter().map(|(_, row)| row).collect())
+    }
+
+    /// Where the last sweep stopped; nowhere, if it came to the end.
+    async fn resume(&self) -> Result<Position, Failure> {
+        let Some(row) = self.ports.store.load(&position_key()).await? else { return Ok(Position::new()) };
+        let place = |shard: String| {
+            let (at, pk) = row.text(&shard)?.split_once(' ')?;
+            Some((shard, Indexed { key: Key::state(pk), at: at.to_owned() }))
+        };
+        Ok(overdue::shards().filter_map(place).collect())
+    }
+
+    async fn stop_at(&self, position: Position) -> Result<(), Failure> {
+        let now = self.ports.clock.now().timestamp_millis();
+        let item = Item::new(position_key()).with("stopped_at", now);
+        let item = position
+            .into_iter()
+            .fold(item, |item, (shard, row)| item.with(&shard, format!("{} {}", row.at, row.key.pk)));
+        let write = Write::Put { item, when: Condition::Newer("stopped_at", now) };
+        match self.ports.commit_alone(write).await {
+            // Rejected: a sweep beside this one stopped later.
+            Ok(()) | Err(CommitError::Rejected(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn one(&self, key: Key, as_of: DateTime<Utc>) -> Result<Swept, Failure> {
@@ -81,19 +144,21 @@ impl<S: Store, B: Bus> Sweeper<S, B> {
         let step = match (saga.state.deadline(), saga.state.decide(&Message::Sweep, now)) {
             // Looking ahead only reminds: it ends nothing, and does not count.
             (Some((step, deadline)), Err(_)) if deadline <= as_of => {
-                self.remind(&key.pk, step, saga.state.nudges_of(step) + 1).await?;
+                let nudge = saga.state.nudges_of(step).saturating_add(1);
+                self.remind(self.history(&key.pk).await?, step, nudge).await?;
                 return Ok(Swept::Nudged(0));
             }
             (_, Err(_)) => return Ok(Swept::InTime),
             (_, Ok(facts)) => facts.iter().find_map(nudged),
         };
-        let nudge = step.map_or(0, |step| saga.state.nudges_of(step) + 1);
+        let history = self.history(&key.pk).await?;
+        let cause = self.cause(&history)?;
+        let nudge = step.map_or(0, |step| saga.state.nudges_of(step).saturating_add(1));
         // The reminder goes out before it is counted: one that was counted and never sent would cancel orders whose
         // services were never reminded. One that is sent twice changes nothing.
         if let Some(step) = step {
-            self.remind(&key.pk, step, nudge).await?;
+            self.remind(history, step, nudge).await?;
         }
-        let cause = Cause::request(self.ports.ids.fresh(), self.ports.ids.fresh(), None);
         let swept = execute::<Saga, S>(&self.ports, &id, Message::Sweep, &cause).await?;
         Ok(match (swept, step) {
             (Executed::Refused(..), _) => Swept::InTime,
@@ -102,24 +167,40 @@ impl<S: Store, B: Bus> Sweeper<S, B> {
         })
     }
 
-    /// Publishes again the events that lead to `step`.
-    async fn remind(&self, pk: &str, step: Step, nudge: usize) -> Result<(), Failure> {
-        let rows = every_row(&self.ports.store, pk, EVENTS).await?;
-        let mut causes = rows.iter().map(envelope_of).collect::<Result<Vec<Envelope>, _>>()?;
-        causes.retain(|event| step.causes().contains(&event.metadata.kind.as_str()));
-        for event in &mut causes {
-            event.metadata.nudge = Some(u32::try_from(nudge).unwrap_or(u32::MAX));
-        }
-        self.bus.publish(&causes).await
+    /// Everything in an order's history, oldest first.
+    async fn history(&self, pk: &str) -> Result<Vec<Envelope>, Failure> {
+        every_row(&self.ports.store, pk, EVENTS).await?.iter().map(envelope_of).collect()
     }
+
+    /// What a sweep decides belongs to the request that placed the order.
+    fn cause(&self, history: &[Envelope]) -> Result<Cause, Failure> {
+        let placed = history.first().ok_or_else(|| Failure::Poison("an order without a history".into()))?;
+        let (correlation_id, traceparent) =
+            (placed.metadata.correlation_id, placed.metadata.traceparent.clone());
+        Ok(Cause::Request { fresh: EventId(self.ports.ids.fresh()), correlation_id, traceparent })
+    }
+
+    /// Publishes again the events that lead to `step`.
+    async fn remind(&self, mut history: Vec<Envelope>, step: Step, nudge: u32) -> Result<(), Failure> {
+        history.retain(|event| step.causes().contains(&event.metadata.kind.as_str()));
+        for event in &mut history {
+            event.metadata.nudge = Some(nudge);
+        }
+        self.bus.publish(&history).await
+    }
+}
+
+/// Where a sweep that did not come to the end keeps its position.
+fn position_key() -> Key {
+    Key::new("sweep", "position")
 }
 
 fn nudged(fact: &Noted) -> Option<Step> {
     if let Known::Nudged(step) = fact.what { Some(step) } else { None }
 }
 
-/// Counts what a sweep did. The sweep fails if a part of it failed; the next one repeats it.
-fn report(swept: &[Result<Swept, Failure>]) -> Result<Value, TaskError> {
+/// Counts what a sweep did. The sweep fails if a part of it failed; another repeats it.
+fn report(swept: &[Result<Swept, Failure>], is_cut: bool) -> Result<Value, TaskError> {
     let count = |is: &dyn Fn(&Swept) -> bool| swept.iter().flatten().filter(|one| is(one)).count();
     let nudged = count(&|one| matches!(one, Swept::Nudged(_)));
     let timed_out = count(&|one| *one == Swept::TimedOut);
@@ -129,9 +210,9 @@ fn report(swept: &[Result<Swept, Failure>]) -> Result<Value, TaskError> {
         log::count("sagas", ("overdue", what), u64::try_from(number).unwrap_or(u64::MAX));
     }
     match swept.iter().find_map(|one| one.as_ref().err()) {
-        None => {
-            Ok(json!({"overdue": swept.len(), "nudged": nudged, "timed_out": timed_out, "silent": silent}))
-        }
+        None => Ok(json!({
+            "overdue": swept.len(), "nudged": nudged, "timed_out": timed_out, "silent": silent, "more": is_cut,
+        })),
         Some(failure) => Err(failure.clone().into()),
     }
 }

@@ -17,6 +17,7 @@ mod undoing;
 
 use chassis::{Decider, Refusal};
 use chrono::{DateTime, Utc};
+use deadlines::Reminders;
 use events::EventId;
 use events::fulfillment::{FulfillmentFailed, FulfillmentShipped};
 use events::inventory::{InventoryReleased, InventoryReservationFailed, InventoryReserved};
@@ -25,8 +26,10 @@ use events::orders::{
     OrderFulfilled,
 };
 use events::payments::{PaymentCharged, PaymentDeclined, PaymentUnavailable};
-use known::{ADDRESSED, InSaga, Known, NUDGED, Noted, ParticipantEvent};
+use known::{ADDRESSED, InSaga, Known, Noted, ParticipantEvent};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use step::Step;
 
 /// What orders decides on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,10 +44,13 @@ pub enum Message {
     Received { event_id: EventId, event: ParticipantEvent },
 }
 
-/// Everything known about an order, in the order in which orders learned it: a set that only grows.
+/// Everything known about an order, in the order in which orders learned it: a set that only grows. Beside it, the
+/// reminders of each step: their number and not each of them, so that the row stays small however long a step is silent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Saga {
     known: Vec<Noted>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    nudges: BTreeMap<Step, Reminders>,
 }
 
 /// Where an order stands.
@@ -152,7 +158,7 @@ impl Saga {
     #[must_use]
     pub fn timeline(&self) -> Vec<(&'static str, DateTime<Utc>)> {
         let all = self.known.iter().map(|noted| (noted.what.kind(), noted.at));
-        let mut events: Vec<_> = all.filter(|(kind, _)| ![ADDRESSED, NUDGED].contains(kind)).collect();
+        let mut events: Vec<_> = all.filter(|(kind, _)| *kind != ADDRESSED).collect();
         events.sort_by_key(|(_, at)| *at);
         events
     }
@@ -275,7 +281,10 @@ impl Decider for Saga {
     }
 
     fn evolve(mut self, fact: &Noted) -> Self {
-        self.known.push(fact.clone());
+        match &fact.what {
+            Known::Nudged(step) => self.reminded(*step, fact.at),
+            _ => self.known.push(fact.clone()),
+        }
         self
     }
 }

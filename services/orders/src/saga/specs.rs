@@ -342,16 +342,16 @@ fn swept(events: Vec<ParticipantEvent>, sweeps: &[i64]) -> Result<Vec<&'static s
 #[test]
 fn a_silent_step_is_reminded_and_then_given_up() {
     let early = Err(Refusal::Stale("not overdue"));
-    assert_eq!(swept(vec![], &[59]), early);
-    assert_eq!(swept(vec![], &[60]), Ok(vec![]));
-    assert_eq!(swept(vec![], &[60, 119]), early);
-    assert_eq!(swept(vec![], &[60, 120, 180]), Ok(vec![]));
-    assert_eq!(swept(vec![], &[60, 120, 180, 240]), Ok(vec!["cancelled"]));
-    assert_eq!(swept(vec![reserved()], &[539]), early);
-    assert_eq!(swept(vec![reserved()], &[540, 1080, 1620, 2160]), Ok(vec!["cancelled"]));
+    assert_eq!(swept(vec![], &[269]), early);
+    assert_eq!(swept(vec![], &[270]), Ok(vec![]));
+    assert_eq!(swept(vec![], &[270, 539]), early);
+    assert_eq!(swept(vec![], &[270, 540, 810]), Ok(vec![]));
+    assert_eq!(swept(vec![], &[270, 540, 810, 1080]), Ok(vec!["cancelled"]));
+    assert_eq!(swept(vec![reserved()], &[1499]), early);
+    assert_eq!(swept(vec![reserved()], &[1500, 3000, 4500, 6000]), Ok(vec!["cancelled"]));
     let (order, _) = run(&[place()]);
     let reason = CancelReason::TimedOut { step: "inventory_reservation".into() };
-    let timed_out = [60, 120, 180, 240].iter().fold(order, |order, seconds| {
+    let timed_out = [270, 540, 810, 1080].iter().fold(order, |order, seconds| {
         order.decide(&Message::Sweep, at(*seconds)).unwrap().iter().fold(order, Saga::evolve)
     });
     assert_eq!(timed_out.event::<OrderCancelled>().unwrap().reason.clone(), reason);
@@ -364,6 +364,22 @@ fn what_waits_for_no_service_is_not_reminded() {
     assert_eq!(swept(vec![reserved(), charged(), shipped()], &[1_000_000]), over);
     assert_eq!(swept(vec![short()], &[1_000_000]), over);
     let failed = vec![reserved(), charged(), unshippable(), refund_failed()];
-    assert_eq!(swept(failed.clone(), &[60]), Ok(vec![]));
+    assert_eq!(swept(failed.clone(), &[270]), Ok(vec![]));
     assert_eq!(swept([failed, vec![released(lines())]].concat(), &[1_000_000]), over);
+}
+
+/// Guards: the size of the state row. A step that stays silent is reminded for years, and the row does not grow.
+#[test]
+fn reminders_are_counted_and_not_kept() {
+    let (order, _) = run(&[place(), received(reserved()), received(charged())]);
+    let size = |order: &Saga| serde_json::to_string(order).unwrap().len();
+    let (mut reminded, mut now) = (order.clone(), DateTime::UNIX_EPOCH);
+    for _ in 0..5_000 {
+        now = reminded.deadline().unwrap().1;
+        let facts = reminded.decide(&Message::Sweep, now).unwrap();
+        reminded = facts.iter().fold(reminded, Saga::evolve);
+    }
+    assert!(now > at(365 * 24 * 3600), "{now}");
+    assert_eq!((reminded.nudges(), reminded.nudges_of(Step::Fulfillment)), (5_000, 5_000));
+    assert!(size(&reminded) < size(&order) + 100, "{} bytes", size(&reminded));
 }
