@@ -34,9 +34,10 @@ impl Aggregate for Saga {
             index.push((BY_CUSTOMER, placed.customer_id.as_str().into()));
             index.push(("customer_at", at.into()));
             let waits = self.deadline().map(|(_, at)| (overdue::shard(placed.order_id), at));
+            let ended = self.reconciliation().map(|at| (overdue::ended(placed.order_id), at));
             // What only an operator can end lies in a partition of its own, which the sweeper leaves alone.
             let failed = self.noted::<OrderFailed>().filter(|_| self.status() == Status::Failed);
-            let waits = waits.or(failed.map(|noted| (overdue::FAILED.to_owned(), noted.at)));
+            let waits = waits.or(ended).or(failed.map(|noted| (overdue::FAILED.to_owned(), noted.at)));
             if let Some((partition, at)) = waits {
                 index.push((overdue::INDEX, partition.into()));
                 index.push(("overdue_at", millis::text(&at).into()));

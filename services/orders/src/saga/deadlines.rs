@@ -4,7 +4,7 @@ use super::known::Known;
 use super::step::Step;
 use super::{Saga, Status, cancelled};
 use chassis::Refusal;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use events::envelope::millis;
 use events::inventory::InventoryReserved;
 use events::orders::{CancelReason, OrderCreated};
@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 pub const NUDGES: u32 = 3;
 /// How many times the pause between later reminders doubles.
 const DOUBLINGS: u32 = 5;
+
+/// How long after an order's end the sweeper publishes again how it ended.
+pub const RECONCILED_AFTER: TimeDelta = TimeDelta::hours(2);
 
 /// The reminders of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,8 +71,21 @@ impl Saga {
         Some((step, since + step.patience() * (1 << doublings)))
     }
 
-    /// What follows when a step is overdue: a reminder, or the end of a pending order that was reminded often enough.
+    /// When the sweeper publishes again how an ended order ended, once. Orders waits for no answer of those who only learn
+    /// of it: rewards, notifications, inventory of the shipment. One of them may have missed an event, and learns of it now.
+    #[must_use]
+    pub fn reconciliation(&self) -> Option<DateTime<Utc>> {
+        let has_ended = matches!(self.status(), Status::Fulfilled | Status::Cancelled | Status::Compensated);
+        let ended_at = self.known.iter().map(|noted| noted.at).max()?;
+        (has_ended && !self.reconciled).then(|| ended_at + RECONCILED_AFTER)
+    }
+
+    /// What follows when a step is overdue: a reminder, or the end of a pending order that was reminded often enough. Of an
+    /// ended order: its reconciliation.
     pub(super) fn sweep(&self, at: DateTime<Utc>) -> Result<Known, Refusal> {
+        if self.reconciliation().is_some_and(|due| due <= at) {
+            return Ok(Known::Reconciled);
+        }
         let overdue = self.deadline().filter(|(_, deadline)| *deadline <= at);
         let (step, _) = overdue.ok_or(Refusal::Stale("not overdue"))?;
         match self.event::<OrderCreated>() {

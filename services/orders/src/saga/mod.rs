@@ -51,6 +51,9 @@ pub struct Saga {
     known: Vec<Noted>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     nudges: BTreeMap<Step, Reminders>,
+    /// Whether the sweeper has published again how the order ended, since the last thing that became known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    reconciled: bool,
 }
 
 /// Where an order stands.
@@ -283,7 +286,11 @@ impl Decider for Saga {
     fn evolve(mut self, fact: &Noted) -> Self {
         match &fact.what {
             Known::Nudged(step) => self.reminded(*step, fact.at),
-            _ => self.known.push(fact.clone()),
+            Known::Reconciled => self.reconciled = true,
+            _ => {
+                self.known.push(fact.clone());
+                self.reconciled = false;
+            }
         }
         self
     }

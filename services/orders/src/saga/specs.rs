@@ -147,7 +147,11 @@ fn own(facts: &[Noted]) -> Vec<&'static str> {
         Known::Cancelled(_) => Some("cancelled"),
         Known::Compensated(_) => Some("compensated"),
         Known::Failed(_) => Some("failed"),
-        Known::Created(_) | Known::Addressed(_) | Known::Nudged(_) | Known::Received(_) => None,
+        Known::Created(_)
+        | Known::Addressed(_)
+        | Known::Nudged(_)
+        | Known::Reconciled
+        | Known::Received(_) => None,
     };
     facts.iter().filter_map(name).collect()
 }

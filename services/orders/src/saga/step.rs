@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use events::Event;
 use events::inventory::InventoryReserved;
-use events::orders::{OrderCancelled, OrderConfirmed, OrderCreated};
+use events::orders::{OrderCancelled, OrderConfirmed, OrderCreated, OrderFailed, OrderFulfilled};
 use serde::{Deserialize, Serialize};
 
 /// A step that another service has to take.
@@ -66,6 +66,10 @@ impl Step {
         Self::InventoryCompensation,
         Self::PaymentCompensation,
     ];
+
+    /// The events of orders that say how an order went and ended: what a reconciliation publishes again.
+    pub const ENDS: [&'static str; 4] =
+        [OrderConfirmed::TYPE, OrderFulfilled::TYPE, OrderCancelled::TYPE, OrderFailed::TYPE];
 
     /// The events that lead to this step.
     #[must_use]
