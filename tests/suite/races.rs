@@ -242,6 +242,35 @@ fn an_event_that_contradicts_an_ended_order_changes_nothing() {
     });
 }
 
+/// Guards: a newer version beside the one that a consumer knows. Every consumer of every event lets it pass with a verdict of
+/// its own, learns nothing from it, and goes on with the older one. Where no older one comes, it fails with that reason.
+#[test]
+fn a_newer_version_passes_beside_the_older_one() {
+    run(async {
+        let mut world = World::new();
+        let market = open(&mut world).await;
+        let mut passed = 0;
+        while let Some((service, envelope)) = world.pending.pop() {
+            if service != FLOW {
+                let mut newer = envelope.clone();
+                newer.metadata.version += 1;
+                newer.metadata.id = EventId(Uuid::from_u128(envelope.metadata.id.0.as_u128() + (1 << 90)));
+                newer.data = json!({"order": "of another shape"});
+                assert_eq!(world.deliver(service, &newer).await, Ok(Verdict::NewerVersion), "{service}");
+                passed += 1;
+            }
+            world.deliver(service, &envelope).await.unwrap();
+        }
+        assert!(passed > 30, "{passed}");
+        check(&world, &market, "newer versions").await;
+        let alone = envelope("order.created", 2, "orders", json!({}));
+        let failure = world.deliver("fulfillment", &alone).await.unwrap_err();
+        let reason = "poison: order.created v2 is newer than fulfillment knows, and no version that it knows is \
+                      published beside it";
+        assert_eq!(failure.to_string(), reason);
+    });
+}
+
 /// Guards: the price list only moves forward. An older listing that arrives late does not bring its price back.
 #[test]
 fn an_older_price_that_arrives_late_is_stale() {

@@ -33,6 +33,8 @@ pub enum Verdict {
     Refused,
     /// It and the state cannot both be true. It changes nothing, and an alarm sounds.
     Contradicted,
+    /// It is of a newer version than the service knows; the older one is published beside it.
+    NewerVersion,
 }
 
 impl Verdict {
@@ -47,6 +49,7 @@ impl Verdict {
             Self::Stale => "stale",
             Self::Refused => "refused",
             Self::Contradicted => "contradicted",
+            Self::NewerVersion => "newer_version",
         }
     }
 }
