@@ -20,6 +20,7 @@ mod fuzz;
 mod layering;
 mod modules;
 mod outside;
+mod outward;
 mod platform;
 mod races;
 mod readme;

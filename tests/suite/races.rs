@@ -344,7 +344,7 @@ fn twice_or_backwards_is_the_same() {
 /// A delivery that always fails fails the test, by name, and hangs nothing.
 #[test]
 #[should_panic(
-    expected = "orders failed 20 times on inventory.reserved 00000000-0000-0000-0000-00000000000b, at last: poison: "
+    expected = "orders failed 30 times on inventory.reserved 00000000-0000-0000-0000-00000000000b, at last: poison: "
 )]
 fn a_delivery_that_always_fails_is_named() {
     run(async {

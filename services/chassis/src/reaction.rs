@@ -65,7 +65,7 @@ where
         };
         loaded = Some(state);
     }
-    Err(Failure::Conflict { attempts: MAX_CALLS })
+    Err(Failure::Transient(format!("{id} asks for more than {MAX_CALLS} outward calls in one delivery")))
 }
 
 /// What a command came to.
