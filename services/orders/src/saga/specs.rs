@@ -361,12 +361,16 @@ fn a_silent_step_is_reminded_and_then_given_up() {
     assert_eq!(timed_out.event::<OrderCancelled>().unwrap().reason.clone(), reason);
 }
 
-/// Guards: what has ended, or waits for an operator, is left alone, but for stock that inventory has not released.
+/// Guards: what has ended is reconciled once and then left alone; what waits for an operator is left alone, but for stock that
+/// inventory has not released.
 #[test]
 fn what_waits_for_no_service_is_not_reminded() {
     let over = Err(Refusal::Stale("not overdue"));
-    assert_eq!(swept(vec![reserved(), charged(), shipped()], &[1_000_000]), over);
-    assert_eq!(swept(vec![short()], &[1_000_000]), over);
+    for ended in [vec![reserved(), charged(), shipped()], vec![short()]] {
+        assert_eq!(swept(ended.clone(), &[7199]), over, "it is reconciled after two hours");
+        assert_eq!(swept(ended.clone(), &[7200]), Ok(vec![]));
+        assert_eq!(swept(ended, &[7200, 1_000_000]), over, "it is reconciled once");
+    }
     let failed = vec![reserved(), charged(), unshippable(), refund_failed()];
     assert_eq!(swept(failed.clone(), &[270]), Ok(vec![]));
     assert_eq!(swept([failed, vec![released(lines())]].concat(), &[1_000_000]), over);
