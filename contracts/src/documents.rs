@@ -81,7 +81,9 @@ const fn meaning(status: Status) -> &'static str {
             "it will not happen; inventory or payments has not yet answered that everything is undone"
         }
         Status::Cancelled => "it did not happen, and nothing had to be undone; the end",
-        Status::Compensated => "it did not happen, and everything that was done is undone; the end",
+        Status::Compensated => {
+            "it did not happen, and everything that was done is undone; the end, unless a refund fails later"
+        }
         Status::Failed => {
             "it did not happen, but the provider refused the refund; `just retry-compensation` has it tried again"
         }
@@ -108,7 +110,8 @@ fn status_page() -> String {
         let causes: Vec<&str> = causes.iter().copied().collect();
         let _ = writeln!(page, "    {} --> {}: {}", from.as_str(), to.as_str(), causes.join("<br/>"));
     }
-    for status in ALL.iter().filter(|status| leaving(&explored, **status).next().is_none()) {
+    let is_end = |status: &&Status| leaving(&explored, **status).all(|(to, _)| to == Status::Failed);
+    for status in ALL.iter().filter(is_end) {
         let _ = writeln!(page, "    {} --> [*]", status.as_str());
     }
     page.push_str("```\n");

@@ -106,7 +106,7 @@ fn interest(contracts: &Contracts, entry: &Entry) -> Vec<String> {
             "{name}: is consumed by no service: name a consumer or an audience in {CATALOGUE}"
         ));
     }
-    if contracts.published.as_ref().is_some_and(|published| !published.contains(entry.kind)) {
+    if contracts.published.as_ref().is_some_and(|published| !published.contains(&name)) {
         let producer = entry.producer;
         found.push(format!(
             "{name}: no story makes {producer} publish it; add one in tests/suite/contracts.rs, or delete the \

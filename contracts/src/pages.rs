@@ -61,7 +61,8 @@ confirmed orders; its last condition keeps out a replay of the archive, which is
 - Every event comes at least once, and in any order. Remember `detail.metadata.id` of what you have dealt with, in the
   transaction of your own change, and let a second delivery pass. (EventBridge's own `id` changes with each delivery.)
 - `seq` orders the events of one subject from one service. Numbers may be missing: wait for none.
-- Ignore fields that you do not know, and refuse versions that you do not know.
+- Ignore fields that you do not know. A newer version than you know comes beside the one that you know: let it pass, or match
+  `"detail": {"metadata": {"version": [1]}}` in your rule and never get it.
 
 ## The dance
 

@@ -12,7 +12,7 @@ use localstack::aws::dynamodb::StreamRecord;
 use localstack::aws::eventbridge::input_transformer::{PipeData, Shape};
 use localstack::template::names::{self, Names};
 use localstack::template::{self, resources};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
@@ -127,10 +127,22 @@ fn rule_difference(contracts: &Contracts, consumer: &Consumer, pattern: &Value) 
             ));
         }
     }
-    if pattern["replay-name"] != of_replays || pattern.as_object().map(Map::len) != Some(3) {
+    let mut fields = pattern.as_object().cloned().unwrap_or_default();
+    let versions = fields.remove("detail");
+    if fields.get("replay-name") != Some(&of_replays) || fields.len() != 3 {
         found.push(format!("{file}: the rule has to match source, detail-type and no replay"));
     }
+    found.extend(versions.and_then(|detail| version_difference(consumer, &detail)));
     found
+}
+
+/// A rule may match the version, and nothing else of the detail: then it lets in exactly those that the crate reads.
+fn version_difference(consumer: &Consumer, detail: &Value) -> Option<String> {
+    let read: BTreeSet<u32> = consumer.subscriptions.iter().map(|s| s.version).collect();
+    let wanted = json!({"metadata": {"version": read}});
+    let file = template_of(consumer.service);
+    (*detail != wanted)
+        .then(|| format!("{file}: of the detail, the rule may match {wanted}, and not {detail}"))
 }
 
 /// The event row of an example, as a service writes it.

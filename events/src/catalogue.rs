@@ -109,6 +109,34 @@ pub fn consumed_by(service: &str) -> Vec<Entry> {
     entries().into_iter().filter(|entry| entry.consumers.contains(&service)).collect()
 }
 
+/// What a service has to do with an event of some version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// To read it, or to say why it cannot.
+    ToBeRead,
+    /// To let it pass: it is newer than what the service consumes, and that is published beside it.
+    Newer,
+    /// To refuse it: it is newer than every version known here, and the service consumes none that is published.
+    NewerAlone,
+}
+
+/// How an event of this type and version stands to what `service` consumes. A version in the catalogue is published: the
+/// gate of the contracts holds the producers to that.
+#[must_use]
+pub fn standing(entries: &[Entry], service: &str, kind: &str, version: u32) -> Standing {
+    let known: Vec<&Entry> = entries.iter().filter(|entry| entry.kind == kind).collect();
+    let consumed: Vec<&&Entry> = known.iter().filter(|entry| entry.consumers.contains(&service)).collect();
+    if known.is_empty() || consumed.iter().any(|entry| entry.version >= version) {
+        Standing::ToBeRead
+    } else if !consumed.is_empty() {
+        Standing::Newer
+    } else if known.iter().all(|entry| entry.version < version) {
+        Standing::NewerAlone
+    } else {
+        Standing::ToBeRead
+    }
+}
+
 fn reread<E: Event>(data: &Value) -> Result<Value, String> {
     let typed = E::deserialize(data).map_err(|e| e.to_string())?;
     serde_json::to_value(typed).map_err(|e| e.to_string())
@@ -140,4 +168,30 @@ fn plain_schema<V: JsonSchema>() -> Value {
 #[must_use]
 pub fn metadata_schema() -> Value {
     named::<crate::Metadata>("metadata", 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn confirmed(version: u32, consumers: &'static [&'static str]) -> Entry {
+        Entry { version, ..entry::<orders::OrderConfirmed>(consumers) }
+    }
+
+    /// Guards: what is acknowledged. A newer version is let pass only where the service gets an older one too.
+    #[test]
+    fn a_newer_version_passes_only_beside_one_that_is_consumed() {
+        let of =
+            |entries: &[Entry], version| standing(entries, "rewards", orders::OrderConfirmed::TYPE, version);
+        let alone = [confirmed(1, &["rewards"])];
+        assert_eq!((of(&alone, 1), of(&alone, 2)), (Standing::ToBeRead, Standing::Newer));
+        let beside = [confirmed(1, &["rewards"]), confirmed(2, &["fulfillment"])];
+        assert_eq!((of(&beside, 2), of(&beside, 3)), (Standing::Newer, Standing::Newer));
+        let followed = [confirmed(1, &["fulfillment"]), confirmed(2, &["rewards"])];
+        assert_eq!(of(&followed, 1), Standing::ToBeRead, "an older one is not let pass");
+        assert_eq!((of(&followed, 2), of(&followed, 3)), (Standing::ToBeRead, Standing::Newer));
+        let gone = [confirmed(2, &["fulfillment"])];
+        assert_eq!((of(&gone, 2), of(&gone, 3)), (Standing::ToBeRead, Standing::NewerAlone));
+        assert_eq!(of(&[], 1), Standing::ToBeRead);
+    }
 }

@@ -44,6 +44,10 @@ pub struct PaymentVoided {
     /// What would have been captured; absent when the amount was never learned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub amount: Option<Money>,
+    /// The number of the request that it answers, from 1, since 0.2.0. Absent: the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub generation: Option<u32>,
 }
 
 event!(PaymentVoided, "payment.voided", 1, "payments");
@@ -74,6 +78,10 @@ pub struct PaymentRefunded {
     /// To whom, since 0.2.0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub customer_id: Option<CustomerId>,
+    /// The number of the request that it answers, from 1, since 0.2.0. Absent: the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub generation: Option<u32>,
 }
 
 event!(PaymentRefunded, "payment.refunded", 1, "payments");
@@ -90,6 +98,14 @@ pub struct PaymentRefundFailed {
     pub amount: Option<Money>,
     /// The provider's code for the last refusal.
     pub code: String,
+    /// The number of the request that it answers, from 1, since 0.2.0. Absent: the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub generation: Option<u32>,
+    /// Whether a `payment.refunded` of the same request came before it: the provider took the refund, and could not make
+    /// it in the end. Since 0.2.0; absent: no.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub after_refund: bool,
 }
 
 event!(PaymentRefundFailed, "payment.refund.failed", 1, "payments");

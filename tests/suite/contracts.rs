@@ -202,7 +202,7 @@ fn a_consumer_that_needs_what_is_not_promised_is_named() {
 #[test]
 fn an_event_without_a_producer_or_a_consumer_is_named() {
     let mut contracts = planted("alone");
-    contracts.published.as_mut().unwrap().remove("payment.voided");
+    contracts.published.as_mut().unwrap().remove("payment.voided v1");
     names(
         &contracts,
         "payment.voided v1: no story makes payments publish it; add one in tests/suite/contracts.rs",
@@ -237,6 +237,15 @@ fn a_file_that_drifts_is_named() {
         replace(contracts.folder.parent().unwrap().join(file), from, to);
         names(&contracts, breach);
     }
+}
+
+#[test]
+fn a_rule_may_match_the_versions_that_its_service_reads() {
+    let contracts = planted("versions");
+    let rule = contracts.infra.join("rewards.yaml");
+    let versions = "        detail:\n          metadata:\n            version:\n              - 1\n        # An archive's";
+    replace(rule, "        # An archive's", versions);
+    assert_eq!(gate::breaches(&contracts).unwrap(), Vec::<String>::new());
 }
 
 /// Guards: a promise is neither changed nor removed, and no file lies about that belongs to no event.

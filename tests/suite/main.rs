@@ -22,6 +22,7 @@ mod layering;
 mod model;
 mod modules;
 mod outside;
+mod outward;
 mod platform;
 mod races;
 mod readme;

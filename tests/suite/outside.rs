@@ -106,12 +106,10 @@ pub struct Asked {
     answer: Option<Message>,
 }
 
-/// A carrier in memory: it knows parcels by their order. It knows the products of the simulator, and one more: it takes
-/// `carrier-silent…` and never answers.
+/// A carrier in memory: it knows parcels by their order. It knows the products of the simulator, and two more: it takes
+/// `carrier-silent…` and never answers, and `carrier-denies…` without an answer, and refuses every later call for it.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryCarrier(pub Arc<Mutex<BTreeMap<OrderId, Asked>>>);
-
-const WITHDRAWN: &str = "carrier_unavailable";
 
 impl MemoryCarrier {
     pub fn parcel(&self, order: &str) -> Parcel {
@@ -119,7 +117,7 @@ impl MemoryCarrier {
         Parcel {
             calls: asked.calls,
             taken: matches!(asked.answer, Some(Message::Taken { .. })),
-            withdrawn: matches!(asked.answer, Some(Message::Refused { code }) if code == WITHDRAWN),
+            withdrawn: matches!(asked.answer, Some(Message::Withdrawn)),
         }
     }
 
@@ -143,16 +141,23 @@ impl Carrier for MemoryCarrier {
             let tracking_number = format!("M{}", parcel.order_id);
             Message::Taken { carrier: "Memory Parcels".into(), tracking_number }
         };
-        let answer = asked.answer.get_or_insert(answer).clone();
-        if is("carrier-silent") || (is("carrier-lost-answer") && asked.calls == 1) {
+        let answer = match asked.answer.get_or_insert(answer).clone() {
+            Message::Taken { .. } if is("carrier-denies") && asked.calls > 1 => {
+                return Ok(Message::Refused { code: "unknown_address".into() });
+            }
+            answer => answer,
+        };
+        if is("carrier-silent") || ((is("carrier-lost-answer") || is("carrier-denies")) && asked.calls == 1) {
             return Err(no_answer());
         }
         Ok(answer)
     }
 
     async fn withdraw(&self, order_id: OrderId) -> Result<Message, Failure> {
-        let gone = Message::Refused { code: WITHDRAWN.into() };
-        Ok(self.0.lock().unwrap().entry(order_id).or_default().answer.get_or_insert(gone).clone())
+        let mut parcels = self.0.lock().unwrap();
+        let asked = parcels.entry(order_id).or_default();
+        let taken = asked.answer.take().filter(|answer| matches!(answer, Message::Taken { .. }));
+        Ok(asked.answer.insert(taken.unwrap_or(Message::Withdrawn)).clone())
     }
 }
 

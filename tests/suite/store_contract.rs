@@ -2,8 +2,12 @@
 
 use crate::platform::{on_platform, run};
 use chassis::Failure;
-use chassis::store::{Attr, CommitError, Condition, Item, Key, MemoryStore, Rejected, Store, Write};
+use chassis::store::{
+    Attr, CommitError, Condition, Indexed, Item, Key, MAX_PAGE, MemoryStore, Rejected, Store, Write,
+    all_until, every_row,
+};
 use futures_util::future::join_all;
+use std::collections::BTreeSet;
 use tokio::task::JoinHandle;
 
 /// Keys that no other test uses.
@@ -131,6 +135,48 @@ async fn listing(store: &impl Store) {
     assert_eq!(store.newest("customer", "nobody", None, 3).await.unwrap(), []);
 }
 
+/// Guards: the position in an index. Rows of one and the same time are listed once each, page by page, and the oldest first.
+async fn listing_the_oldest(store: &impl Store) {
+    let shard = format!("s-{}", uuid::Uuid::new_v4());
+    for (n, at) in ["2026-03", "2026-01", "2026-02", "2026-02", "2026-02", "2026-04"].into_iter().enumerate()
+    {
+        let item = Item::new(key(&n.to_string())).with("overdue", shard.as_str()).with("note", "x");
+        seed(store, item.with("overdue_at", at)).await;
+    }
+    let mut found: Vec<Indexed> = Vec::new();
+    loop {
+        let page = store.oldest("overdue", &shard, "2026-03", found.last(), 2).await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        assert!(page.len() <= 2);
+        found.extend(page);
+    }
+    let times: Vec<&str> = found.iter().map(|row| row.at.as_str()).collect();
+    assert_eq!(times, ["2026-01", "2026-02", "2026-02", "2026-02", "2026-03"]);
+    let keys: BTreeSet<&Key> = found.iter().map(|row| &row.key).collect();
+    assert_eq!(keys.len(), found.len(), "{found:?}");
+    let all = all_until(store, "overdue", &shard, "2026-12").await.unwrap();
+    assert_eq!(all.len(), 6);
+}
+
+/// Guards: a page that DynamoDB cut at 1 MB. Rows of 20 KB: the page has all that were asked for, and there is an end only
+/// where the rows end.
+async fn large_rows(store: &impl Store) {
+    const ROWS: u64 = 130;
+    let (pk, shard) = (key("large").pk, format!("s-{}", uuid::Uuid::new_v4()));
+    for n in 1..=ROWS {
+        let item = Item::new(Key::event(&pk, n)).with("data", "x".repeat(20_000));
+        seed(store, item.with("overdue", shard.as_str()).with("overdue_at", format!("{n:08}"))).await;
+    }
+    assert_eq!(store.page(&pk, "event#", None, MAX_PAGE).await.unwrap().len(), 101);
+    let rows = every_row(store, &pk, "event#").await.unwrap();
+    let keys: Vec<Key> = rows.into_iter().map(|row| row.key).collect();
+    assert_eq!(keys, (1..=ROWS).map(|n| Key::event(&pk, n)).collect::<Vec<_>>());
+    assert_eq!(store.newest("overdue", &shard, None, MAX_PAGE).await.unwrap().len(), 101);
+    assert_eq!(all_until(store, "overdue", &shard, "9").await.unwrap().len(), 130);
+}
+
 async fn limits(store: &impl Store) {
     let row = key("twice");
     let twice = vec![put(&row, 1, Condition::Absent), put(&row, 2, Condition::Absent)];
@@ -190,6 +236,8 @@ async fn contract(store: &impl Store) {
     adjustments(store).await;
     reading(store).await;
     listing(store).await;
+    listing_the_oldest(store).await;
+    large_rows(store).await;
     limits(store).await;
     concurrency(store).await;
 }

@@ -60,6 +60,17 @@ impl<S: Store> Store for Whimsical<S> {
         self.inner.newest(index, partition, before, limit).await
     }
 
+    async fn oldest(
+        &self,
+        index: &'static str,
+        partition: &str,
+        until: &str,
+        after: Option<&Indexed>,
+        limit: u32,
+    ) -> Result<Vec<Indexed>, Failure> {
+        self.inner.oldest(index, partition, until, after, limit).await
+    }
+
     async fn commit(&self, writes: Vec<Write>) -> Result<(), CommitError> {
         let whim = self.whim.lock().unwrap().take();
         match whim {

@@ -1,12 +1,15 @@
 //! The templates and the code are one system: every route has code, every queue a dead-letter queue and enough time.
 
 use crate::platform::root;
+use chassis::Verdict;
 use chassis::http::Api;
 use chassis::store::MemoryStore;
 use contracts::{Contracts, wiring};
 use inventory::api::ProductsApi;
 use localstack::template::{self, resources::Model};
 use orders::http::OrdersApi;
+use orders::saga::step::Step;
+use orders::sweeper::MAX_SECONDS;
 use std::collections::BTreeSet;
 
 fn model() -> Model {
@@ -52,6 +55,18 @@ fn every_dead_letter_queue_has_an_alarm() {
     assert_eq!(unwatched, Vec::<&str>::new(), "queues without an alarm in their template");
 }
 
+/// Guards: an alarm sounds when an event contradicts an order. The verdict's name is the one that the code counts.
+#[test]
+fn a_contradiction_has_an_alarm() {
+    let verdict = Verdict::Contradicted.as_str();
+    let model = model();
+    let watched = model.alarms.iter().any(|alarm| {
+        let is = |name, value| alarm.dimensions.iter().any(|d| d.name == name && d.value == value);
+        alarm.metric_name == "deliveries" && is("service", "orders") && is("verdict", verdict)
+    });
+    assert!(watched, "no alarm watches {verdict}");
+}
+
 /// Guards: what a rule, pipe, schedule or asynchronous call cannot deliver is kept in a dead-letter queue.
 #[test]
 fn every_delivery_has_a_dead_letter_queue() {
@@ -72,6 +87,37 @@ fn every_delivery_has_a_dead_letter_queue() {
         without.extend((!dead).then_some(name));
     }
     assert_eq!(without, Vec::<&str>::new());
+}
+
+/// Guards: a step is reminded when its service's own queue has given up, and not before: the patience of a step is longer
+/// than that queue tries, up to the dead-letter queue.
+#[test]
+fn patience_is_longer_than_the_queues_own_tries() {
+    let model = model();
+    let tries = |name: &str| -> i64 {
+        let (mut name, mut seconds) = (name.to_owned(), 0);
+        while !name.ends_with("-dlq") {
+            let queue = model.queues.iter().find(|queue| queue.queue_name == name).unwrap();
+            let redrive = queue.redrive_policy.as_ref().unwrap();
+            seconds += i64::from(redrive.max_receive_count * queue.visibility_timeout.unwrap());
+            name = template::names::last_part(&redrive.dead_letter_target_arn).to_owned();
+        }
+        seconds
+    };
+    let stage = model.queues[0].queue_name.split('-').next().unwrap();
+    for step in Step::ALL {
+        let (patience, tries) =
+            (step.patience().num_seconds(), tries(&format!("{stage}-{}-events", step.service())));
+        assert!(patience > tries, "{step:?} is reminded after {patience} s, its queue tries {tries} s");
+    }
+}
+
+/// Guards: a sweep ends by itself, and leaves its last round enough time, so that no two sweeps run beside each other.
+#[test]
+fn a_sweep_ends_before_its_function_does() {
+    let model = model();
+    let sweeper = model.functions.iter().find(|function| function.handler == "sweeper").unwrap();
+    assert!(i64::from(sweeper.timeout.unwrap()) >= MAX_SECONDS + 10);
 }
 
 /// AWS advises six times the function's timeout for a queue that feeds it.

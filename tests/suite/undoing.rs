@@ -1,15 +1,16 @@
 //! Money and parcels in trouble, at moments that only the world can choose. What the real platform can show is told in
 //! `stories`.
 
-use crate::bench::Bench;
+use crate::bench::{Bench, Parcel};
 use crate::outside::Mishap;
 use crate::platform::run;
 use crate::races::order;
 use crate::seeded::Dice;
 use crate::stories::check_history;
-use crate::world::{EXHAUSTED, FLOW, World};
+use crate::world::{Crash, FLOW, World};
 use chassis::Verdict;
 use events::Envelope;
+use fulfillment::shipment::MAX_TRIES;
 use orders::saga::Status;
 
 /// A world that sells ten of `product`, and an order of two on its way.
@@ -87,10 +88,11 @@ fn giving_up_asks_the_carrier_first() {
         run(async move {
             let (mut world, id) = ordered(product, "pm_card_visa").await;
             let confirmed = play_without(&mut world, "fulfillment").await.remove(0);
-            for _ in 0..3 {
-                assert!(world.deliver("fulfillment", &confirmed).await.is_err());
+            for n in 0..MAX_TRIES {
+                assert!(world.deliver("fulfillment", &confirmed).await.is_err(), "{n}");
             }
-            world.deliver(EXHAUSTED, &confirmed).await.unwrap();
+            world.deliver("fulfillment", &confirmed).await.unwrap();
+            assert_eq!(world.parcel(&id).calls, MAX_TRIES);
             world.play(&mut Dice::new(1)).await;
             assert_eq!((world.status(&id).await, world.stock(product).await), (status, stock));
             assert_eq!(world.deliver("fulfillment", &confirmed).await, Ok(Verdict::Duplicate));
@@ -99,6 +101,40 @@ fn giving_up_asks_the_carrier_first() {
             check_history(&world, &id).await;
         });
     }
+}
+
+/// Guards: giving up. Receives that never reach the carrier are no tries: while the table does not take the count, no call is
+/// made, and nothing is given up however often the message comes.
+#[test]
+fn a_receive_that_asks_the_carrier_nothing_is_no_try() {
+    run(async {
+        let (mut world, id) = ordered("beans", "pm_card_visa").await;
+        let confirmed = play_without(&mut world, "fulfillment").await.remove(0);
+        for _ in 0..3 * MAX_TRIES {
+            world.crash("fulfillment", 0, Crash::Before);
+            assert!(world.deliver("fulfillment", &confirmed).await.is_err());
+        }
+        assert_eq!(world.parcel(&id), Parcel::default());
+        world.deliver("fulfillment", &confirmed).await.unwrap();
+        world.play(&mut Dice::new(1)).await;
+        assert_eq!(world.status(&id).await, Status::Fulfilled);
+    });
+}
+
+/// Guards: goods and money. A parcel that the carrier took without an answer, and denies at the next call, is on its way: it
+/// is withdrawn before fulfillment would call it failed, and the withdrawal finds it.
+#[test]
+fn a_refusal_of_a_later_call_is_checked_by_withdrawing() {
+    run(async {
+        let (mut world, id) = ordered("carrier-denies", "pm_card_visa").await;
+        world.play(&mut Dice::new(1)).await;
+        assert_eq!(
+            (world.status(&id).await, world.stock("carrier-denies").await),
+            (Status::Fulfilled, (8, 0, 2))
+        );
+        assert!(world.parcel(&id).taken && world.kept(&id) > 0);
+        check_history(&world, &id).await;
+    });
 }
 
 /// Guards: the last answer follows from the state. A charge that the provider answered after payments had asked for it back

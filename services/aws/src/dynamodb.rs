@@ -5,7 +5,7 @@ use aws_config::SdkConfig;
 use aws_sdk_dynamodb::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
-    operation::transact_write_items::TransactWriteItemsError,
+    operation::{query::builders::QueryFluentBuilder, transact_write_items::TransactWriteItemsError},
     types::{
         AttributeValue, CancellationReason, Get, Put, ReturnValuesOnConditionCheckFailure, TransactGetItem,
         TransactWriteItem, Update,
@@ -199,6 +199,47 @@ impl DynamoStore {
     }
 }
 
+impl DynamoStore {
+    /// Answer after answer, until there are `limit` rows or no more: DynamoDB ends an answer at 1 MB.
+    async fn rows(&self, mut query: QueryFluentBuilder, limit: u32) -> Result<Vec<Item>, Failure> {
+        let mut rows = Vec::new();
+        let mut left = i32::try_from(limit.min(MAX_PAGE)).unwrap_or(i32::MAX);
+        loop {
+            let answer = query.clone().limit(left).send().await.map_err(|e| failure_of(&e))?;
+            for attributes in answer.items.unwrap_or_default() {
+                rows.push(to_item(attributes)?);
+                left -= 1;
+            }
+            if answer.last_evaluated_key.is_none() || left <= 0 {
+                return Ok(rows);
+            }
+            query = query.set_exclusive_start_key(answer.last_evaluated_key);
+        }
+    }
+
+    /// A query of an index; `#of = :of` is its partition.
+    fn index(&self, index: &str, partition: &str) -> QueryFluentBuilder {
+        let query = self.client.query().table_name(&self.table).index_name(index);
+        let partition = AttributeValue::S(partition.to_owned());
+        query.expression_attribute_names("#of", index).expression_attribute_values(":of", partition)
+    }
+
+    /// The rows of a query of an index, as the index knows them.
+    async fn indexed(
+        &self,
+        query: QueryFluentBuilder,
+        index: &str,
+        limit: u32,
+    ) -> Result<Vec<Indexed>, Failure> {
+        let (rows, at) = (self.rows(query, limit).await?, format!("{index}_at"));
+        let indexed = |row: Item| {
+            let place = row.text(&at).map(str::to_owned);
+            place.map(|at| Indexed { key: row.key, at }).ok_or_else(|| unusable(index))
+        };
+        rows.into_iter().map(indexed).collect()
+    }
+}
+
 impl Store for DynamoStore {
     async fn load(&self, key: &Key) -> Result<Option<Item>, Failure> {
         let get = self.client.get_item().table_name(&self.table).set_key(Some(key_of(key)));
@@ -227,16 +268,12 @@ impl Store for DynamoStore {
     ) -> Result<Vec<Item>, Failure> {
         let query = self.client.query().table_name(&self.table).consistent_read(true);
         let start = after.map(|sk| key_of(&Key::new(pk, sk)));
-        let answer = query
+        let query = query
             .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
             .expression_attribute_values(":pk", AttributeValue::S(pk.to_owned()))
             .expression_attribute_values(":prefix", AttributeValue::S(prefix.to_owned()))
-            .set_exclusive_start_key(start)
-            .limit(i32::try_from(limit.min(MAX_PAGE)).unwrap_or(i32::MAX))
-            .send()
-            .await
-            .map_err(|e| failure_of(&e))?;
-        answer.items.unwrap_or_default().into_iter().map(to_item).collect()
+            .set_exclusive_start_key(start);
+        self.rows(query, limit).await
     }
 
     async fn newest(
@@ -246,30 +283,39 @@ impl Store for DynamoStore {
         before: Option<&str>,
         limit: u32,
     ) -> Result<Vec<Indexed>, Failure> {
-        let at = format!("{index}_at");
-        let mut query = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .index_name(index)
-            .expression_attribute_names("#of", index)
-            .expression_attribute_values(":of", AttributeValue::S(partition.to_owned()))
-            .scan_index_forward(false)
-            .limit(i32::try_from(limit.min(MAX_PAGE)).unwrap_or(i32::MAX));
-        query = match before {
+        let query = self.index(index, partition).scan_index_forward(false);
+        let query = match before {
             None => query.key_condition_expression("#of = :of"),
             Some(before) => query
                 .key_condition_expression("#of = :of AND #at < :before")
-                .expression_attribute_names("#at", &at)
+                .expression_attribute_names("#at", format!("{index}_at"))
                 .expression_attribute_values(":before", AttributeValue::S(before.to_owned())),
         };
-        let answer = query.send().await.map_err(|e| failure_of(&e))?;
-        let rows = answer.items.unwrap_or_default().into_iter().map(to_item);
-        let indexed = |row: Item| {
-            let place = row.text(&at).map(str::to_owned);
-            place.map(|at| Indexed { key: row.key, at }).ok_or_else(|| unusable(index))
-        };
-        rows.map(|row| row.and_then(indexed)).collect()
+        self.indexed(query, index, limit).await
+    }
+
+    async fn oldest(
+        &self,
+        index: &'static str,
+        partition: &str,
+        until: &str,
+        after: Option<&Indexed>,
+        limit: u32,
+    ) -> Result<Vec<Indexed>, Failure> {
+        let at = format!("{index}_at");
+        // A position in an index is the row's key in the table and its key in the index.
+        let start = after.map(|after| {
+            let place = [(index, partition), (&at, &after.at)];
+            let place = place.map(|(name, text)| (name.to_owned(), AttributeValue::S(text.to_owned())));
+            key_of(&after.key).into_iter().chain(place).collect()
+        });
+        let query = self
+            .index(index, partition)
+            .key_condition_expression("#of = :of AND #at <= :until")
+            .expression_attribute_names("#at", &at)
+            .expression_attribute_values(":until", AttributeValue::S(until.to_owned()))
+            .set_exclusive_start_key(start);
+        self.indexed(query, index, limit).await
     }
 
     async fn commit(&self, writes: Vec<Write>) -> Result<(), CommitError> {

@@ -9,6 +9,7 @@ use crate::ports::{Bus, NoBus, Ports};
 use crate::reaction::react;
 use crate::reactor::Reactor;
 use crate::store::{AggregateId, Store};
+use crate::versions::pass_over;
 use events::Envelope;
 use std::future::Future;
 
@@ -45,10 +46,14 @@ impl<E: Effects, S: Store, B: Bus> EventHandler for Consumer<E, S, B> {
     const SERVICE: &'static str = E::Reactor::SERVICE;
 
     async fn handle(&self, envelope: &Envelope) -> Result<Verdict, Failure> {
+        let id = E::Reactor::id(&envelope.metadata);
+        if let Some(verdict) = pass_over(&self.ports, Self::SERVICE, envelope, &id).await? {
+            return Ok(verdict);
+        }
         let verdict = react(&self.ports, &self.effects, envelope).await?;
-        let is_known = matches!(verdict, Verdict::Duplicate | Verdict::Stale | Verdict::Refused);
+        let is_known =
+            matches!(verdict, Verdict::Duplicate | Verdict::Stale | Verdict::Refused | Verdict::Contradicted);
         if let (Some(bus), Some(_), true) = (&self.answers, envelope.metadata.nudge, is_known) {
-            let id = E::Reactor::id(&envelope.metadata);
             let answer = last_answer::<E::Reactor, S>(&self.ports.store, &id).await?;
             bus.publish(answer.as_slice()).await?;
         }

@@ -30,4 +30,7 @@ pub enum Refusal {
     /// The message makes no sense in this state.
     #[error("illegal: {0}")]
     Illegal(&'static str),
+    /// The message and the state cannot both be true: a service contradicts itself or what it answers. An alarm sounds.
+    #[error("contradicted: {0}")]
+    Contradicted(&'static str),
 }

@@ -31,6 +31,10 @@ pub enum Verdict {
     Stale,
     /// It makes no sense in this state.
     Refused,
+    /// It and the state cannot both be true. It changes nothing, and an alarm sounds.
+    Contradicted,
+    /// It is of a newer version than the service knows; the older one is published beside it.
+    NewerVersion,
 }
 
 impl Verdict {
@@ -44,6 +48,8 @@ impl Verdict {
             Self::LateCompensated => "late_compensated",
             Self::Stale => "stale",
             Self::Refused => "refused",
+            Self::Contradicted => "contradicted",
+            Self::NewerVersion => "newer_version",
         }
     }
 }
@@ -53,6 +59,7 @@ impl From<Refusal> for Verdict {
         match refusal {
             Refusal::Stale(_) => Self::Stale,
             Refusal::Illegal(_) => Self::Refused,
+            Refusal::Contradicted(_) => Self::Contradicted,
         }
     }
 }

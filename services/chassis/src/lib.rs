@@ -3,7 +3,7 @@
 //! 1. The theory: [`decider`], and [`spec`] to test one.
 //! 2. The patterns: [`aggregate`] (a decider with a row), [`outbox`], [`inbox`], [`projection`], over the [`store`] port.
 //! 3. The loop: [`reactor`] and [`effects`] (what reacts, and whom it calls), [`reaction`] (the one bounded loop),
-//!    [`consumer`] (a queue's events).
+//!    [`consumer`] (a queue's events), [`versions`] (events of versions that it does not know).
 //!
 //! Beside them stand what an HTTP API needs ([`http`]) and the ports. Nothing here knows AWS: its adapters are the crate
 //! `aws`.
@@ -25,6 +25,7 @@ pub mod reactor;
 pub mod spec;
 pub mod store;
 pub mod task;
+pub mod versions;
 
 pub use aggregate::{Aggregate, Loaded};
 pub use consumer::{Consumer, EventHandler};

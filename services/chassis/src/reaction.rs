@@ -13,7 +13,7 @@ use crate::inbox::{self, Verdict, inbox_row};
 use crate::outbox::{Cause, Context};
 use crate::ports::{MAX_ATTEMPTS, Ports};
 use crate::reactor::Reactor;
-use crate::store::{AggregateId, CommitError, Rejected, Store, Write};
+use crate::store::{AggregateId, CommitError, Key, Rejected, Store, Write};
 use chrono::{DateTime, Utc};
 use events::{Envelope, Metadata};
 use std::marker::PhantomData;
@@ -53,7 +53,12 @@ where
     }
     match stand {
         Stand::Ended(verdict) => Ok(verdict),
-        Stand::Pending { .. } => Err(Failure::Conflict { attempts: MAX_CALLS }),
+        Stand::Pending { .. } => {
+            let id = E::Reactor::id(&envelope.metadata);
+            Err(Failure::Transient(format!(
+                "{id} asks for more than {MAX_CALLS} outward calls in one delivery"
+            )))
+        }
     }
 }
 
@@ -178,6 +183,10 @@ trait Origin<A: Aggregate> {
     type Note;
     fn note(&self, before: &A, facts: &[A::Fact]) -> Self::Note;
     fn beside(&self, note: &Self::Note, after: &A, now: DateTime<Utc>) -> Option<Write>;
+    /// The row that shows, where it is there, that nothing is left to do; asked for only when it matters.
+    fn settled(&self, _note: &Self::Note) -> Option<Key> {
+        None
+    }
 }
 
 /// An event: beside the facts stands its inbox row, unless an outward call has to be made first.
@@ -210,6 +219,11 @@ impl<E: Effects> Origin<E::Reactor> for Delivery<'_, E> {
 
     fn beside(&self, noted: &Noted, after: &E::Reactor, now: DateTime<Utc>) -> Option<Write> {
         E::pending_call(after).is_none().then(|| inbox_row(self.metadata, self.pk, noted.verdict, now))
+    }
+
+    /// An event that was handled while another one's call was still to come makes no call of its own.
+    fn settled(&self, noted: &Noted) -> Option<Key> {
+        (noted.attempt == Attempt::Repeat).then(|| Key::inbox(self.pk, self.metadata.id))
     }
 }
 
@@ -289,6 +303,11 @@ impl<S: Store> Turn<'_, S> {
             Ok(facts) => facts,
         };
         let note = origin.note(&before.state, &facts);
+        if let Some(key) = origin.settled(&note)
+            && let Some(row) = self.ports.store.load(&key).await?
+        {
+            return Ok(Next::Ended(Ended::Known(Rejected { current: Some(row) })));
+        }
         let sides: Vec<_> = facts.iter().flat_map(A::side_writes).collect();
         let (after, mut writes) = append(before, &facts, self.id, &Context { cause: self.cause, now })?;
         let own = writes.len();

@@ -13,21 +13,19 @@ use hyper::{Uri, header};
 use serde_json::json;
 use std::future::Future;
 
-/// The carrier, as far as fulfillment calls it. Both answer [`Message::Taken`] or [`Message::Refused`].
+/// The carrier, as far as fulfillment calls it.
 pub trait Carrier: Send + Sync + 'static {
-    /// Has a parcel carried. It is known by its order: the call may be repeated and ships once.
+    /// Has a parcel carried; answers [`Message::Taken`], [`Message::Refused`], or [`Message::Withdrawn`] for one that was.
+    /// It is known by its order: the call may be repeated and ships once.
     fn ship(&self, parcel: &Parcel) -> impl Future<Output = Result<Message, Failure>> + Send;
 
     /// Makes sure that the carrier will never take an order's parcel, not even for a call that is still on its way; answers
-    /// that, or that it has taken the parcel already.
+    /// [`Message::Withdrawn`], or [`Message::Taken`] when it has taken the parcel already.
     fn withdraw(&self, order_id: OrderId) -> impl Future<Output = Result<Message, Failure>> + Send;
 }
 
 /// A carrier that speaks the API above.
 pub struct HttpCarrier(HttpClient);
-
-/// The code of an order that was given up because the carrier could not be reached.
-const UNAVAILABLE: &str = "carrier_unavailable";
 
 impl HttpCarrier {
     /// The carrier at `base`, with its secret key.
@@ -52,7 +50,7 @@ fn taken(answer: &Answer) -> Result<Message, Failure> {
 fn shipped(answer: &Answer) -> Result<Message, Failure> {
     match answer.status.as_u16() {
         200 | 201 => taken(answer),
-        409 => Ok(Message::Refused { code: UNAVAILABLE.into() }),
+        409 => Ok(Message::Withdrawn),
         422 => Ok(Message::Refused { code: answer.text("/error/code").unwrap_or("refused").to_owned() }),
         _ => Err(answer.failure()),
     }
@@ -60,7 +58,7 @@ fn shipped(answer: &Answer) -> Result<Message, Failure> {
 
 fn withdrawn(answer: &Answer) -> Result<Message, Failure> {
     match answer.status.as_u16() {
-        200 => Ok(Message::Refused { code: UNAVAILABLE.into() }),
+        200 => Ok(Message::Withdrawn),
         409 => taken(answer),
         _ => Err(answer.failure()),
     }
@@ -101,8 +99,8 @@ mod tests {
         assert_eq!(shipped(&answer(200, parcel.clone())), taken);
         assert_eq!(withdrawn(&answer(409, parcel)), taken);
         assert_eq!(shipped(&answer(422, json!({"error": {"code": "too_heavy"}}))), refused("too_heavy"));
-        assert_eq!(shipped(&answer(409, Value::Null)), refused(UNAVAILABLE));
-        assert_eq!(withdrawn(&answer(200, Value::Null)), refused(UNAVAILABLE));
+        assert_eq!(shipped(&answer(409, Value::Null)), Ok(Message::Withdrawn));
+        assert_eq!(withdrawn(&answer(200, Value::Null)), Ok(Message::Withdrawn));
         for unclear in [200, 202, 401, 404, 429, 500, 503] {
             assert!(matches!(shipped(&answer(unclear, Value::Null)), Err(Failure::Transient(_))));
         }

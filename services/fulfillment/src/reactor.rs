@@ -6,7 +6,7 @@ use crate::subscriptions::{Cancelled, Confirmed};
 use chassis::outbox::OutboxEntry;
 use chassis::{Aggregate, Attempt, Effects, Failure, Reactor, Verdict};
 use events::orders::{OrderCancelled, OrderConfirmed};
-use events::{Envelope, Unreadable};
+use events::{Envelope, OrderId, Unreadable};
 
 impl Aggregate for Shipment {
     const SERVICE: &'static str = "fulfillment";
@@ -15,7 +15,7 @@ impl Aggregate for Shipment {
         match fact {
             Fact::Shipped(shipped) => Some(OutboxEntry::published(shipped)),
             Fact::Failed(failed) => Some(OutboxEntry::published(failed)),
-            Fact::Started(_) | Fact::Closed => None,
+            Fact::Started(_) | Fact::Tried | Fact::GivenUp { .. } | Fact::Closed => None,
         }
     }
 
@@ -41,33 +41,36 @@ impl Reactor for Shipment {
     }
 }
 
-/// What fulfillment asks of the carrier for a pending parcel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effort {
-    /// To take it.
-    Ship,
-    /// To withdraw it, after so many attempts, unless it has taken it by now.
-    GiveUp,
+/// What fulfillment asks of the carrier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// To take a parcel.
+    Ship(Parcel),
+    /// Never to take it, unless it has.
+    Withdraw(OrderId),
 }
 
 /// Calls the carrier.
 pub struct Shipping<C> {
     pub carrier: C,
-    pub effort: Effort,
 }
 
 impl<C: Carrier> Effects for Shipping<C> {
     type Reactor = Shipment;
-    type Call = Parcel;
+    type Call = Call;
 
-    fn pending_call(shipment: &Shipment) -> Option<Parcel> {
-        shipment.pending_parcel().cloned()
+    fn pending_call(shipment: &Shipment) -> Option<Call> {
+        match shipment {
+            Shipment::Shipping { parcel, .. } => Some(Call::Ship(parcel.clone())),
+            Shipment::Withdrawing { order_id, .. } => Some(Call::Withdraw(*order_id)),
+            Shipment::Unknown | Shipment::Shipped | Shipment::Failed | Shipment::Closed => None,
+        }
     }
 
-    async fn perform(&self, parcel: Parcel, _attempt: Attempt) -> Result<Message, Failure> {
-        match self.effort {
-            Effort::Ship => self.carrier.ship(&parcel).await,
-            Effort::GiveUp => self.carrier.withdraw(parcel.order_id).await,
+    async fn perform(&self, call: Call, _attempt: Attempt) -> Result<Message, Failure> {
+        match call {
+            Call::Ship(parcel) => self.carrier.ship(&parcel).await,
+            Call::Withdraw(order_id) => self.carrier.withdraw(order_id).await,
         }
     }
 }

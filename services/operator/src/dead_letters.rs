@@ -3,7 +3,7 @@
 use aws::eventbridge::read_body;
 use aws::sqs::{Queues, Received};
 use chassis::inbox::failure_key;
-use chassis::store::{Indexed, all_before, overdue};
+use chassis::store::{Indexed, all_until, overdue};
 use chassis::{AggregateId, Failure, Store};
 use chrono::{DateTime, TimeDelta, Utc};
 use events::Envelope;
@@ -95,10 +95,10 @@ impl<S: Store> Stage<S> {
     /// A [`Failure`] when the table of orders does not answer.
     pub async fn waiting(&self, now: DateTime<Utc>) -> Result<Vec<String>, Failure> {
         let table = self.table_of("orders");
-        let (mut lines, before) = (Vec::new(), millis::text(&now));
+        let (mut lines, until) = (Vec::new(), millis::text(&now));
         for partition in std::iter::once(overdue::FAILED.to_owned()).chain(overdue::shards()) {
             let since = if partition == overdue::FAILED { "since" } else { "overdue since" };
-            let found = all_before(&table, overdue::INDEX, &partition, &before, usize::MAX).await?;
+            let found = all_until(&table, overdue::INDEX, &partition, &until).await?;
             for Indexed { key, at } in found {
                 let row = table.load(&key).await?;
                 let status = row.as_ref().and_then(|row| row.text("status")).unwrap_or("?");

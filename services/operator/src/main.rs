@@ -82,8 +82,8 @@ async fn run(arguments: Arguments) -> Result<()> {
             let input = json!({ "ahead_seconds": ahead });
             let swept = invoke(&sdk, &function("orders-sweeper"), &input).await?;
             let line = format!(
-                "{} overdue: {} reminded, {} given up",
-                swept["overdue"], swept["nudged"], swept["timed_out"]
+                "{} overdue: {} reminded, {} given up; {} ended ones reconciled",
+                swept["overdue"], swept["nudged"], swept["timed_out"], swept["reconciled"]
             );
             say(&[line], "")
         }

@@ -23,7 +23,7 @@ pub enum NotRedriven {
     NoSuchQueue(String),
     /// What lies in it is no event.
     #[error(
-        "{0} holds no events, only where something went missing: the sweeper publishes again what a saga waits for"
+        "{0} holds no events, only where something went missing: the sweeper publishes again what a saga waits for, and how each order ended"
     )]
     NoEvents(String),
     /// A queue or table did not answer.

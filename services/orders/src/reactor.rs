@@ -7,10 +7,11 @@ use chassis::outbox::OutboxEntry;
 use chassis::projection::project;
 use chassis::reaction::react;
 use chassis::store::{Attr, Store, overdue};
-use chassis::{Aggregate, EventHandler, Failure, NoEffects, Ports, Reactor, Verdict};
+use chassis::versions::pass_over;
+use chassis::{Aggregate, AggregateId, EventHandler, Failure, NoEffects, Ports, Reactor, Verdict};
 use events::envelope::millis;
 use events::orders::{OrderCancelled, OrderCreated, OrderFailed};
-use events::{Envelope, Unreadable};
+use events::{Envelope, Metadata, Unreadable};
 
 /// The index of orders by customer and time.
 pub const BY_CUSTOMER: &str = "customer";
@@ -34,9 +35,10 @@ impl Aggregate for Saga {
             index.push((BY_CUSTOMER, placed.customer_id.as_str().into()));
             index.push(("customer_at", at.into()));
             let waits = self.deadline().map(|(_, at)| (overdue::shard(placed.order_id), at));
+            let ended = self.reconciliation().map(|at| (overdue::ended(placed.order_id), at));
             // What only an operator can end lies in a partition of its own, which the sweeper leaves alone.
             let failed = self.noted::<OrderFailed>().filter(|_| self.status() == Status::Failed);
-            let waits = waits.or(failed.map(|noted| (overdue::FAILED.to_owned(), noted.at)));
+            let waits = waits.or(ended).or(failed.map(|noted| (overdue::FAILED.to_owned(), noted.at)));
             if let Some((partition, at)) = waits {
                 index.push((overdue::INDEX, partition.into()));
                 index.push(("overdue_at", millis::text(&at).into()));
@@ -72,10 +74,24 @@ pub struct Tracker<S> {
     pub ports: Ports<S>,
 }
 
+/// What an event is about: a product, the provider, or an order.
+fn about(metadata: &Metadata) -> AggregateId {
+    let kind = match metadata.kind.as_str() {
+        kind if kind.starts_with("product.") => "product",
+        kind if kind.starts_with("payment.circuit.") => "breaker",
+        _ => return Saga::id(metadata),
+    };
+    AggregateId::new(kind, &metadata.subject)
+}
+
 impl<S: Store> EventHandler for Tracker<S> {
     const SERVICE: &'static str = Saga::SERVICE;
 
     async fn handle(&self, envelope: &Envelope) -> Result<Verdict, Failure> {
+        let id = about(&envelope.metadata);
+        if let Some(verdict) = pass_over(&self.ports, Self::SERVICE, envelope, &id).await? {
+            return Ok(verdict);
+        }
         let view = match prices::view(envelope)? {
             Some(view) => Some(view),
             None => admission::view(envelope)?,

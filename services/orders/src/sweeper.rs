@@ -1,28 +1,43 @@
 //! The sweeper: finds the sagas that wait too long, and reminds the silent step by publishing again the events that lead to
 //! it. What never arrived arrives now; a service that has answered publishes its answer again.
+//!
+//! Orders that have ended are reconciled, once: the sweeper publishes again how they ended, for those whose answer no saga
+//! waits for. Fulfillment answers with the shipment, payments with the refund, and these reach their consumers again too.
+//!
+//! A sweep looks at the most overdue first, at ended orders last, and ends before its function does: the next one goes on
+//! where it stopped, so that sagas that cannot be dealt with keep no other waiting.
 
 use crate::saga::deadlines::NUDGES;
-use crate::saga::known::{Known, Noted};
+use crate::saga::known::Known;
 use crate::saga::step::Step;
 use crate::saga::{Message, Saga};
 use chassis::aggregate::load;
 use chassis::outbox::{Cause, envelope_of};
 use chassis::ports::Bus;
 use chassis::reaction::{Executed, execute};
-use chassis::store::{EVENTS, Indexed, Key, all_before, every_row, overdue};
+use chassis::store::{
+    CommitError, Condition, EVENTS, Indexed, Item, Key, MAX_PAGE, Store, Write, every_row, overdue,
+};
 use chassis::task::{Task, TaskError};
-use chassis::{AggregateId, Decider, Failure, Loaded, Ports, Store, log};
+use chassis::{AggregateId, Decider, Failure, Loaded, Ports, log};
 use chrono::{DateTime, TimeDelta, Utc};
-use events::Envelope;
 use events::envelope::millis;
+use events::{Envelope, EventId};
 use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
-/// The most sagas of one shard that one sweep looks at; the next one goes on.
-const MAX_PER_SHARD: usize = 500;
-/// How many of them at a time.
+/// The most sagas that one sweep reminds.
+pub const MAX_SAGAS: usize = 1000;
+/// The most ended orders that one sweep reconciles, if it has the time.
+const MAX_ENDED: usize = 5000;
+/// How many of either it looks up at a time, the most overdue of all shards.
+const ROUND: usize = 100;
+/// How many of them it deals with at a time.
 const CONCURRENCY: usize = 10;
+/// How long a sweep begins another round, in seconds: its function has more time than that.
+pub const MAX_SECONDS: i64 = 40;
 /// The farthest that a sweep may look ahead, in seconds: a day.
 const MAX_AHEAD: u32 = 86_400;
 
@@ -46,10 +61,22 @@ pub struct Input {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Swept {
     /// The number of the reminder; 0 for one ahead of time.
-    Nudged(usize),
+    Nudged(u32),
     TimedOut,
+    Reconciled,
     /// An event arrived meanwhile.
     InTime,
+}
+
+/// How far a sweep has come: of each shard that it did not see the end of, the last saga that it has looked at.
+type Position = BTreeMap<String, Indexed>;
+
+/// The times of a sweep.
+struct Times {
+    /// What is due by then is dealt with.
+    as_of: DateTime<Utc>,
+    /// When it stops.
+    until: DateTime<Utc>,
 }
 
 impl<S: Store, B: Bus> Task for Sweeper<S, B> {
@@ -63,75 +90,172 @@ impl<S: Store, B: Bus> Task for Sweeper<S, B> {
 
 impl<S: Store, B: Bus> Sweeper<S, B> {
     async fn sweep(&self, as_of: DateTime<Utc>) -> Result<Value, TaskError> {
-        let (mut found, before) = (Vec::new(), millis::text(&as_of));
-        for shard in overdue::shards() {
-            found
-                .extend(all_before(&self.ports.store, overdue::INDEX, &shard, &before, MAX_PER_SHARD).await?);
+        let times = Times { as_of, until: self.ports.clock.now() + TimeDelta::seconds(MAX_SECONDS) };
+        let resumed = self.resume().await?;
+        let mut position = resumed.clone();
+        let mut swept = self.pass(overdue::shards().collect(), MAX_SAGAS, &mut position, &times).await?;
+        swept.extend(self.pass(overdue::all_ended().collect(), MAX_ENDED, &mut position, &times).await?);
+        if position != resumed {
+            self.stop_at(&position).await?;
         }
-        let one = |row: Indexed| self.one(row.key, as_of);
-        let swept = stream::iter(found).map(one).buffer_unordered(CONCURRENCY);
-        let swept: Vec<Result<Swept, Failure>> = swept.collect().await;
-        report(&swept)
+        report(&swept, !position.is_empty())
+    }
+
+    /// Looks at what is due in some shards, at most so many. At the end of them, the next pass begins at their head again.
+    async fn pass(
+        &self,
+        shards: Vec<String>,
+        most: usize,
+        position: &mut Position,
+        times: &Times,
+    ) -> Result<Vec<Result<Swept, Failure>>, Failure> {
+        let mut swept = Vec::new();
+        while swept.len() < most && self.ports.clock.now() < times.until {
+            let due = self.most_overdue(&shards, position, times.as_of).await?;
+            let is_last = due.len() < ROUND;
+            let one = |row: Indexed| self.one(row.key, times.as_of);
+            swept.extend(stream::iter(due).map(one).buffer_unordered(CONCURRENCY).collect::<Vec<_>>().await);
+            if is_last {
+                position.retain(|shard, _| !shards.contains(shard));
+                break;
+            }
+        }
+        Ok(swept)
+    }
+
+    /// The most overdue after the position, which moves behind them.
+    async fn most_overdue(
+        &self,
+        shards: &[String],
+        position: &mut Position,
+        as_of: DateTime<Utc>,
+    ) -> Result<Vec<Indexed>, Failure> {
+        let (mut found, until) = (Vec::new(), millis::text(&as_of));
+        for shard in shards {
+            let after = position.get(shard);
+            let page = self.ports.store.oldest(overdue::INDEX, shard, &until, after, MAX_PAGE).await?;
+            found.extend(page.into_iter().map(|row| (shard.clone(), row)));
+        }
+        found.sort_by(|(_, a), (_, b)| a.at.cmp(&b.at));
+        found.truncate(ROUND);
+        position.extend(found.iter().cloned());
+        Ok(found.into_iter().map(|(_, row)| row).collect())
+    }
+
+    /// Where the last sweep stopped; nowhere, if it came to the end.
+    async fn resume(&self) -> Result<Position, Failure> {
+        let Some(row) = self.ports.store.load(&position_key()).await? else { return Ok(Position::new()) };
+        let place = |shard: String| {
+            let (at, pk) = row.text(&shard)?.split_once(' ')?;
+            Some((shard, Indexed { key: Key::state(pk), at: at.to_owned() }))
+        };
+        Ok(overdue::shards().chain(overdue::all_ended()).filter_map(place).collect())
+    }
+
+    async fn stop_at(&self, position: &Position) -> Result<(), Failure> {
+        let now = self.ports.clock.now().timestamp_millis();
+        let item = Item::new(position_key()).with("stopped_at", now);
+        let item = position
+            .iter()
+            .fold(item, |item, (shard, row)| item.with(shard, format!("{} {}", row.at, row.key.pk)));
+        let write = Write::Put { item, when: Condition::Newer("stopped_at", now) };
+        match self.ports.commit_alone(write).await {
+            // Rejected: a sweep beside this one stopped later.
+            Ok(()) | Err(CommitError::Rejected(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn one(&self, key: Key, as_of: DateTime<Utc>) -> Result<Swept, Failure> {
         let id = AggregateId::of_partition(&key.pk);
         let saga: Loaded<Saga> = load(&self.ports.store, &id).await?;
-        let now = self.ports.clock.now();
-        let step = match (saga.state.deadline(), saga.state.decide(&Message::Sweep, now)) {
-            // Looking ahead only reminds: it ends nothing, and does not count.
-            (Some((step, deadline)), Err(_)) if deadline <= as_of => {
-                self.remind(&key.pk, step, saga.state.nudges_of(step) + 1).await?;
-                return Ok(Swept::Nudged(0));
-            }
-            (_, Err(_)) => return Ok(Swept::InTime),
-            (_, Ok(facts)) => facts.iter().find_map(nudged),
+        let (due, is_ahead) = match saga.state.decide(&Message::Sweep, self.ports.clock.now()) {
+            Ok(facts) => (facts.into_iter().next().map(|fact| fact.what), false),
+            // Looking ahead only publishes: it ends nothing, and does not count.
+            Err(_) => (due_by(&saga.state, as_of), true),
         };
-        let nudge = step.map_or(0, |step| saga.state.nudges_of(step) + 1);
-        // The reminder goes out before it is counted: one that was counted and never sent would cancel orders whose
-        // services were never reminded. One that is sent twice changes nothing.
-        if let Some(step) = step {
-            self.remind(&key.pk, step, nudge).await?;
+        let Some(due) = due else { return Ok(Swept::InTime) };
+        let history = self.history(&key.pk).await?;
+        let cause = self.cause(&history)?;
+        // What is published goes out before it is counted: a reminder that was counted and never sent would cancel orders
+        // whose services were never reminded. One that is sent twice changes nothing.
+        let (done, causes, nudge) = match due {
+            Known::Nudged(step) => {
+                let nudge = saga.state.nudges_of(step).saturating_add(1);
+                (Swept::Nudged(if is_ahead { 0 } else { nudge }), step.causes(), nudge)
+            }
+            Known::Reconciled => (Swept::Reconciled, &Step::ENDS[..], 1),
+            _ => (Swept::TimedOut, &[][..], 0),
+        };
+        self.publish_again(history, causes, nudge).await?;
+        if is_ahead {
+            return Ok(done);
         }
-        let cause = Cause::request(self.ports.ids.fresh(), self.ports.ids.fresh(), None);
-        let swept = execute::<Saga, S>(&self.ports, &id, Message::Sweep, &cause).await?;
-        Ok(match (swept, step) {
-            (Executed::Refused(..), _) => Swept::InTime,
-            (Executed::Done(_) | Executed::Unchanged(_), Some(_)) => Swept::Nudged(nudge),
-            (Executed::Done(_) | Executed::Unchanged(_), None) => Swept::TimedOut,
-        })
+        match execute::<Saga, S>(&self.ports, &id, Message::Sweep, &cause).await? {
+            Executed::Refused(..) => Ok(Swept::InTime),
+            Executed::Done(_) | Executed::Unchanged(_) => Ok(done),
+        }
     }
 
-    /// Publishes again the events that lead to `step`.
-    async fn remind(&self, pk: &str, step: Step, nudge: usize) -> Result<(), Failure> {
-        let rows = every_row(&self.ports.store, pk, EVENTS).await?;
-        let mut causes = rows.iter().map(envelope_of).collect::<Result<Vec<Envelope>, _>>()?;
-        causes.retain(|event| step.causes().contains(&event.metadata.kind.as_str()));
-        for event in &mut causes {
-            event.metadata.nudge = Some(u32::try_from(nudge).unwrap_or(u32::MAX));
+    /// Everything in an order's history, oldest first.
+    async fn history(&self, pk: &str) -> Result<Vec<Envelope>, Failure> {
+        every_row(&self.ports.store, pk, EVENTS).await?.iter().map(envelope_of).collect()
+    }
+
+    /// What a sweep decides belongs to the request that placed the order.
+    fn cause(&self, history: &[Envelope]) -> Result<Cause, Failure> {
+        let placed = history.first().ok_or_else(|| Failure::Poison("an order without a history".into()))?;
+        let (correlation_id, traceparent) =
+            (placed.metadata.correlation_id, placed.metadata.traceparent.clone());
+        Ok(Cause::Request { fresh: EventId(self.ports.ids.fresh()), correlation_id, traceparent })
+    }
+
+    /// Publishes the events of these types again. A service that knows them publishes its answer again.
+    async fn publish_again(
+        &self,
+        mut history: Vec<Envelope>,
+        kinds: &[&str],
+        nudge: u32,
+    ) -> Result<(), Failure> {
+        history.retain(|event| kinds.contains(&event.metadata.kind.as_str()));
+        for event in &mut history {
+            event.metadata.nudge = Some(nudge);
         }
-        self.bus.publish(&causes).await
+        if history.is_empty() { Ok(()) } else { self.bus.publish(&history).await }
     }
 }
 
-fn nudged(fact: &Noted) -> Option<Step> {
-    if let Known::Nudged(step) = fact.what { Some(step) } else { None }
+/// What a sweep will decide by then, short of ending an order.
+fn due_by(saga: &Saga, as_of: DateTime<Utc>) -> Option<Known> {
+    if saga.reconciliation().is_some_and(|due| due <= as_of) {
+        return Some(Known::Reconciled);
+    }
+    let (step, deadline) = saga.deadline()?;
+    (deadline <= as_of).then_some(Known::Nudged(step))
 }
 
-/// Counts what a sweep did. The sweep fails if a part of it failed; the next one repeats it.
-fn report(swept: &[Result<Swept, Failure>]) -> Result<Value, TaskError> {
+/// Where a sweep that did not come to the end keeps its position.
+fn position_key() -> Key {
+    Key::new("sweep", "position")
+}
+
+/// Counts what a sweep did. The sweep fails if a part of it failed; another repeats it.
+fn report(swept: &[Result<Swept, Failure>], is_cut: bool) -> Result<Value, TaskError> {
     let count = |is: &dyn Fn(&Swept) -> bool| swept.iter().flatten().filter(|one| is(one)).count();
     let nudged = count(&|one| matches!(one, Swept::Nudged(_)));
     let timed_out = count(&|one| *one == Swept::TimedOut);
+    let reconciled = count(&|one| *one == Swept::Reconciled);
     let silent = count(&|one| matches!(one, Swept::Nudged(nudges) if *nudges > NUDGES));
-    let counts = [("nudged", nudged), ("timed_out", timed_out), ("silent", silent)];
+    let counts =
+        [("nudged", nudged), ("timed_out", timed_out), ("silent", silent), ("reconciled", reconciled)];
     for (what, number) in counts.into_iter().filter(|(_, number)| *number > 0) {
         log::count("sagas", ("overdue", what), u64::try_from(number).unwrap_or(u64::MAX));
     }
     match swept.iter().find_map(|one| one.as_ref().err()) {
-        None => {
-            Ok(json!({"overdue": swept.len(), "nudged": nudged, "timed_out": timed_out, "silent": silent}))
-        }
+        None => Ok(json!({
+            "overdue": swept.len() - reconciled, "nudged": nudged, "timed_out": timed_out, "silent": silent,
+            "reconciled": reconciled, "more": is_cut,
+        })),
         Some(failure) => Err(failure.clone().into()),
     }
 }

@@ -168,9 +168,13 @@ impl Decider for Payment {
             Message::Captured(capture) => self.captured(capture),
             Message::Refused { code } => self.refused(code),
             Message::Unavailable { retry_after_seconds } => self.unavailable(*retry_after_seconds),
-            Message::ChargeVoided(of) => self.undone(*of, |bill| voided(bill.order_id, Some(bill))),
-            Message::ChargeRefunded(of) => self.undone(*of, refunded),
-            Message::RefundRefused { of, code } => self.undone(*of, |bill| refund_failed(bill, code)),
+            Message::ChargeVoided(of) => {
+                self.undone(*of, |bill| voided(bill.order_id, Some(bill), Some(of.generation)))
+            }
+            Message::ChargeRefunded(of) => self.undone(*of, |bill| refunded(bill, of.generation)),
+            Message::RefundRefused { of, code } => {
+                self.undone(*of, |bill| refund_failed(bill, code, of.generation, false))
+            }
             Message::RefundReversed { of, code } => self.reversed(*of, code),
             Message::Retried(order_id) => match self {
                 Self::RefundFailed { .. } | Self::Compensating { .. } => Ok(vec![self.requested(*order_id)]),
@@ -295,7 +299,7 @@ impl Payment {
         match self {
             // Without an intent nothing was captured, and none will be: the state refuses every one that comes later.
             Self::Unknown | Self::Billed { .. } | Self::Permitted | Self::Charging { intent: None, .. } => {
-                Ok(vec![voided(order_id, self.bill())])
+                Ok(vec![voided(order_id, self.bill(), None)])
             }
             Self::Charging { .. } | Self::Charged { .. } => Ok(vec![self.requested(order_id)]),
             // Payments has published its "no", and there is nothing to undo.
@@ -371,7 +375,7 @@ impl Payment {
     fn reversed(&self, of: CompensationAttempt, code: &str) -> Result<Vec<Fact>, Refusal> {
         match self {
             Self::Refunded { bill, generation, .. } if *generation == of.generation => {
-                Ok(vec![refund_failed(bill, code)])
+                Ok(vec![refund_failed(bill, code, of.generation, true)])
             }
             _ => Err(NOT_UNDOING),
         }
@@ -426,20 +430,22 @@ fn charged(bill: &Bill, Capture { intent, charge_id, amount }: &Capture) -> Fact
     Fact::Charged { event, intent: intent.clone() }
 }
 
-fn voided(order_id: OrderId, bill: Option<&Bill>) -> Fact {
+fn voided(order_id: OrderId, bill: Option<&Bill>, generation: Option<u32>) -> Fact {
     let (payment_id, amount) = (PaymentId::of(order_id), bill.map(|bill| bill.amount));
-    Fact::Voided(PaymentVoided { order_id, payment_id, amount })
+    Fact::Voided(PaymentVoided { order_id, payment_id, amount, generation })
 }
 
-fn refunded(bill: &Bill) -> Fact {
+fn refunded(bill: &Bill, generation: u32) -> Fact {
     let Bill { order_id, customer_id, amount, .. } = bill.clone();
     let (payment_id, customer_id) = (PaymentId::of(order_id), Some(customer_id));
-    Fact::Refunded(PaymentRefunded { order_id, payment_id, amount, customer_id })
+    let generation = Some(generation);
+    Fact::Refunded(PaymentRefunded { order_id, payment_id, amount, customer_id, generation })
 }
 
-fn refund_failed(bill: &Bill, code: &str) -> Fact {
+fn refund_failed(bill: &Bill, code: &str, generation: u32, after_refund: bool) -> Fact {
     let (order_id, amount, code) = (bill.order_id, Some(bill.amount), code.to_owned());
-    Fact::RefundFailed(PaymentRefundFailed { order_id, payment_id: PaymentId::of(order_id), amount, code })
+    let (payment_id, generation) = (PaymentId::of(order_id), Some(generation));
+    Fact::RefundFailed(PaymentRefundFailed { order_id, payment_id, amount, code, generation, after_refund })
 }
 
 #[cfg(test)]

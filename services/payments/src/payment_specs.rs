@@ -69,7 +69,8 @@ fn unavailable() -> Fact {
 }
 
 fn voided(amount: Option<Money>) -> Fact {
-    Fact::Voided(PaymentVoided { order_id: order_id(), payment_id: PaymentId::of(order_id()), amount })
+    let (order_id, payment_id) = (order_id(), PaymentId::of(order_id()));
+    Fact::Voided(PaymentVoided { order_id, payment_id, amount, generation: None })
 }
 
 fn requested(generation: u32) -> Fact {
@@ -191,7 +192,7 @@ fn a_capture_after_the_end_is_undone() {
     }
     // Known to be given back, or not to be: recorded, and nothing more to ask for.
     let racing = after(open(), [requested(1)]);
-    for end in [refunded(&bill()), refund_failed(&bill(), "no")] {
+    for end in [refunded(&bill(), 1), refund_failed(&bill(), "no", 1, false)] {
         Spec::given(after(racing.clone(), [end])).when(captured()).then([charged()]);
     }
 }
@@ -213,10 +214,10 @@ fn unavailable_is_final_while_there_is_no_intent() {
 #[test]
 fn a_compensation_ends_once() {
     let racing = after(open(), [charged(), requested(1)]);
-    let back = || refunded(&bill());
-    Spec::given(racing.clone()).when(Message::ChargeRefunded(of(1))).then([back()]);
+    let back = |generation| refunded(&bill(), generation);
+    Spec::given(racing.clone()).when(Message::ChargeRefunded(of(1))).then([back(1)]);
     Spec::given(racing.clone()).when(captured()).refused(ANSWERED);
-    let over = after(racing.clone(), [back()]);
+    let over = after(racing.clone(), [back(1)]);
     for again in [Message::ChargeRefunded(of(1)), Message::ChargeVoided(of(1))] {
         Spec::given(over.clone()).when(again.clone()).refused(NOT_UNDOING);
     }
@@ -224,25 +225,25 @@ fn a_compensation_ends_once() {
         .when(Message::Retried(order_id()))
         .refused(Refusal::Illegal("nothing is being undone"));
     let refused = Message::RefundRefused { of: of(1), code: "no".into() };
-    let failed = || refund_failed(&bill(), "no");
+    let failed = || refund_failed(&bill(), "no", 1, false);
     Spec::given(racing.clone()).when(refused.clone()).then([failed()]);
     let failed = after(racing, [failed()]);
     Spec::given(failed.clone()).when(Message::Retried(order_id())).then([requested(2)]);
     Spec::given(failed.clone()).when(refused.clone()).refused(NOT_UNDOING);
-    Spec::given(failed.clone()).when(Message::ChargeRefunded(of(1))).then([back()]);
+    Spec::given(failed.clone()).when(Message::ChargeRefunded(of(1))).then([back(1)]);
     // What the first try still says does not end the second.
     let again = after(failed.clone(), [requested(2)]);
     Spec::given(again.clone()).when(refused.clone()).refused(NOT_UNDOING);
-    Spec::given(again.clone()).when(Message::ChargeRefunded(of(2))).then([back()]);
+    Spec::given(again.clone()).when(Message::ChargeRefunded(of(2))).then([back(2)]);
     Spec::given(failed.clone()).when(created()).refused(CANCELLED);
 }
 
 /// Guards: a refund that a bank returns days later is asked for again, once an operator wants it.
 #[test]
 fn a_refund_that_is_reversed_has_failed() {
-    let back = after(open(), [charged(), requested(1), refunded(&bill())]);
+    let back = after(open(), [charged(), requested(1), refunded(&bill(), 1)]);
     let reversed = |generation| Message::RefundReversed { of: of(generation), code: "lost_card".into() };
-    let failed = refund_failed(&bill(), "lost_card");
+    let failed = refund_failed(&bill(), "lost_card", 1, true);
     Spec::given(back.clone()).when(reversed(1)).then([failed.clone()]);
     Spec::given(back.clone()).when(reversed(2)).refused(NOT_UNDOING);
     let failed = after(back, [failed]);

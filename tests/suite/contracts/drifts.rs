@@ -125,6 +125,13 @@ pub const DRIFTS: &[(&str, &str, &str, &str)] = &[
         "infra/orders.yaml: the rule has to match source",
     ),
     (
+        "infra/rewards.yaml",
+        "        # An archive's replay",
+        "        detail:\n          metadata:\n            version:\n              - 2\n        # An archive's replay",
+        "infra/rewards.yaml: of the detail, the rule may match {\"metadata\":{\"version\":[1]}}, and not \
+         {\"metadata\":{\"version\":[2]}}",
+    ),
+    (
         "infra/orders.yaml",
         "<$.dynamodb.NewImage.correlation_id.S>",
         "<$.dynamodb.NewImage.causation_id.S>",

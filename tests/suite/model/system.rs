@@ -15,9 +15,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use events::orders::{OrderCreated, OrderLine};
 use events::payments::PaymentCompensationRequested;
 use events::{Currency, Envelope, Money, OrderId, catalogue};
-use fulfillment::reactor::{Effort, Shipping};
+use fulfillment::reactor::Shipping;
 use futures_util::FutureExt;
-use inventory::product::{self, Listing, Product};
+use inventory::product::{self, Listing, Product, Seen};
 use localstack::aws::stepfunctions::definition::Definition;
 use localstack::aws::stepfunctions::interpreter::{Next, TaskFailure};
 use localstack::aws::stepfunctions::{Execution, Status as FlowStatus};
@@ -152,7 +152,13 @@ impl System {
         let beans = "beans".parse().unwrap();
         let stock = MemoryStore::default();
         let price = Money::new(500, Currency::USD);
-        let listing = Listing { product_id: beans, name: "Beans".into(), unit_price: price, stock: 10 };
+        let listing = Listing {
+            product_id: beans,
+            name: "Beans".into(),
+            unit_price: price,
+            stock: Some(10),
+            seen: Seen::Nothing,
+        };
         let cause = Cause::request(Uuid::from_u128(7), Uuid::from_u128(7), None);
         let id = product::id(&listing.product_id);
         now(execute::<Product, _>(&ports(stock.clone(), 0, 1), &id, listing.clone(), &cause)).unwrap();
@@ -581,7 +587,7 @@ async fn handle(
                 .await
         }
         FULFILLMENT => {
-            let shipping = Shipping { carrier: Vans { refuses }, effort: Effort::Ship };
+            let shipping = Shipping { carrier: Vans { refuses } };
             Consumer::new(ports, shipping).answering(bus).handle(envelope).await
         }
         _ => panic!("payments reacts in steps"),

@@ -8,11 +8,13 @@ use registry::SERVICES;
 use std::collections::BTreeSet;
 
 impl World {
-    /// The types of everything that the services have published.
+    /// The types and versions of everything that the services have published: `order.created v1`.
     pub fn all_published(&self) -> BTreeSet<String> {
         let rows = self.tables().into_iter().flat_map(|(_, rows)| rows);
         let published = rows.filter(|row| EntryKind::Published.is_of(row));
-        published.filter_map(|row| Some(row.text("type")?.to_owned())).collect()
+        published
+            .filter_map(|row| Some(format!("{} v{}", row.text("type")?, row.count("version")?)))
+            .collect()
     }
 
     /// Every row of every service, by key.

@@ -2,6 +2,7 @@
 
 use super::World;
 use super::faults::Faulty;
+use crate::outside::MemoryBus;
 use chassis::http::access::Auth;
 use chassis::http::cursor::Cursors;
 use chassis::http::{Api, Request, Response};
@@ -68,9 +69,19 @@ impl World {
 
     /// Reminds every step that will be overdue in so many seconds.
     pub async fn remind_ahead(&mut self, ahead_seconds: u32) -> Value {
-        let sweeper = Sweeper { ports: self.of("orders").clone(), bus: self.bus.clone() };
-        let swept = sweeper.run(Input { ahead_seconds }).await.unwrap();
+        let swept = self.sweeper().run(Input { ahead_seconds }).await.unwrap();
         self.publish();
         swept
+    }
+
+    /// Whether a sweep fails.
+    pub async fn sweep_fails(&mut self) -> bool {
+        let swept = self.sweeper().run(Input::default()).await;
+        self.publish();
+        swept.is_err()
+    }
+
+    fn sweeper(&self) -> Sweeper<Faulty, MemoryBus> {
+        Sweeper { ports: self.of("orders").clone(), bus: self.bus.clone() }
     }
 }

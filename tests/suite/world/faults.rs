@@ -75,6 +75,17 @@ impl Store for Faulty {
         self.inner.newest(index, partition, before, limit).await
     }
 
+    async fn oldest(
+        &self,
+        index: &'static str,
+        partition: &str,
+        until: &str,
+        after: Option<&Indexed>,
+        limit: u32,
+    ) -> Result<Vec<Indexed>, Failure> {
+        self.inner.oldest(index, partition, until, after, limit).await
+    }
+
     async fn commit(&self, writes: Vec<Write>) -> Result<(), CommitError> {
         tokio::task::yield_now().await;
         let n = self.commits.fetch_add(1, Ordering::SeqCst);

@@ -24,8 +24,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use transit::{Delivery, InTransit};
 
-/// Where fulfillment's dead letters go: the consumer that gives up.
-pub const EXHAUSTED: &str = "fulfillment-exhausted";
 /// Where requests to undo a charge go: the state machine.
 pub const FLOW: &str = "payment-compensation";
 

@@ -1,12 +1,12 @@
 //! How each service is put together in the world.
 
 use super::faults::Faulty;
-use super::{EXHAUSTED, FLOW, World};
-use crate::outside::{MemoryBus, MemoryCarrier, MemoryProvider};
+use super::{FLOW, World};
+use crate::outside::{MemoryBus, MemoryProvider};
 use chassis::{Consumer, Effects, EventHandler, Failure, Verdict};
 use chrono::TimeDelta;
 use events::Envelope;
-use fulfillment::reactor::{Effort, Shipping};
+use fulfillment::reactor::Shipping;
 use notifications::reactor::Publishing;
 use orders::reactor::Tracker;
 use payments::compensation::Compensator;
@@ -26,7 +26,7 @@ impl World {
                 self.answering(service, inventory::reactor::Reactions::default(), envelope).await
             };
             (fulfillment) => {
-                self.answering(service, self.shipping(Effort::Ship), envelope).await
+                self.answering(service, Shipping { carrier: self.carrier.clone() }, envelope).await
             };
             (payments) => {
                 self.answering(
@@ -49,9 +49,6 @@ impl World {
             ($($service:ident,)*) => {
                 match service {
                     FLOW => self.flow(envelope).await,
-                    EXHAUSTED => {
-                        self.answering("fulfillment", self.shipping(Effort::GiveUp), envelope).await
-                    }
                     $(stringify!($service) => reaction!($service),)*
                     unknown => panic!("{unknown} is not in services/registry: run `just bless`"),
                 }
@@ -69,10 +66,6 @@ impl World {
     ) -> Result<Verdict, Failure> {
         let consumer = Consumer::new(self.of(service).clone(), effects).answering(self.bus.clone());
         consumer.handle(envelope).await
-    }
-
-    fn shipping(&self, effort: Effort) -> Shipping<MemoryCarrier> {
-        Shipping { carrier: self.carrier.clone(), effort }
     }
 
     fn circuit(&self) -> CircuitBreaker<MemoryProvider, Faulty> {

@@ -254,3 +254,30 @@ fn event(id: &str, entry: &PutEventsEntry) -> String {
         entry.detail
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A rule may match the version of an event, a number inside its detail.
+    #[test]
+    fn a_rule_matches_the_version_in_the_metadata() {
+        let pattern = json!({
+            "source": ["quadrille.orders"], "detail-type": ["order.confirmed"],
+            "detail": {"metadata": {"version": [1]}}, "replay-name": [{"exists": false}],
+        });
+        let mut receivers = Quamina::new();
+        add(&mut receivers, Receiver::Rule(0), &pattern, || "a rule".into()).unwrap();
+        let matches = |version: u32| {
+            let entry = PutEventsEntry {
+                source: "quadrille.orders".into(),
+                detail_type: "order.confirmed".into(),
+                detail: json!({"metadata": {"version": version}, "data": {"version": 1}}).to_string(),
+                time: DateTime::UNIX_EPOCH,
+                resources: Vec::new(),
+            };
+            !receivers.matches_for_event(event("1", &entry).as_bytes()).unwrap().is_empty()
+        };
+        assert_eq!((matches(1), matches(2)), (true, false));
+    }
+}

@@ -43,6 +43,16 @@ impl MemoryStore {
         Self(Arc::new(Mutex::new(Table { rows, inserted: Vec::new() })))
     }
 
+    /// The rows that an index has in a partition, by their place in it.
+    fn indexed(&self, index: &str, partition: &str) -> Vec<Indexed> {
+        let (table, name) = (self.table(), format!("{index}_at"));
+        let of = table.rows.values().filter(|item| item.text(index) == Some(partition));
+        let indexed = |item: &Item| Some(Indexed { key: item.key.clone(), at: item.text(&name)?.to_owned() });
+        let mut found: Vec<Indexed> = of.filter_map(indexed).collect();
+        found.sort_by(|a, b| (&a.at, &a.key).cmp(&(&b.at, &b.key)));
+        found
+    }
+
     /// A table of its own with the same rows.
     #[must_use]
     pub fn fork(&self) -> Self {
@@ -54,6 +64,11 @@ impl MemoryStore {
     pub fn expire(&self, key: &Key) {
         self.table().rows.remove(key);
     }
+}
+
+/// How many rows a page may have.
+fn rows(limit: u32) -> usize {
+    usize::try_from(limit.min(MAX_PAGE)).unwrap_or(usize::MAX)
 }
 
 fn holds(when: &Condition, current: Option<&Item>) -> bool {
@@ -105,9 +120,8 @@ impl Store for MemoryStore {
         let table = self.table();
         let wanted = |key: &Key| key.sk.starts_with(prefix) && after.is_none_or(|after| *key.sk > *after);
         let from = Key::new(pk, prefix);
-        let rows = table.rows.range(from..).take_while(|(key, _)| key.pk == pk);
-        let most = usize::try_from(limit.min(MAX_PAGE)).unwrap_or(usize::MAX);
-        Ok(rows.filter(|(key, _)| wanted(key)).map(|(_, item)| item.clone()).take(most).collect())
+        let found = table.rows.range(from..).take_while(|(key, _)| key.pk == pk);
+        Ok(found.filter(|(key, _)| wanted(key)).map(|(_, item)| item.clone()).take(rows(limit)).collect())
     }
 
     async fn newest(
@@ -117,14 +131,26 @@ impl Store for MemoryStore {
         before: Option<&str>,
         limit: u32,
     ) -> Result<Vec<Indexed>, Failure> {
-        let table = self.table();
-        let of = table.rows.values().filter(|item| item.text(index) == Some(partition));
-        let name = format!("{index}_at");
-        let indexed = |item: &Item| Some(Indexed { key: item.key.clone(), at: item.text(&name)?.to_owned() });
-        let mut found: Vec<Indexed> = of.filter_map(indexed).collect();
+        let mut found = self.indexed(index, partition);
         found.retain(|row| before.is_none_or(|before| row.at.as_str() < before));
-        found.sort_by(|a, b| b.at.cmp(&a.at));
-        found.truncate(usize::try_from(limit.min(MAX_PAGE)).unwrap_or(usize::MAX));
+        found.reverse();
+        found.truncate(rows(limit));
+        Ok(found)
+    }
+
+    async fn oldest(
+        &self,
+        index: &'static str,
+        partition: &str,
+        until: &str,
+        after: Option<&Indexed>,
+        limit: u32,
+    ) -> Result<Vec<Indexed>, Failure> {
+        let mut found = self.indexed(index, partition);
+        let is_after =
+            |row: &Indexed| after.is_none_or(|after| (&row.at, &row.key) > (&after.at, &after.key));
+        found.retain(|row| row.at.as_str() <= until && is_after(row));
+        found.truncate(rows(limit));
         Ok(found)
     }
 

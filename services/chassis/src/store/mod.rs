@@ -99,6 +99,19 @@ pub trait Store: Clone + Send + Sync + 'static {
         limit: u32,
     ) -> impl Future<Output = Result<Vec<Indexed>, Failure>> + Send;
 
+    /// As [`Store::newest`] by rising attribute `<index>_at`: only those not above `until`, after the row `after`.
+    ///
+    /// # Errors
+    /// As [`Store::load`].
+    fn oldest(
+        &self,
+        index: &'static str,
+        partition: &str,
+        until: &str,
+        after: Option<&Indexed>,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<Indexed>, Failure>> + Send;
+
     /// All of the writes, or none.
     ///
     /// # Errors
@@ -123,25 +136,22 @@ pub async fn every_row<S: Store>(store: &S, pk: &str, prefix: &str) -> Result<Ve
     }
 }
 
-/// As [`Store::newest`], page after page until there are at least `enough`, or no more.
+/// As [`Store::oldest`], page after page until there are no more.
 ///
 /// # Errors
 /// As [`Store::load`].
-pub async fn all_before<S: Store>(
+pub async fn all_until<S: Store>(
     store: &S,
     index: &'static str,
     partition: &str,
-    before: &str,
-    enough: usize,
+    until: &str,
 ) -> Result<Vec<Indexed>, Failure> {
     let mut found: Vec<Indexed> = Vec::new();
-    while found.len() < enough {
-        let before = found.last().map_or(before, |row| row.at.as_str());
-        let page = store.newest(index, partition, Some(before), MAX_PAGE).await?;
+    loop {
+        let page = store.oldest(index, partition, until, found.last(), MAX_PAGE).await?;
         if page.is_empty() {
-            break;
+            return Ok(found);
         }
         found.extend(page);
     }
-    Ok(found)
 }

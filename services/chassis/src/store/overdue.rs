@@ -9,6 +9,17 @@ pub const INDEX: &str = "overdue";
 /// The partition of what waits for an operator.
 pub const FAILED: &str = "failed";
 
+/// The partition of an order that has ended, and whose reconciliation is due at its time.
+#[must_use]
+pub fn ended(order: OrderId) -> String {
+    format!("ended-{}", shard(order))
+}
+
+/// Every partition of ended orders.
+pub fn all_ended() -> impl Iterator<Item = String> {
+    shards().map(|shard| format!("ended-{shard}"))
+}
+
 /// Over how many partitions the index is spread.
 const SHARDS: u128 = 8;
 

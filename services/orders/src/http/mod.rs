@@ -230,7 +230,9 @@ impl<S: Store> OrdersApi<S> {
             Executed::Done(_) | Executed::Unchanged(_) => Ok(accepted("CANCELLING")),
             // Cancelled twice is cancelled once: the order is on its way out, or already there.
             Executed::Refused(Refusal::Stale(_), order) => Ok(accepted(order.state.status().as_str())),
-            Executed::Refused(Refusal::Illegal(_), order) => Err(too_late(id, &order)),
+            Executed::Refused(Refusal::Illegal(_) | Refusal::Contradicted(_), order) => {
+                Err(too_late(id, &order))
+            }
         }
     }
 

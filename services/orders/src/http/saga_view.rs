@@ -1,18 +1,16 @@
 //! What `GET /orders/{id}/saga` shows: the tracker's steps, and every delivery with its verdict.
 
-use crate::saga::known::{InSaga, Noted};
+use crate::saga::known::{InSaga, Noted, ParticipantEvent};
 use crate::saga::step::Step;
 use crate::saga::{Saga, Status};
-use chassis::Loaded;
 use chassis::store::Item;
+use chassis::{Loaded, Verdict};
 use events::OrderId;
 use events::envelope::millis;
 use events::fulfillment::{FulfillmentFailed, FulfillmentShipped};
 use events::inventory::{InventoryReleased, InventoryReservationFailed, InventoryReserved};
 use events::orders::{OrderCancelled, OrderConfirmed, OrderCreated};
-use events::payments::{
-    PaymentCharged, PaymentDeclined, PaymentRefundFailed, PaymentRefunded, PaymentUnavailable, PaymentVoided,
-};
+use events::payments::{PaymentCharged, PaymentDeclined, PaymentUnavailable};
 use serde_json::{Value, json};
 
 /// Where a step stands.
@@ -111,28 +109,41 @@ fn steps(order: &Saga) -> Vec<Shown> {
     ]
 }
 
-/// The provider may refuse a refund and make it later: then it counts.
+/// The provider may refuse a refund and make it later, or the other way round: the last request counts.
 fn payment_compensation(order: &Saga) -> Shown {
     let name = "payment_compensation";
-    let refunded = order.noted::<PaymentRefunded>().map(|noted| (noted, true));
-    let answer = refunded.or(order.noted::<PaymentVoided>().map(|noted| (noted, false)));
-    match (answer, refusal(order, |failed: &PaymentRefundFailed| json!(failed.code))) {
-        (None, Some((noted, code))) => Shown::failed(name, noted, code),
-        (answer, _) => backward(name, answer, order.payments_owes(), order),
+    match order.outcome() {
+        Some((noted, ParticipantEvent::RefundFailed(failed))) => {
+            Shown::failed(name, noted, failed.code.clone())
+        }
+        Some((noted, outcome)) => {
+            let refunded = matches!(outcome, ParticipantEvent::Refunded(_));
+            backward(name, Some((noted, refunded)), order.payments_owes(), order)
+        }
+        None => backward(name, None, order.payments_owes(), order),
     }
 }
+
+/// The verdicts that the released API description names. Any other is a kind of refusal, and its name the detail.
+const RELEASED: [Verdict; 5] =
+    [Verdict::Applied, Verdict::Early, Verdict::LateCompensated, Verdict::Stale, Verdict::Refused];
 
 /// One delivery, from its inbox row.
 fn delivery(row: &Item) -> Value {
     let text = |name: &str| row.text(name).unwrap_or_default().to_owned();
-    json!({
+    let mut delivery = json!({
         "event_id": text("event_id"),
         "type": text("type"),
         "verdict": text("verdict"),
         "told_at": text("time"),
         "delivered_at": text("at"),
         "duplicates": row.count("duplicates").unwrap_or_default(),
-    })
+    });
+    if !RELEASED.iter().any(|verdict| delivery["verdict"] == verdict.as_str()) {
+        delivery["detail"] = delivery["verdict"].take();
+        delivery["verdict"] = Verdict::Refused.as_str().into();
+    }
+    delivery
 }
 
 /// The tracker of an order, and the timeline that its inbox rows make. Deliveries are remembered for seven days.

@@ -1,7 +1,7 @@
 //! An order's event rows read back as the facts they were: its state is their fold, now and at any earlier time.
 
 use super::Saga;
-use super::known::{ADDRESSED, Known, NUDGED, Noted, ParticipantEvent};
+use super::known::{ADDRESSED, Known, NUDGED, Noted, ParticipantEvent, RECONCILED};
 use chassis::outbox::envelope_of;
 use chassis::store::Item;
 use chassis::{Decider, Failure, Loaded};
@@ -22,6 +22,7 @@ pub fn fact(envelope: &Envelope) -> Result<Noted, Failure> {
     Ok(match envelope.metadata.kind.as_str() {
         ADDRESSED => Noted::own(Known::Addressed(read(ADDRESSED, &envelope.data)?), at),
         NUDGED => Noted::own(Known::Nudged(read(NUDGED, &envelope.data["step"])?), at),
+        RECONCILED => Noted::own(Known::Reconciled, at),
         _ => Noted::received(ParticipantEvent::read(envelope)?, envelope.metadata.id, at),
     })
 }

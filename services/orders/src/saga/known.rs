@@ -22,6 +22,8 @@ pub(super) const SERVICE: &str = "orders";
 pub(super) const ADDRESSED: &str = "order.addressed";
 /// The type of the row that keeps a reminder. Recorded only.
 pub(super) const NUDGED: &str = "order.nudged";
+/// The type of the row that keeps a reconciliation. Recorded only.
+pub(super) const RECONCILED: &str = "order.reconciled";
 
 /// One thing known about an order: when, from which event, and what. It is the fact that orders decides and the entry that
 /// its state keeps.
@@ -56,6 +58,8 @@ macro_rules! table {
             Addressed(Address),
             /// The sweeper reminded a silent step.
             Nudged(Step),
+            /// The sweeper published again how the order ended.
+            Reconciled,
             /// Another service published an event.
             Received(ParticipantEvent),
         }
@@ -114,6 +118,7 @@ macro_rules! table {
                     $(Self::$own(_) => <$own_event>::TYPE,)*
                     Self::Addressed(_) => ADDRESSED,
                     Self::Nudged(_) => NUDGED,
+                    Self::Reconciled => RECONCILED,
                     Self::Received(event) => event.kind(),
                 }
             }
@@ -171,6 +176,13 @@ table! {
     }
 }
 
+impl Known {
+    /// Whether it says how a cancelled order ended.
+    pub(super) const fn is_end_of_cancelled(&self) -> bool {
+        matches!(self, Self::Compensated(_) | Self::Failed(_))
+    }
+}
+
 impl Noted {
     /// What orders itself decided at `at`.
     pub(super) const fn own(what: Known, at: DateTime<Utc>) -> Self {
@@ -189,6 +201,7 @@ impl Noted {
             (Known::Received(event), Some(from)) => Some(event.entry(from)),
             (Known::Addressed(address), _) => Some(OutboxEntry::private(SERVICE, ADDRESSED, json!(address))),
             (Known::Nudged(step), _) => Some(OutboxEntry::private(SERVICE, NUDGED, json!({ "step": step }))),
+            (Known::Reconciled, _) => Some(OutboxEntry::private(SERVICE, RECONCILED, json!({}))),
             (own, _) => own.own_entry(),
         }
     }

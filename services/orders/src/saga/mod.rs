@@ -4,15 +4,20 @@
 //! events arrive cannot matter. The tracker records and, when something failed, cancels; it never orders a service to
 //! do anything.
 
+mod contradictions;
 pub mod deadlines;
+#[cfg(test)]
+mod ended_specs;
 pub mod history;
 pub mod known;
 #[cfg(test)]
 mod specs;
 pub mod step;
+mod undoing;
 
 use chassis::{Decider, Refusal};
 use chrono::{DateTime, Utc};
+use deadlines::Reminders;
 use events::EventId;
 use events::fulfillment::{FulfillmentFailed, FulfillmentShipped};
 use events::inventory::{InventoryReleased, InventoryReservationFailed, InventoryReserved};
@@ -20,11 +25,11 @@ use events::orders::{
     Address, CancelReason, OrderCancelled, OrderCompensated, OrderConfirmed, OrderCreated, OrderFailed,
     OrderFulfilled,
 };
-use events::payments::{
-    PaymentCharged, PaymentDeclined, PaymentRefundFailed, PaymentRefunded, PaymentUnavailable, PaymentVoided,
-};
-use known::{ADDRESSED, InSaga, Known, NUDGED, Noted, ParticipantEvent};
+use events::payments::{PaymentCharged, PaymentDeclined, PaymentUnavailable};
+use known::{ADDRESSED, InSaga, Known, Noted, ParticipantEvent};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use step::Step;
 
 /// What orders decides on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,10 +44,16 @@ pub enum Message {
     Received { event_id: EventId, event: ParticipantEvent },
 }
 
-/// Everything known about an order, in the order in which orders learned it: a set that only grows.
+/// Everything known about an order, in the order in which orders learned it: a set that only grows. Beside it, the
+/// reminders of each step: their number and not each of them, so that the row stays small however long a step is silent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Saga {
     known: Vec<Noted>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    nudges: BTreeMap<Step, Reminders>,
+    /// Whether the sweeper has published again how the order ended, since the last thing that became known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    reconciled: bool,
 }
 
 /// Where an order stands.
@@ -61,7 +72,7 @@ pub enum Status {
     Cancelled,
     /// Cancelled, and everything is undone. Terminal.
     Compensated,
-    /// Cancelled, and the provider refused a refund: waits for an operator.
+    /// Cancelled, and the provider keeps money that it was to give back: waits for an operator.
     Failed,
 }
 
@@ -82,16 +93,16 @@ impl Status {
 }
 
 impl Saga {
-    /// The entry of this event, if it is known.
+    /// The entry of this event, if it is known; the latest, where there can be several.
     #[must_use]
     pub fn noted<E: InSaga>(&self) -> Option<&Noted> {
-        self.known.iter().find(|noted| E::of(&noted.what).is_some())
+        self.known.iter().rfind(|noted| E::of(&noted.what).is_some())
     }
 
-    /// This event, if it is known.
+    /// This event, if it is known; the latest, where there can be several.
     #[must_use]
     pub fn event<E: InSaga>(&self) -> Option<&E> {
-        self.known.iter().find_map(|noted| E::of(&noted.what))
+        self.known.iter().rev().find_map(|noted| E::of(&noted.what))
     }
 
     /// Whether this event is known.
@@ -117,21 +128,17 @@ impl Saga {
                 (false, false) => Status::Pending,
             };
         }
-        if self.knows::<OrderCompensated>() {
-            Status::Compensated
-        } else if self.needs_operator() && self.payments_owes() {
-            Status::Failed
-        } else if self.final_words_are_in() {
-            Status::Cancelled
-        } else {
-            Status::Cancelling
+        match (self.needs_operator(), self.final_words_are_in(), self.released_something()) {
+            (true, ..) => Status::Failed,
+            (false, false, _) => Status::Cancelling,
+            (false, true, false) => Status::Cancelled,
+            (false, true, true) => Status::Compensated,
         }
     }
 
     /// Whether every final word that can still be expected is known.
     fn final_words_are_in(&self) -> bool {
-        let payments = self.knows::<PaymentVoided>() || self.knows::<PaymentRefunded>();
-        !self.inventory_owes() && (payments || !self.payments_owes())
+        !self.inventory_owes() && (self.is_undone() || !self.payments_owes())
     }
 
     /// Whether inventory owes a final word. Its "no" was one.
@@ -149,18 +156,12 @@ impl Saga {
             && !self.knows::<InventoryReservationFailed>()
     }
 
-    /// Whether the provider refused a refund, and has not made it since.
-    fn needs_operator(&self) -> bool {
-        let undone = self.knows::<PaymentRefunded>() || self.knows::<PaymentVoided>();
-        self.knows::<PaymentRefundFailed>() && !undone
-    }
-
     /// The events of the order, oldest first: the wire name of each and when orders knew it. Of what became known in the
     /// same transaction, the cause stands first.
     #[must_use]
     pub fn timeline(&self) -> Vec<(&'static str, DateTime<Utc>)> {
         let all = self.known.iter().map(|noted| (noted.what.kind(), noted.at));
-        let mut events: Vec<_> = all.filter(|(kind, _)| ![ADDRESSED, NUDGED].contains(kind)).collect();
+        let mut events: Vec<_> = all.filter(|(kind, _)| *kind != ADDRESSED).collect();
         events.sort_by_key(|(_, at)| *at);
         events
     }
@@ -177,9 +178,10 @@ impl Saga {
         }
     }
 
-    fn something_was_undone(&self) -> bool {
-        let refunded = self.knows::<PaymentRefunded>() && self.payments_owes();
-        refunded || self.event::<InventoryReleased>().is_some_and(|released| !released.lines.is_empty())
+    /// Whether inventory held something and released it. Payments charges only for what is held, so this says of the whole
+    /// order whether something had to be undone, and no later event changes it.
+    fn released_something(&self) -> bool {
+        self.event::<InventoryReleased>().is_some_and(|released| !released.lines.is_empty())
     }
 
     /// Why the order cannot happen, if a service has published a reason.
@@ -219,12 +221,17 @@ impl Saga {
 
     fn next_of_cancelled(&self, cancelled: &OrderCancelled) -> Option<Known> {
         let OrderCancelled { order_id, customer_id, reason } = cancelled.clone();
-        if !self.knows::<OrderFailed>() && self.needs_operator() {
-            return Some(Known::Failed(OrderFailed { order_id, customer_id, reason }));
+        let end = self.known.iter().rev().map(|noted| &noted.what).find(|what| what.is_end_of_cancelled());
+        match (self.status(), end) {
+            (Status::Failed, Some(Known::Failed(_))) | (Status::Compensated, Some(Known::Compensated(_))) => {
+                None
+            }
+            (Status::Failed, _) => Some(Known::Failed(OrderFailed { order_id, customer_id, reason })),
+            (Status::Compensated, _) => {
+                Some(Known::Compensated(OrderCompensated { order_id, customer_id, reason }))
+            }
+            _ => None,
         }
-        let undone = self.final_words_are_in() && self.something_was_undone();
-        let due = undone && !self.knows::<OrderCompensated>();
-        due.then_some(Known::Compensated(OrderCompensated { order_id, customer_id, reason }))
     }
 }
 
@@ -262,10 +269,10 @@ impl Decider for Saga {
             }
             Message::Cancel => vec![Noted::own(self.cancellable()?, now)],
             Message::Sweep => vec![Noted::own(self.sweep(now)?, now)],
-            Message::Received { event, .. } if self.has_kind(event.kind()) => {
-                return Err(Refusal::Stale("already known"));
+            Message::Received { event_id, event } => {
+                self.admit(event)?;
+                vec![Noted::received(event.clone(), *event_id, now)]
             }
-            Message::Received { event_id, event } => vec![Noted::received(event.clone(), *event_id, now)],
         };
         let mut after = facts.iter().fold(self.clone(), Self::evolve);
         while let Some(what) = after.next() {
@@ -277,13 +284,30 @@ impl Decider for Saga {
     }
 
     fn evolve(mut self, fact: &Noted) -> Self {
-        self.known.push(fact.clone());
+        match &fact.what {
+            Known::Nudged(step) => self.reminded(*step, fact.at),
+            Known::Reconciled => self.reconciled = true,
+            _ => {
+                self.known.push(fact.clone());
+                self.reconciled = false;
+            }
+        }
         self
     }
 }
 
 impl Saga {
-    fn has_kind(&self, kind: &str) -> bool {
-        self.known.iter().any(|noted| noted.what.kind() == kind)
+    /// Whether an event is news, and can be true. Of the outcomes of undoing a charge, one that counts more than those
+    /// known is news; every other event is known once.
+    fn admit(&self, event: &ParticipantEvent) -> Result<(), Refusal> {
+        let is_known = match event.rank() {
+            Some(rank) => self.rank() >= Some(rank),
+            None => self.known.iter().any(|noted| noted.what.kind() == event.kind()),
+        };
+        match self.contradiction(event) {
+            _ if is_known => Err(Refusal::Stale("already known")),
+            Some(why) => Err(Refusal::Contradicted(why)),
+            None => Ok(()),
+        }
     }
 }

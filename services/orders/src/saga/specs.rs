@@ -4,6 +4,7 @@ use super::known::{Known, Noted, ParticipantEvent};
 use super::*;
 use events::inventory::{ReservationFailure, StockLine};
 use events::orders::OrderLine;
+use events::payments::{PaymentRefundFailed, PaymentRefunded, PaymentVoided};
 use events::{Currency, Money, OrderId, PaymentId};
 use std::collections::BTreeSet;
 use uuid::Uuid;
@@ -12,7 +13,7 @@ fn order_id() -> OrderId {
     OrderId(Uuid::from_u128(1))
 }
 
-fn placed() -> OrderCreated {
+pub(super) fn placed() -> OrderCreated {
     let unit_price = Money::new(250, Currency::USD);
     OrderCreated {
         order_id: order_id(),
@@ -23,11 +24,11 @@ fn placed() -> OrderCreated {
     }
 }
 
-fn place() -> Message {
+pub(super) fn place() -> Message {
     Message::Place { order: placed(), address: None }
 }
 
-fn lines() -> Vec<StockLine> {
+pub(super) fn lines() -> Vec<StockLine> {
     vec![StockLine { product_id: "beans".parse().unwrap(), quantity: 2 }]
 }
 
@@ -35,11 +36,11 @@ fn payment_id() -> PaymentId {
     PaymentId::of(order_id())
 }
 
-fn reserved() -> ParticipantEvent {
+pub(super) fn reserved() -> ParticipantEvent {
     ParticipantEvent::Reserved(InventoryReserved { order_id: order_id(), lines: lines() })
 }
 
-fn short() -> ParticipantEvent {
+pub(super) fn short() -> ParticipantEvent {
     ParticipantEvent::ReservationFailed(InventoryReservationFailed {
         order_id: order_id(),
         reason: ReservationFailure::InsufficientStock,
@@ -49,7 +50,7 @@ fn short() -> ParticipantEvent {
     })
 }
 
-fn charged() -> ParticipantEvent {
+pub(super) fn charged() -> ParticipantEvent {
     ParticipantEvent::Charged(PaymentCharged {
         order_id: order_id(),
         payment_id: payment_id(),
@@ -58,7 +59,7 @@ fn charged() -> ParticipantEvent {
     })
 }
 
-fn declined() -> ParticipantEvent {
+pub(super) fn declined() -> ParticipantEvent {
     ParticipantEvent::Declined(PaymentDeclined {
         order_id: order_id(),
         payment_id: payment_id(),
@@ -66,50 +67,64 @@ fn declined() -> ParticipantEvent {
     })
 }
 
-fn released(lines: Vec<StockLine>) -> ParticipantEvent {
+pub(super) fn released(lines: Vec<StockLine>) -> ParticipantEvent {
     ParticipantEvent::Released(InventoryReleased { order_id: order_id(), lines })
 }
 
-fn voided() -> ParticipantEvent {
-    ParticipantEvent::Voided(PaymentVoided { order_id: order_id(), payment_id: payment_id(), amount: None })
+pub(super) fn voided() -> ParticipantEvent {
+    let (order_id, payment_id) = (order_id(), payment_id());
+    ParticipantEvent::Voided(PaymentVoided { order_id, payment_id, amount: None, generation: None })
 }
 
-fn unavailable() -> ParticipantEvent {
+pub(super) fn unavailable() -> ParticipantEvent {
     ParticipantEvent::Unavailable(PaymentUnavailable { order_id: order_id(), retry_after_seconds: 42 })
 }
 
-fn refunded() -> ParticipantEvent {
+pub(super) fn refunded_by(generation: Option<u32>) -> ParticipantEvent {
+    let (order_id, payment_id, amount) = (order_id(), payment_id(), placed().total);
     ParticipantEvent::Refunded(PaymentRefunded {
-        order_id: order_id(),
-        payment_id: payment_id(),
-        amount: placed().total,
+        order_id,
+        payment_id,
+        amount,
         customer_id: None,
+        generation,
+    })
+}
+
+fn refunded() -> ParticipantEvent {
+    refunded_by(None)
+}
+
+pub(super) fn refund_failed_by(generation: Option<u32>, after_refund: bool) -> ParticipantEvent {
+    let (order_id, payment_id, amount) = (order_id(), payment_id(), Some(placed().total));
+    let code = "refused".into();
+    ParticipantEvent::RefundFailed(PaymentRefundFailed {
+        order_id,
+        payment_id,
+        amount,
+        code,
+        generation,
+        after_refund,
     })
 }
 
 fn refund_failed() -> ParticipantEvent {
-    let (amount, code) = (Some(placed().total), "refused".into());
-    ParticipantEvent::RefundFailed(PaymentRefundFailed {
-        order_id: order_id(),
-        payment_id: payment_id(),
-        amount,
-        code,
-    })
+    refund_failed_by(None, false)
 }
 
-fn shipped() -> ParticipantEvent {
+pub(super) fn shipped() -> ParticipantEvent {
     let (carrier, tracking_number) = ("Parcels".into(), "P1".into());
     ParticipantEvent::Shipped(FulfillmentShipped { order_id: order_id(), carrier, tracking_number })
 }
 
-fn unshippable() -> ParticipantEvent {
+pub(super) fn unshippable() -> ParticipantEvent {
     ParticipantEvent::FulfillmentFailed(FulfillmentFailed {
         order_id: order_id(),
         code: "prohibited_goods".into(),
     })
 }
 
-fn received(event: ParticipantEvent) -> Message {
+pub(super) fn received(event: ParticipantEvent) -> Message {
     Message::Received { event_id: EventId(Uuid::from_u128(99)), event }
 }
 
@@ -132,7 +147,11 @@ fn own(facts: &[Noted]) -> Vec<&'static str> {
         Known::Cancelled(_) => Some("cancelled"),
         Known::Compensated(_) => Some("compensated"),
         Known::Failed(_) => Some("failed"),
-        Known::Created(_) | Known::Addressed(_) | Known::Nudged(_) | Known::Received(_) => None,
+        Known::Created(_)
+        | Known::Addressed(_)
+        | Known::Nudged(_)
+        | Known::Reconciled
+        | Known::Received(_) => None,
     };
     facts.iter().filter_map(name).collect()
 }
@@ -327,28 +346,48 @@ fn swept(events: Vec<ParticipantEvent>, sweeps: &[i64]) -> Result<Vec<&'static s
 #[test]
 fn a_silent_step_is_reminded_and_then_given_up() {
     let early = Err(Refusal::Stale("not overdue"));
-    assert_eq!(swept(vec![], &[59]), early);
-    assert_eq!(swept(vec![], &[60]), Ok(vec![]));
-    assert_eq!(swept(vec![], &[60, 119]), early);
-    assert_eq!(swept(vec![], &[60, 120, 180]), Ok(vec![]));
-    assert_eq!(swept(vec![], &[60, 120, 180, 240]), Ok(vec!["cancelled"]));
-    assert_eq!(swept(vec![reserved()], &[539]), early);
-    assert_eq!(swept(vec![reserved()], &[540, 1080, 1620, 2160]), Ok(vec!["cancelled"]));
+    assert_eq!(swept(vec![], &[269]), early);
+    assert_eq!(swept(vec![], &[270]), Ok(vec![]));
+    assert_eq!(swept(vec![], &[270, 539]), early);
+    assert_eq!(swept(vec![], &[270, 540, 810]), Ok(vec![]));
+    assert_eq!(swept(vec![], &[270, 540, 810, 1080]), Ok(vec!["cancelled"]));
+    assert_eq!(swept(vec![reserved()], &[1499]), early);
+    assert_eq!(swept(vec![reserved()], &[1500, 3000, 4500, 6000]), Ok(vec!["cancelled"]));
     let (order, _) = run(&[place()]);
     let reason = CancelReason::TimedOut { step: "inventory_reservation".into() };
-    let timed_out = [60, 120, 180, 240].iter().fold(order, |order, seconds| {
+    let timed_out = [270, 540, 810, 1080].iter().fold(order, |order, seconds| {
         order.decide(&Message::Sweep, at(*seconds)).unwrap().iter().fold(order, Saga::evolve)
     });
     assert_eq!(timed_out.event::<OrderCancelled>().unwrap().reason.clone(), reason);
 }
 
-/// Guards: what has ended, or waits for an operator, is left alone, but for stock that inventory has not released.
+/// Guards: what has ended is reconciled once and then left alone; what waits for an operator is left alone, but for stock that
+/// inventory has not released.
 #[test]
 fn what_waits_for_no_service_is_not_reminded() {
     let over = Err(Refusal::Stale("not overdue"));
-    assert_eq!(swept(vec![reserved(), charged(), shipped()], &[1_000_000]), over);
-    assert_eq!(swept(vec![short()], &[1_000_000]), over);
+    for ended in [vec![reserved(), charged(), shipped()], vec![short()]] {
+        assert_eq!(swept(ended.clone(), &[7199]), over, "it is reconciled after two hours");
+        assert_eq!(swept(ended.clone(), &[7200]), Ok(vec![]));
+        assert_eq!(swept(ended, &[7200, 1_000_000]), over, "it is reconciled once");
+    }
     let failed = vec![reserved(), charged(), unshippable(), refund_failed()];
-    assert_eq!(swept(failed.clone(), &[60]), Ok(vec![]));
+    assert_eq!(swept(failed.clone(), &[270]), Ok(vec![]));
     assert_eq!(swept([failed, vec![released(lines())]].concat(), &[1_000_000]), over);
+}
+
+/// Guards: the size of the state row. A step that stays silent is reminded for years, and the row does not grow.
+#[test]
+fn reminders_are_counted_and_not_kept() {
+    let (order, _) = run(&[place(), received(reserved()), received(charged())]);
+    let size = |order: &Saga| serde_json::to_string(order).unwrap().len();
+    let (mut reminded, mut now) = (order.clone(), DateTime::UNIX_EPOCH);
+    for _ in 0..5_000 {
+        now = reminded.deadline().unwrap().1;
+        let facts = reminded.decide(&Message::Sweep, now).unwrap();
+        reminded = facts.iter().fold(reminded, Saga::evolve);
+    }
+    assert!(now > at(365 * 24 * 3600), "{now}");
+    assert_eq!((reminded.nudges(), reminded.nudges_of(Step::Fulfillment)), (5_000, 5_000));
+    assert!(size(&reminded) < size(&order) + 100, "{} bytes", size(&reminded));
 }

@@ -3,11 +3,11 @@
 use chrono::TimeDelta;
 use events::Event;
 use events::inventory::InventoryReserved;
-use events::orders::{OrderCancelled, OrderConfirmed, OrderCreated};
+use events::orders::{OrderCancelled, OrderConfirmed, OrderCreated, OrderFailed, OrderFulfilled};
 use serde::{Deserialize, Serialize};
 
 /// A step that another service has to take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
     /// Inventory holds the goods, or cannot.
@@ -35,18 +35,41 @@ impl Step {
         }
     }
 
-    /// How long a step may take before the sweeper reminds its service: longer than the service usually tries by itself.
-    /// Payments receives a message eight times, a minute apart, fulfillment twenty times, half a minute apart; a
-    /// compensation flow that waits for the circuit to close may take longer still, and a second one beside it changes
-    /// nothing.
-    pub(super) const fn timeout(self) -> TimeDelta {
+    /// How long a step may take before the sweeper reminds its service: longer than the service's queue tries by itself,
+    /// because a reminder beside a message that is still being tried only gets in its way. A compensation flow that waits
+    /// for the circuit to close may take longer still, and a second one beside it changes nothing.
+    #[must_use]
+    pub const fn patience(self) -> TimeDelta {
         TimeDelta::seconds(match self {
-            Self::InventoryReservation | Self::InventoryCompensation => 60,
-            Self::PaymentProcessing => 540,
-            Self::Fulfillment => 900,
+            Self::InventoryReservation | Self::InventoryCompensation => 270,
+            Self::PaymentProcessing => 1500,
+            Self::Fulfillment => 960,
             Self::PaymentCompensation => 1800,
         })
     }
+
+    /// The service that has to take it.
+    #[must_use]
+    pub const fn service(self) -> &'static str {
+        match self {
+            Self::InventoryReservation | Self::InventoryCompensation => "inventory",
+            Self::PaymentProcessing | Self::PaymentCompensation => "payments",
+            Self::Fulfillment => "fulfillment",
+        }
+    }
+
+    /// Every step.
+    pub const ALL: [Self; 5] = [
+        Self::InventoryReservation,
+        Self::PaymentProcessing,
+        Self::Fulfillment,
+        Self::InventoryCompensation,
+        Self::PaymentCompensation,
+    ];
+
+    /// The events of orders that say how an order went and ended: what a reconciliation publishes again.
+    pub const ENDS: [&'static str; 4] =
+        [OrderConfirmed::TYPE, OrderFulfilled::TYPE, OrderCancelled::TYPE, OrderFailed::TYPE];
 
     /// The events that lead to this step.
     #[must_use]
