@@ -61,7 +61,7 @@ const DEAD_LETTERS: &str = "test-payments-events-dlq";
 /// event. Gives the order.
 async fn two_dead_letters(platform: &Platform) -> String {
     let product = platform.product(10).await;
-    platform.stack.faults.set(Fault::Provider { times: 5 }).unwrap();
+    platform.stack.faults.set(Fault::Provider { times: 8 }).unwrap();
     platform.stack.queues.get("test-payments-events").unwrap().send("no event at all");
     let id = platform.api.place(&order_of(&product, 4)).await.unwrap();
     let deadline = Instant::now() + TIMEOUT;

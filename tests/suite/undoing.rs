@@ -206,3 +206,57 @@ fn a_void_that_was_made_silently_is_found() {
         assert!(world.history("payments", &id).await.contains(&"payment.voided".to_owned()));
     });
 }
+
+/// Guards: a pending refund is no refund. The order is compensated once its money has arrived.
+#[test]
+fn a_pending_refund_is_followed() {
+    run(async {
+        let (mut world, id) = cancelled_once_charged("pm_card_pendingRefund").await;
+        world.play_once().await;
+        assert_eq!((world.status(&id).await, world.kept(&id)), (Status::Compensated, 0));
+        let flow = &world.flows(&id)[0];
+        assert_eq!(flow.retried, ["StillPending"]);
+    });
+}
+
+/// Guards: a refund that fails while it is pending has failed, and its order waits for an operator.
+#[test]
+fn a_refund_that_fails_while_it_is_pending_has_failed() {
+    run(async {
+        let (mut world, id) = cancelled_once_charged("pm_sim_refund_pending_then_failed").await;
+        world.play_once().await;
+        assert_eq!((world.status(&id).await, world.kept(&id)), (Status::Failed, 200));
+        assert!(!world.history("payments", &id).await.contains(&"payment.refunded".to_owned()));
+    });
+}
+
+/// Guards: I2 days later. A refund that had arrived is returned by the bank: the order is FAILED again, an operator sees
+/// it, and a further request ends it the same way until the bank takes the money.
+#[test]
+fn a_refund_that_is_returned_reopens_its_order() {
+    run(async {
+        let (mut world, id) = cancelled_once_charged("pm_card_refundFail").await;
+        assert_eq!((world.status(&id).await, world.kept(&id)), (Status::Compensated, 0));
+        world.advance(25 * 3600);
+        world.wake().await;
+        world.play_once().await;
+        assert_eq!((world.status(&id).await, world.kept(&id)), (Status::Failed, 200));
+        assert!(world.retry(&id).await);
+        world.play_once().await;
+        assert_eq!(world.status(&id).await, Status::Compensated);
+    });
+}
+
+/// Guards: the watch ends. A refund that stands for a week is not looked at any more, and nothing changes.
+#[test]
+fn a_refund_that_stands_is_watched_for_a_week() {
+    run(async {
+        let (mut world, id) = cancelled_once_charged("pm_card_visa").await;
+        for _ in 0..9 {
+            world.advance(25 * 3600);
+            world.wake().await;
+        }
+        assert_eq!((world.status(&id).await, world.kept(&id)), (Status::Compensated, 0));
+        assert_eq!(world.asleep(), 0);
+    });
+}

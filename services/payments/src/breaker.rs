@@ -96,6 +96,8 @@ pub enum Fact {
     Leased(DateTime<Utc>),
     /// A probe succeeded; the next may start.
     Probed,
+    /// A probe showed nothing; the next may start.
+    Released,
     /// Every call passes again.
     Closed,
 }
@@ -115,14 +117,13 @@ impl Decider for Breaker {
             (Self::HalfOpen { .. }, Message::Ask) => Ok(vec![Fact::Leased(now + LEASE)]),
             (Self::Closed { failures }, Message::Succeeded) if failures.is_empty() => Ok(Vec::new()),
             (Self::Closed { .. }, Message::Succeeded) => Ok(vec![Fact::Reset]),
-            // That it creates intents does not show that it charges them.
+            // That the provider creates intents does not show that it charges them.
             (Self::Closed { .. }, Message::Answered) => Ok(Vec::new()),
-            (Self::HalfOpen { successes, .. }, Message::Succeeded | Message::Answered)
-                if successes + 1 >= CLOSES_AFTER =>
-            {
+            (Self::HalfOpen { successes, .. }, Message::Succeeded) if successes + 1 >= CLOSES_AFTER => {
                 Ok(vec![Fact::Closed])
             }
-            (Self::HalfOpen { .. }, Message::Succeeded | Message::Answered) => Ok(vec![Fact::Probed]),
+            (Self::HalfOpen { .. }, Message::Succeeded) => Ok(vec![Fact::Probed]),
+            (Self::HalfOpen { .. }, Message::Answered) => Ok(vec![Fact::Released]),
             (Self::Closed { failures }, Message::Failed { order_id, open_for }) => {
                 Ok(counted(failures, CountedFailure { order_id, at: now }, open_for))
             }
@@ -150,6 +151,7 @@ impl Decider for Breaker {
             Fact::Probed => {
                 Self::HalfOpen { leased_until: DateTime::UNIX_EPOCH, successes: probes.saturating_add(1) }
             }
+            Fact::Released => Self::HalfOpen { leased_until: DateTime::UNIX_EPOCH, successes: probes },
             Fact::Closed => Self::default(),
         }
     }
@@ -229,6 +231,9 @@ mod tests {
         // Guards: a provider that creates intents and charges none of them is down.
         let creates = [&failures(4)[..], &[(Message::Answered, 0), failed(5, 0)]].concat();
         assert_eq!(run(&creates).0, Breaker::Open { until: at(60) });
+        let probes =
+            [(Message::Ask, 60), (Message::Answered, 61), (Message::Ask, 62), (Message::Answered, 63)];
+        assert!(matches!(after_opening(&probes).0, Breaker::HalfOpen { successes: 0, .. }));
     }
 
     /// Guards: an order counts once a minute and twice in a row, so that one whose call always fails opens nothing.

@@ -6,6 +6,8 @@ use super::state::{
     Budget, FLOW, FULFILLMENT, Item, Move, ORDERS, PAYMENTS, Pending, SERVICES, State, Worker,
 };
 use super::system::{Held, Made, Stood, System};
+use events::Event;
+use events::orders::OrderCancelled;
 use localstack::outside::payment_provider::account::Account;
 use orders::saga::Status;
 use std::collections::HashMap;
@@ -31,20 +33,41 @@ impl Order {
         Self { system: System::new(), budget, method, ends: HashMap::new() }
     }
 
+    /// Whether the order's bank takes no refund.
+    pub fn refunds_fail(&self) -> bool {
+        ["pm_card_refundFail", "pm_sim_refund_pending_then_failed"].contains(&self.method)
+    }
+
     fn publish(&mut self, state: &mut State, events: &[u32]) {
         for event in events {
             for to in self.system.consumers(*event) {
                 let to = u8::try_from(to).unwrap();
-                let known =
-                    state.pending.iter_mut().find(|pending| (pending.to, pending.event) == (to, *event));
-                match known {
+                let is_known = |pending: &&mut Pending| (pending.to, pending.event) == (to, *event);
+                if let Some(pending) = state.pending.iter_mut().find(is_known) {
                     // Published once more: it comes once more.
-                    Some(pending) => pending.copies = pending.copies.max(1),
-                    None => state.pending.push(Pending { to, event: *event, copies: 2, is_owed: true }),
+                    pending.copies = pending.copies.max(1);
+                } else if self.is_alone(state, to, *event) || self.is_prompt(state, to, *event) {
+                    let service = usize::from(to);
+                    let made = self.system.handle(state, service, *event, false);
+                    self.made(state, service, &made);
+                } else {
+                    state.pending.push(Pending { to, event: *event, copies: 2, is_owed: true });
                 }
             }
         }
         state.pending.sort_unstable();
+    }
+
+    /// Whether an event is the only one that fulfillment ever gets of the order: a cancellation before it was confirmed.
+    /// When it arrives makes no difference to anything else, so it arrives at once.
+    fn is_alone(&mut self, state: &State, to: u8, event: u32) -> bool {
+        let is_cancelled = self.system.event(event).metadata.kind == OrderCancelled::TYPE;
+        usize::from(to) == FULFILLMENT && is_cancelled && !self.system.order(state).is_confirmed
+    }
+
+    fn is_prompt(&self, state: &State, to: u8, event: u32) -> bool {
+        let of_inventory = || self.system.event(event).metadata.kind.starts_with("inventory.");
+        state.budget.is_prompt && usize::from(to) == ORDERS && of_inventory()
     }
 
     fn settle(&self, state: &mut State, to: u8, event: u32) {
@@ -62,7 +85,7 @@ impl Order {
             }
         }
         if !taken.is_owed || self.has_worker(state, taken) {
-            state.budget.spend(Item::Repeat);
+            state.budget.spend(repeated(taken));
         }
     }
 
@@ -74,8 +97,10 @@ impl Order {
 
     /// What nobody will deliver any more, and nobody has to, is forgotten.
     fn tidy(&self, state: &mut State) {
-        let repeats = state.budget.allows(Item::Repeat) || state.budget.allows(Item::Redrive);
-        state.pending.retain(|pending| pending.is_owed || (pending.copies > 0 && repeats));
+        let budget = state.budget;
+        state
+            .pending
+            .retain(|pending| pending.is_owed || (pending.copies > 0 && budget.allows(repeated(*pending))));
         state.pending.sort_unstable();
         state.workers.sort_unstable();
         state.flows.sort_unstable();
@@ -222,9 +247,10 @@ impl Order {
         if budget.allows(Item::Cancel) && status == Status::Pending {
             moves.push(Move::Cancel);
         }
+        // For a worker an outage is a call that does not arrive.
         if state.is_down {
             moves.push(Move::ProviderUp);
-        } else if budget.allows(Item::Outage) && self.touches_provider(state) {
+        } else if budget.allows(Item::Outage) && !state.flows.is_empty() {
             moves.push(Move::ProviderDown);
         }
         if budget.allows(Item::Sweep) && waits {
@@ -242,11 +268,11 @@ impl Order {
             }
         }
     }
+}
 
-    /// Whether somebody is about to call the provider.
-    fn touches_provider(&self, state: &State) -> bool {
-        !state.flows.is_empty() || !state.workers.is_empty()
-    }
+/// What a delivery of what has been delivered costs.
+fn repeated(pending: Pending) -> Item {
+    if usize::from(pending.to) == FLOW { Item::Execution } else { Item::Repeat }
 }
 
 /// Every way in which one of the calls can go wrong. Where a call changes nothing, it does not matter whether it arrived.
@@ -289,7 +315,7 @@ impl Model for Order {
                 0 if pending.is_owed && !self.has_worker(state, *pending) && budget.allows(Item::Redrive) => {
                     moves.push(Move::Redrive(*pending));
                 }
-                1.. if !is_repeat || budget.allows(Item::Repeat) => {
+                1.. if !is_repeat || budget.allows(repeated(*pending)) => {
                     moves.push(Move::Deliver(*pending));
                     if usize::from(pending.to) == FULFILLMENT && budget.allows(Item::Fault) {
                         moves.push(Move::DeliverRefused(*pending));

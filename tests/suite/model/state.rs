@@ -40,6 +40,8 @@ pub struct Budget {
     pub faults: u8,
     /// Deliveries of what has been delivered.
     pub repeats: u8,
+    /// Second executions of a request.
+    pub executions: u8,
     pub cancels: u8,
     pub outages: u8,
     pub days: u8,
@@ -47,6 +49,8 @@ pub struct Budget {
     pub sweeps: u8,
     pub retries: u8,
     pub redrives: u8,
+    /// Whether inventory's events reach orders at once: where the order in which orders learns them is not the question.
+    pub is_prompt: bool,
 }
 
 /// What is spent of a budget.
@@ -54,6 +58,7 @@ pub struct Budget {
 pub enum Item {
     Fault,
     Repeat,
+    Execution,
     Cancel,
     Outage,
     Day,
@@ -68,6 +73,7 @@ impl Budget {
         match item {
             Item::Fault => &mut self.faults,
             Item::Repeat => &mut self.repeats,
+            Item::Execution => &mut self.executions,
             Item::Cancel => &mut self.cancels,
             Item::Outage => &mut self.outages,
             Item::Day => &mut self.days,

@@ -1,35 +1,17 @@
 //! The state machine of `infra/statemachines/payment-compensation.asl.json`, run by the local stack's own interpreter: its tasks
 //! are the compensator's, and its pauses move the world's clock.
 
-use super::World;
+use super::machine::{LONG, Sleeping};
+use super::{FLOW, World};
 use crate::bench::Flow;
 use chassis::ports::Clock;
 use chassis::task::Task;
 use chassis::{Failure, Verdict};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use events::Envelope;
-use localstack::aws::stepfunctions::definition::Definition;
 use localstack::aws::stepfunctions::interpreter::{Next, Pause, TaskFailure};
 use localstack::aws::stepfunctions::{Execution, Status};
 use serde_json::{Value, json};
-use std::time::Duration;
-
-/// A pause that is longer puts an execution to sleep: the world goes on without it.
-const LONG: Duration = Duration::from_secs(3600);
-
-/// The state machine as it stands in `infra/`.
-pub fn definition() -> Definition {
-    let text = include_str!("../../../infra/statemachines/payment-compensation.asl.json");
-    let arn = [("CompensatorArn".to_owned(), "compensator".to_owned())];
-    Definition::parse(text, arn.iter().map(|(name, value)| (name, value))).unwrap()
-}
-
-/// An execution in a long pause.
-#[derive(Clone, Debug)]
-pub struct Sleeping {
-    until: DateTime<Utc>,
-    execution: Execution,
-}
 
 impl World {
     /// One task of the flow.
@@ -45,7 +27,7 @@ impl World {
     pub(super) async fn flow(&self, envelope: &Envelope) -> Result<Verdict, Failure> {
         let known = self.flows.lock().unwrap().get(&envelope.metadata.subject).map_or(0, Vec::len);
         let id = format!("{}-{known}", envelope.metadata.subject);
-        self.execute(Execution::new(id, super::FLOW, &self.machine.start_at, json!(envelope))).await;
+        self.execute(Execution::new(id, FLOW, &self.machine.start_at, json!(envelope))).await;
         Ok(Verdict::Applied)
     }
 
@@ -58,6 +40,11 @@ impl World {
             self.execute(execution).await;
         }
         self.publish();
+    }
+
+    /// How many executions sleep.
+    pub fn asleep(&self) -> usize {
+        self.sleeping.lock().unwrap().len()
     }
 
     async fn execute(&self, mut execution: Execution) {

@@ -7,6 +7,7 @@ mod checks;
 mod clients;
 mod faults;
 mod flow;
+mod machine;
 mod services;
 mod transit;
 
@@ -27,6 +28,9 @@ use transit::{Delivery, InTransit};
 /// Where requests to undo a charge go: the state machine.
 pub const FLOW: &str = "payment-compensation";
 
+/// The executions of the state machine by order: the id of each, and what is seen of it.
+type Flows = BTreeMap<String, Vec<(String, Flow)>>;
+
 /// The services, the bus between them, and a log of what happened.
 pub struct World {
     ports: BTreeMap<&'static str, Ports<Faulty>>,
@@ -36,8 +40,8 @@ pub struct World {
     topic: MemoryTopic,
     bus: MemoryBus,
     machine: Arc<Definition>,
-    flows: Arc<Mutex<BTreeMap<String, Vec<(String, Flow)>>>>,
-    sleeping: Arc<Mutex<Vec<flow::Sleeping>>>,
+    flows: Arc<Mutex<Flows>>,
+    sleeping: Arc<Mutex<Vec<machine::Sleeping>>>,
     transit: InTransit,
     /// How many products the stories sell.
     sold: u32,
@@ -62,7 +66,7 @@ impl World {
             carrier: MemoryCarrier::default(),
             topic: MemoryTopic::default(),
             bus: MemoryBus::default(),
-            machine: Arc::new(flow::definition()),
+            machine: Arc::new(machine::definition()),
             flows: Arc::default(),
             sleeping: Arc::default(),
             transit: InTransit::default(),

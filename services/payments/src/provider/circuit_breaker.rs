@@ -22,7 +22,7 @@ impl Aggregate for Breaker {
                 Some(OutboxEntry::published(&PaymentCircuitHalfOpened { provider, until }))
             }
             Fact::Closed => Some(OutboxEntry::published(&PaymentCircuitClosed { provider })),
-            Fact::Counted(_) | Fact::Reset | Fact::Leased(_) | Fact::Probed => None,
+            Fact::Counted(_) | Fact::Reset | Fact::Leased(_) | Fact::Probed | Fact::Released => None,
         }
     }
 }
