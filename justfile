@@ -19,6 +19,10 @@ dev *flags:
 test:
     cargo test
 
+# Search every interleaving of one order, deeply: `just model 4 20000000` allows four troubles and stops at so many states
+model troubles="3" states="10000000":
+    TROUBLES={{troubles}} STATES={{states}} cargo test --release --workspace --test quadrille -- --ignored --nocapture model::deep
+
 # Load with release binaries on a platform of its own; I1 and I2 are checked afterwards (--help for more)
 load *flags:
     cargo build --release --workspace --bins

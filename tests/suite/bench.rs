@@ -187,6 +187,11 @@ pub trait Bench {
         rows.iter().map(|row| (text(row, "type"), text(row, "verdict"))).collect()
     }
 
+    /// How often events about an order were delivered to a service that knew them.
+    async fn duplicates(&self, service: &str, order: &str) -> u64 {
+        self.rows(service, order, INBOX).await.iter().map(|row| row.count("duplicates").unwrap()).sum()
+    }
+
     /// The points that an order has brought and still brings.
     async fn points(&self, order: &str) -> u64 {
         let state = Key::state(format!("order#{order}"));

@@ -75,3 +75,25 @@ pub async fn a_refund_refused_for_good_is_made_when_an_operator_asks<B: Bench>(b
     bench.settle().await;
     invariants(bench, &[(beans, 10)], &[id]).await;
 }
+
+/// Guards: I2 and I3 without an answer. The provider never answers a charge, or always fails; the customer cancels, and
+/// nothing was captured: the order is over, and no operator is needed.
+pub async fn a_charge_that_is_never_answered_is_voided<B: Bench>(bench: &mut B) {
+    let beans = bench.sell("beans", 10).await;
+    let mut ids = Vec::new();
+    for method in ["pm_sim_timeout", "pm_sim_error"] {
+        let id = bench.place(&paid_with(method, order_of(&beans, 2))).await;
+        bench.until("the charge", async |bench: &B| bench.account(&id).calls > 0).await;
+        assert!(bench.cancel(&id).await, "{}", bench.order(&id).await);
+        ids.push(id);
+    }
+    for id in &ids {
+        assert_eq!(bench.ended(id).await["status"], "COMPENSATED");
+    }
+    bench.settle().await;
+    for id in &ids {
+        let account = bench.account(id);
+        assert_eq!((account.captures, account.captured), (0, 0), "{account:?}");
+    }
+    invariants(bench, &[(beans, 10)], &ids).await;
+}

@@ -73,6 +73,7 @@ stories! {
     in_trouble: charging {
         a_decline_stays_one,
         a_lost_answer_is_one_capture,
+        a_charge_that_is_never_answered_is_voided,
         a_refund_refused_three_times_is_made_at_the_fourth,
         a_refund_refused_for_good_is_made_when_an_operator_asks,
     }
