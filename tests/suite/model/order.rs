@@ -25,7 +25,7 @@ pub struct Order {
     budget: Budget,
     method: &'static str,
     /// What the undisturbed way from a state comes to.
-    pub ends: HashMap<State, Vec<String>>,
+    pub ends: HashMap<u64, Vec<String>>,
 }
 
 impl Order {

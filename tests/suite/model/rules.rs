@@ -1,7 +1,7 @@
 //! What must be true: of every state, of every step, of every end.
 
 use super::order::Order;
-use super::search::Model;
+use super::search::{Model, fingerprint};
 use super::state::{FULFILLMENT, INVENTORY, ORDERS, PAYMENTS, State};
 use super::system::Stood;
 use orders::saga::Status;
@@ -84,11 +84,12 @@ impl Order {
         let mut way = Vec::new();
         let mut retries = 0;
         for _ in 0..MAX_STEPS {
-            if let Some(known) = self.ends.get(&state) {
+            let number = fingerprint(&state);
+            if let Some(known) = self.ends.get(&number) {
                 let known = known.clone();
-                return self.remember(way, known);
+                return self.remember(&way, known);
             }
-            way.push(state.clone());
+            way.push(number);
             let next = self.calm_move(&state);
             let is_failed = next.is_none() && self.system.order(&state).status == Status::Failed;
             state = match next {
@@ -99,11 +100,11 @@ impl Order {
                 }
                 None => {
                     let broken = self.unended(&state);
-                    return self.remember(way, broken);
+                    return self.remember(&way, broken);
                 }
             };
         }
-        self.remember(way, vec!["I3: no end".to_owned()])
+        self.remember(&way, vec!["I3: no end".to_owned()])
     }
 
     fn unended(&mut self, state: &State) -> Vec<String> {
@@ -123,10 +124,8 @@ impl Order {
         broken
     }
 
-    fn remember(&mut self, way: Vec<State>, broken: Vec<String>) -> Vec<String> {
-        for state in way {
-            self.ends.insert(state, broken.clone());
-        }
+    fn remember(&mut self, way: &[u64], broken: Vec<String>) -> Vec<String> {
+        self.ends.extend(way.iter().map(|number| (*number, broken.clone())));
         broken
     }
 }

@@ -1,11 +1,11 @@
 //! The search: breadth first, so that the first way into a broken state is a shortest one.
 //!
 //! It is written here and not taken from a crate, because the property "from every state an end can be reached" is one
-//! of the graph (AG EF), which the checkers at hand do not express, and because forty lines are all that is left then.
+//! of the graph (AG EF), which the checkers at hand do not express, and because a hundred lines are all that is left then.
 
-use std::collections::HashMap;
+use std::collections::{HashSet, VecDeque};
 use std::fmt::Debug;
-use std::hash::{BuildHasher, Hash};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 /// A system with states and moves.
@@ -62,62 +62,72 @@ impl Found {
     }
 }
 
-/// Searches up to `most` states.
+/// A number that stands for a state. Of ten million states, two share one with a probability below one in a hundred thousand.
+pub fn fingerprint<S: Hash>(state: &S) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    state.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// How a state was reached: from which one, by which move, and how far from the start.
+struct Way<M> {
+    before: u32,
+    step: M,
+    depth: u32,
+}
+
+/// Searches up to `most` states. Only those that are still to be looked at are kept whole.
 pub fn search<M: Model>(model: &mut M, most: usize) -> Found {
     let began = Instant::now();
     let start = model.start();
-    let hasher = std::hash::RandomState::new();
-    let mut known: HashMap<u64, u32> = HashMap::from([(hasher.hash_one(&start), 0)]);
-    let mut states = vec![start];
-    let mut ways: Vec<(u32, Option<M::Move>, u32)> = vec![(0, None, 0)];
+    let mut known: HashSet<u64> = HashSet::from([fingerprint(&start)]);
+    // The way to state number n stands at n - 1: nothing leads to the start.
+    let mut ways: Vec<Way<M::Move>> = Vec::new();
+    let mut waiting = VecDeque::from([(0_u32, start)]);
     let mut found = Found { is_complete: true, ..Found::default() };
-    let mut next = 0;
-    while next < states.len() {
-        let state = states[next].clone();
+    while let Some((number, state)) = waiting.pop_front() {
+        let depth = if number == 0 { 0 } else { ways[number as usize - 1].depth };
         for step in model.moves(&state) {
             found.steps += 1;
             let after = model.after(&state, &step);
-            let place = u32::try_from(states.len()).unwrap();
-            let hash = hasher.hash_one(&after);
-            if known.contains_key(&hash) {
+            if known.contains(&fingerprint(&after)) {
                 continue;
             }
-            if states.len() >= most {
+            if known.len() >= most {
                 found.is_complete = false;
                 continue;
             }
-            known.insert(hash, place);
-            let broken = model.broken(&state, &after);
-            ways.push((u32::try_from(next).unwrap(), Some(step), ways[next].2 + 1));
-            states.push(after);
-            for rule in broken {
+            known.insert(fingerprint(&after));
+            ways.push(Way { before: number, step, depth: depth + 1 });
+            for rule in model.broken(&state, &after) {
                 if found.broken.iter().all(|(known, _)| *known != rule) {
-                    let mut way = way_to(model, &states, &ways, states.len() - 1);
-                    way.extend(model.epilogue(&states[states.len() - 1]));
+                    let mut way = way_to(model, &ways);
+                    way.extend(model.epilogue(&after));
                     found.broken.push((rule, way));
                 }
             }
+            waiting.push_back((u32::try_from(ways.len()).unwrap(), after));
         }
-        next += 1;
     }
-    found.states = states.len();
-    found.depth = ways.iter().map(|way| way.2 as usize).max().unwrap_or(0);
+    found.states = known.len();
+    found.depth = ways.iter().map(|way| way.depth as usize).max().unwrap_or(0);
     found.time = began.elapsed();
     found
 }
 
-fn way_to<M: Model>(
-    model: &mut M,
-    states: &[M::State],
-    ways: &[(u32, Option<M::Move>, u32)],
-    place: usize,
-) -> Vec<String> {
+/// The way to the newest state, gone once more from the start.
+fn way_to<M: Model>(model: &mut M, ways: &[Way<M::Move>]) -> Vec<String> {
     let mut steps = Vec::new();
-    let mut place = place;
-    while let (before, Some(step), _) = &ways[place] {
-        place = *before as usize;
-        steps.push(model.words(&states[place], step));
+    let mut number = ways.len();
+    while number > 0 {
+        steps.push(ways[number - 1].step.clone());
+        number = ways[number - 1].before as usize;
     }
-    steps.reverse();
-    steps
+    let mut state = model.start();
+    let mut words = Vec::new();
+    for step in steps.iter().rev() {
+        words.push(model.words(&state, step));
+        state = model.after(&state, step);
+    }
+    words
 }
