@@ -26,6 +26,8 @@ fn no_answer() -> Failure {
 pub enum Mishap {
     /// A call that changes something is done, and its answer is lost.
     NoAnswer(&'static str),
+    /// The provider fails once, before it does anything, and repeats that answer for the key.
+    Fails(&'static str),
     /// The call takes a while, in which others go on.
     Slow(&'static str),
 }
@@ -53,6 +55,18 @@ impl Line {
 
     pub fn fork(&self) -> Self {
         Self { account: Arc::new(Mutex::new(self.account())), ..self.clone() }
+    }
+
+    fn fate(&self, path: &str) -> Fate {
+        let mut mishaps = self.mishaps.lock().unwrap();
+        let fails = |mishap: &Mishap| matches!(mishap, Mishap::Fails(end) if path.ends_with(end));
+        match mishaps.iter().position(fails) {
+            Some(place) => {
+                mishaps.remove(place);
+                Fate::Fails
+            }
+            None => Fate::Answered,
+        }
     }
 
     /// An order's money, of all its intents.
@@ -85,7 +99,7 @@ impl Transport for Line {
                 idempotency_key: call.idempotency_key.as_deref(),
                 form: &call.form,
             };
-            let reply = account.answer(&sent, self.clock.now().timestamp(), Fate::Answered);
+            let reply = account.answer(&sent, self.clock.now().timestamp(), self.fate(path));
             account.take_changes();
             reply
         };

@@ -260,3 +260,16 @@ fn a_refund_that_stands_is_watched_for_a_week() {
         assert_eq!(world.asleep(), 0);
     });
 }
+
+/// Guards: a key for each try. A failure that the provider repeats for its key does not end the order.
+#[test]
+fn a_failure_that_is_repeated_for_its_key_is_left_behind() {
+    run(async {
+        let (mut world, id) = ordered("beans", "pm_card_visa").await;
+        for path in ["/v1/payment_intents", "/confirm"] {
+            world.mishap(Mishap::Fails(path));
+        }
+        world.play(&mut Dice::new(1)).await;
+        assert_eq!((world.status(&id).await, world.kept(&id)), (Status::Fulfilled, 200));
+    });
+}

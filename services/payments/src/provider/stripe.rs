@@ -120,6 +120,7 @@ impl<T: Transport> PaymentProvider for Stripe<T> {
     }
 
     async fn confirm(&self, order_id: OrderId, intent: &str, tries: u32) -> Result<Confirmation, CallError> {
+        // What declined once is not asked again: a customer's default method might be charged instead.
         let known = if tries > 1 { self.retrieve(intent).await? } else { Standing::Unconfirmed };
         let stands = match known {
             Standing::Unconfirmed => self.ask(order_id, intent, tries).await?,
@@ -270,6 +271,7 @@ mod tests {
     use super::*;
     use chassis::http::client::StatusCode;
     use serde_json::json;
+    use std::sync::Mutex;
 
     fn answer(status: u16, body: Value) -> Answer {
         Answer::new(StatusCode::from_u16(status).unwrap(), body)
@@ -292,6 +294,33 @@ mod tests {
             intent["status"] = status.into();
             assert_eq!(standing(&intent), Some(stands));
         }
+    }
+
+    /// Stripe as a list of answers; it keeps what was asked.
+    struct Script {
+        answers: Mutex<Vec<(u16, Value)>>,
+        asked: Mutex<Vec<String>>,
+    }
+
+    impl Transport for Script {
+        async fn send(&self, call: Call) -> Result<Answer, CallError> {
+            self.asked.lock().unwrap().push(format!("{} {}", call.method, call.path));
+            let (status, body) = self.answers.lock().unwrap().remove(0);
+            Ok(answer(status, body))
+        }
+    }
+
+    /// Guards: a later try looks before it asks. An intent that has declined is never confirmed again.
+    #[tokio::test]
+    async fn what_has_declined_is_not_confirmed_again() {
+        let error = json!({"code": "card_declined", "decline_code": "lost_card"});
+        let declined = json!({"status": "requires_payment_method", "last_payment_error": error});
+        let script = Script { answers: Mutex::new(vec![(200, declined)]), asked: Mutex::default() };
+        let stripe = Stripe(script);
+        let order_id = OrderId("018f2b9e-7c1a-7d3e-9f00-4b6a1c2d3e4f".parse().unwrap());
+        let outcome = stripe.confirm(order_id, "pi_1", 2).await;
+        assert_eq!(outcome, Ok(Confirmation::Declined { code: "lost_card".into() }));
+        assert_eq!(*stripe.0.asked.lock().unwrap(), ["GET /v1/payment_intents/pi_1"]);
     }
 
     /// Guards: the code that callers know, not the one that Stripe adds when nobody could answer the challenge.
