@@ -48,17 +48,17 @@ impl Gate {
 impl PaymentProvider for Gate {
     async fn create(&self, _: &Bill, _: &PaymentMethod, _: u32) -> Result<Creation, CallError> {
         self.called();
-        // Longer than twenty workers need to reach the breaker's row, on a busy machine too.
-        tokio::time::sleep(Duration::from_millis(400)).await;
-        match self.fails.load(Ordering::SeqCst) {
-            true => Err(CallError::Down("down".into())),
-            false => Ok(Creation::Opened { intent: "pi".into() }),
-        }
+        Ok(Creation::Opened { intent: "pi".into() })
     }
 
     async fn confirm(&self, _: OrderId, _: &str, _: u32) -> Result<Confirmation, CallError> {
         self.called();
-        Err(CallError::Down("down".into()))
+        // Longer than twenty workers need to reach the breaker's row, on a busy machine too.
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        match self.fails.load(Ordering::SeqCst) {
+            true => Err(CallError::Down("down".into())),
+            false => Ok(Confirmation::Declined { code: "no".into() }),
+        }
     }
 
     async fn look_up(&self, _: &str) -> Result<ChargeStatus, CallError> {
@@ -126,7 +126,7 @@ fn undoing_waits_for_the_circuit() {
         gate.fails.store(true, Ordering::SeqCst);
         let charges = Charges { circuit: circuit(), fallback: Some("pm".into()) };
         for _ in 0..5 {
-            assert!(charges.perform(charge(None), Attempt::First).await.is_err());
+            assert!(charges.perform(charge(Some("pi")), Attempt::First).await.is_err());
         }
         let compensator = Compensator { ports: ports.clone(), bus: MemoryBus::default(), circuit: circuit() };
         let data = json!({"order_id": order_id, "payment_id": order_id, "generation": 1});
@@ -154,12 +154,24 @@ fn charge(intent: Option<&str>) -> PendingCharge {
 /// All workers at once; how many of them were let through.
 async fn all<S: Store>(workers: &[Charges<Gate, S>], gate: &Gate) -> u32 {
     let before = gate.calls.load(Ordering::SeqCst);
-    let outcomes = join_all(workers.iter().map(|worker| worker.perform(charge(None), Attempt::First))).await;
+    let outcomes =
+        join_all(workers.iter().map(|worker| worker.perform(charge(Some("pi")), Attempt::First))).await;
     let through = gate.calls.load(Ordering::SeqCst) - before;
-    let refused =
-        outcomes.iter().filter(|outcome| matches!(outcome, Ok(Message::Unavailable { .. }))).count();
+    let is_refused = |outcome: &&Result<Message, Failure>| match outcome {
+        Err(failure) => failure.to_string().contains("the circuit is open"),
+        Ok(_) => false,
+    };
+    let refused = outcomes.iter().filter(is_refused).count();
     assert_eq!(refused + usize::try_from(through).unwrap(), workers.len(), "{outcomes:?}");
     through
+}
+
+/// Guards: while the circuit is open a charge that has not begun ends, and one that may have captured waits.
+async fn while_open<S: Store>(worker: &Charges<Gate, S>) {
+    let first = worker.perform(charge(None), Attempt::First).await;
+    assert!(matches!(first, Ok(Message::Unavailable { .. })), "nothing can have been captured: {first:?}");
+    let later = worker.perform(charge(Some("pi")), Attempt::First).await;
+    assert!(matches!(later, Err(Failure::Transient(_))), "what may have captured is not given up: {later:?}");
 }
 
 /// Guards: the lease. Twenty workers that overlap send one probe; its failure opens the circuit again, two successes
@@ -174,11 +186,10 @@ async fn one_probe<S: Store>(store: S) {
     let pass = |seconds: i64| hands.0.fetch_add(seconds, Ordering::SeqCst);
     gate.fails.store(true, Ordering::SeqCst);
     for _ in 0..5 {
-        assert!(workers[0].perform(charge(None), Attempt::First).await.is_err());
+        assert!(workers[0].perform(charge(Some("pi")), Attempt::First).await.is_err());
     }
     assert_eq!(all(&workers, &gate).await, 0, "open");
-    let later = workers[1].perform(charge(Some("pi")), Attempt::First).await;
-    assert!(matches!(later, Err(Failure::Transient(_))), "what may have captured is not given up: {later:?}");
+    while_open(&workers[1]).await;
     pass(61);
     assert_eq!(all(&workers, &gate).await, 1, "half open");
     assert_eq!(all(&workers, &gate).await, 0, "the probe failed: open again");

@@ -273,3 +273,21 @@ fn a_failure_that_is_repeated_for_its_key_is_left_behind() {
         assert_eq!((world.status(&id).await, world.kept(&id)), (Status::Fulfilled, 200));
     });
 }
+
+/// Guards: a repeated event whose inbox row is there makes no call, though another event's call is still to come.
+#[test]
+fn an_event_that_was_handled_makes_no_call() {
+    run(async {
+        let (mut world, id) = ordered("beans", "pm_sim_error").await;
+        let mut to_payments = play_without(&mut world, "payments").await;
+        to_payments.sort_by_key(|envelope| envelope.metadata.kind != "order.created");
+        let [created, reserved] = to_payments.try_into().unwrap();
+        assert_eq!(world.deliver("payments", &created).await, Ok(Verdict::Applied));
+        assert!(world.deliver("payments", &reserved).await.is_err());
+        assert_eq!(world.charges(&id), 1);
+        assert_eq!(world.deliver("payments", &created).await, Ok(Verdict::Duplicate));
+        assert_eq!(world.charges(&id), 1);
+        assert!(world.deliver("payments", &reserved).await.is_err());
+        assert_eq!(world.charges(&id), 2);
+    });
+}

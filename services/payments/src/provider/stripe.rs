@@ -111,7 +111,15 @@ impl<T: Transport> PaymentProvider for Stripe<T> {
         form.extend(method.customer.as_deref().map(|customer| ("customer", customer)));
         let key = format!("{order_id}:create:{tries}");
         let answer = self.post("/v1/payment_intents".into(), key, &form).await?;
-        let of_customer = answer.text("/error/param").is_some_and(|param| OF_THE_CUSTOMER.contains(&param));
+        let of_customer = match answer.text("/error/param") {
+            Some(parameter) => OF_THE_CUSTOMER.contains(&parameter),
+            // Of a method that was used up Stripe says so in the message alone.
+            None => {
+                answer.text("/error/type") == Some("invalid_request_error")
+                    && answer.text("/error/code").is_none()
+                    && answer.status.as_u16() == 400
+            }
+        };
         match (answer.status.as_u16(), answer.text("/id")) {
             (200, Some(id)) => Ok(Creation::Opened { intent: id.to_owned() }),
             (400 | 404, _) if of_customer => Ok(Creation::Declined { code: decline(&answer.body["error"]) }),
