@@ -26,6 +26,8 @@ fn no_answer() -> Failure {
 pub enum Mishap {
     /// A call that changes something is done, and its answer is lost.
     NoAnswer(&'static str),
+    /// A call that changes something is done, and the provider answers that it failed, now and at every repetition.
+    Fails(&'static str),
     /// The call takes a while, in which others go on.
     Slow(&'static str),
 }
@@ -85,7 +87,11 @@ impl Transport for Line {
                 idempotency_key: call.idempotency_key.as_deref(),
                 form: &call.form,
             };
-            let reply = account.answer(&sent, self.clock.now().timestamp(), Fate::Answered);
+            let fails =
+                mishaps.iter().any(|mishap| matches!(mishap, Mishap::Fails(end) if path.ends_with(end)));
+            let fate =
+                if fails && call.method == Method::POST { Fate::FailsAfterwards } else { Fate::Answered };
+            let reply = account.answer(&sent, self.clock.now().timestamp(), fate);
             account.take_changes();
             reply
         };
