@@ -178,7 +178,7 @@ const VARIABLES: &[(&str, &str)] = &[
     ("CARRIER_URL", "where the carrier answers"),
     (
         "FALLBACK_PAYMENT_METHOD",
-        "the provider's token for orders without a payment method; empty, they are declined",
+        "the provider's token for orders without a payment method whose customer has saved none; empty, they are declined",
     ),
     ("CIRCUIT_OPEN_SECONDS", "how long payments does not call a provider that failed five times in a row"),
     ("CURRENCY", "the currency of every price of the stage"),

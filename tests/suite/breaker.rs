@@ -11,15 +11,15 @@ use chassis::store::{Item, MemoryStore};
 use chassis::task::Task;
 use chassis::{AggregateId, Attempt, Effects, Failure, Ports, Store, Verdict};
 use chrono::{DateTime, TimeDelta, Utc};
-use events::{Currency, EventId, Money, OrderId};
+use events::{Currency, CustomerId, EventId, Money, OrderId};
 use futures_util::future::join_all;
 use hyper::Method;
 use payments::compensation::Compensator;
 use payments::payment::{Bill, Capture, Message, Payment, PendingCharge};
 use payments::provider::circuit_breaker::CircuitBreaker;
 use payments::provider::{
-    CallError, ChargeStatus, Confirmation, Creation, PaymentMethod, PaymentProvider, Refund, RefundAttempt,
-    RefundStatus,
+    Attachment, CallError, ChargeStatus, Confirmation, Creation, PaymentMethod, PaymentProvider, Refund,
+    RefundAttempt, RefundStatus,
 };
 use payments::reactor::Charges;
 use serde_json::{Value, json};
@@ -46,6 +46,16 @@ impl Gate {
 }
 
 impl PaymentProvider for Gate {
+    async fn create_customer(&self, _: &CustomerId, _: u32) -> Result<Option<String>, CallError> {
+        self.called();
+        Ok(Some("cus".into()))
+    }
+
+    async fn attach(&self, _: &str, _: &str, _: &str) -> Result<Attachment, CallError> {
+        self.called();
+        Ok(Attachment::Unknown)
+    }
+
     async fn create(&self, _: &Bill, _: &PaymentMethod, _: u32) -> Result<Creation, CallError> {
         self.called();
         Ok(Creation::Opened { intent: "pi".into() })
@@ -124,7 +134,7 @@ fn undoing_waits_for_the_circuit() {
             execute::<Payment, _>(&ports, &AggregateId::order(order_id), message, &cause).await.unwrap();
         }
         gate.fails.store(true, Ordering::SeqCst);
-        let charges = Charges { circuit: circuit(), fallback: Some("pm".into()) };
+        let charges = Charges { circuit: circuit(), store: ports.store.clone(), fallback: Some("pm".into()) };
         for _ in 0..5 {
             assert!(charges.perform(charge(Some("pi")), Attempt::First).await.is_err());
         }
@@ -181,8 +191,10 @@ async fn one_probe<S: Store>(store: S) {
     let ports = Ports { store, clock: Arc::new(hands.clone()), ids: Arc::new(RandomIds) };
     let workers: Vec<_> =
         (0..20).map(|_| CircuitBreaker::new(gate.clone(), ports.clone(), TimeDelta::minutes(1))).collect();
-    let workers: Vec<_> =
-        workers.into_iter().map(|circuit| Charges { circuit, fallback: Some("pm".into()) }).collect();
+    let workers: Vec<_> = workers
+        .into_iter()
+        .map(|circuit| Charges { circuit, store: ports.store.clone(), fallback: Some("pm".into()) })
+        .collect();
     let pass = |seconds: i64| hands.0.fetch_add(seconds, Ordering::SeqCst);
     gate.fails.store(true, Ordering::SeqCst);
     for _ in 0..5 {

@@ -53,12 +53,13 @@ fn a_hundred_buyers_for_ten_units() {
     });
 }
 
-/// Without a token the provider charges the customer's default method.
+/// An order that names no method, of a customer who has saved none, is charged to the fallback of the stage.
 #[test]
-fn the_default_payment_method_is_charged() {
+fn the_fallback_payment_method_is_charged() {
     on_platform(async |platform| {
         let product = platform.product(1).await;
-        let order = json!({"customer_id": "ada", "items": [{"product_id": product, "quantity": 1}]});
+        let order =
+            json!({"customer_id": "saves-nothing", "items": [{"product_id": product, "quantity": 1}]});
         let id = platform.api.place(&order).await.unwrap();
         assert_eq!(platform.api.ended(&id, TIMEOUT).await.unwrap()["status"], "FULFILLED");
     });

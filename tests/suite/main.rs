@@ -27,6 +27,7 @@ mod platform;
 mod races;
 mod readme;
 mod refusals;
+mod saved_methods;
 mod secrecy;
 mod seeded;
 mod store_contract;

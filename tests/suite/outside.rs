@@ -28,6 +28,8 @@ pub enum Mishap {
     NoAnswer(&'static str),
     /// The provider fails once, before it does anything, and repeats that answer for the key.
     Fails(&'static str),
+    /// A call that changes something is done, and the provider answers that it failed, now and at every repetition.
+    FailsAfterwards(&'static str),
     /// The call takes a while, in which others go on.
     Slow(&'static str),
 }
@@ -57,8 +59,13 @@ impl Line {
         Self { account: Arc::new(Mutex::new(self.account())), ..self.clone() }
     }
 
-    fn fate(&self, path: &str) -> Fate {
+    fn fate(&self, method: &Method, path: &str) -> Fate {
         let mut mishaps = self.mishaps.lock().unwrap();
+        let afterwards =
+            |mishap: &Mishap| matches!(mishap, Mishap::FailsAfterwards(end) if path.ends_with(end));
+        if method == Method::POST && mishaps.iter().any(afterwards) {
+            return Fate::FailsAfterwards;
+        }
         let fails = |mishap: &Mishap| matches!(mishap, Mishap::Fails(end) if path.ends_with(end));
         match mishaps.iter().position(fails) {
             Some(place) => {
@@ -99,7 +106,7 @@ impl Transport for Line {
                 idempotency_key: call.idempotency_key.as_deref(),
                 form: &call.form,
             };
-            let reply = account.answer(&sent, self.clock.now().timestamp(), self.fate(path));
+            let reply = account.answer(&sent, self.clock.now().timestamp(), self.fate(&call.method, path));
             account.take_changes();
             reply
         };

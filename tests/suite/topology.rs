@@ -1,5 +1,6 @@
 //! The templates and the code are one system: every route has code, every queue a dead-letter queue and enough time.
 
+use crate::outside::MemoryProvider;
 use crate::platform::root;
 use chassis::Verdict;
 use chassis::http::Api;
@@ -10,6 +11,7 @@ use localstack::template::{self, resources::Model};
 use orders::http::OrdersApi;
 use orders::saga::step::Step;
 use orders::sweeper::MAX_SECONDS;
+use payments::api::CustomersApi;
 use std::collections::BTreeSet;
 
 fn model() -> Model {
@@ -20,6 +22,7 @@ fn model() -> Model {
 pub fn routes() -> BTreeSet<String> {
     let code = OrdersApi::<MemoryStore>::ROUTES.iter();
     let code = code.chain(ProductsApi::<MemoryStore>::ROUTES);
+    let code = code.chain(CustomersApi::<MemoryProvider, MemoryStore>::ROUTES);
     code.map(|route| (*route).to_owned()).collect()
 }
 

@@ -4,20 +4,20 @@
 //! one probe at a time passes, under a lease that ends by itself should the prober die. Two successes close the circuit,
 //! one failure opens it again.
 //!
-//! Of one order a failure counts once a minute, and twice in a row at most: an order that always fails cannot close a shop in
-//! which little else happens.
+//! Of one subject, which is an order or a customer, a failure counts once a minute, and twice in a row at most: an order that
+//! always fails cannot close a shop in which little else happens.
 
 use chassis::{Decider, Refusal};
 use chrono::{DateTime, TimeDelta, Utc};
-use events::OrderId;
 use events::envelope::millis;
+use events::{CustomerId, OrderId};
 use serde::{Deserialize, Serialize};
 
 /// Failures in a row that open it.
 pub const THRESHOLD: usize = 5;
-/// How many of them may be of one order.
+/// How many of them may be of one subject.
 const MOST_OF_ONE: usize = 2;
-/// How long an order's failure counts no second time.
+/// How long a subject's failure counts no second time.
 const COUNTS_AFTER: TimeDelta = TimeDelta::minutes(1);
 /// Successes that close it again.
 const CLOSES_AFTER: u32 = 2;
@@ -49,10 +49,29 @@ pub enum Breaker {
     },
 }
 
+/// What a call is about: the order that is charged, or the customer whose payment method is saved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Subject(String);
+
+impl From<OrderId> for Subject {
+    fn from(id: OrderId) -> Self {
+        Self(format!("order#{id}"))
+    }
+}
+
+impl From<&CustomerId> for Subject {
+    fn from(id: &CustomerId) -> Self {
+        Self(format!("customer#{id}"))
+    }
+}
+
 /// A failure that counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CountedFailure {
-    pub order_id: OrderId,
+    /// A row that was written when only orders were counted has the order's id.
+    #[serde(alias = "order_id")]
+    pub subject: Subject,
     #[serde(with = "millis")]
     pub at: DateTime<Utc>,
 }
@@ -64,7 +83,7 @@ impl Default for Breaker {
 }
 
 /// What the breaker decides on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// A worker wants to call the provider.
     Ask,
@@ -74,15 +93,15 @@ pub enum Message {
     Answered,
     /// It did not answer, or failed.
     Failed {
-        /// The order that the call was about.
-        order_id: OrderId,
+        /// What the call was about.
+        subject: Subject,
         /// How long the circuit stays open, should this open it.
         open_for: TimeDelta,
     },
 }
 
 /// What the breaker decides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
     /// One more failure in a row.
     Counted(CountedFailure),
@@ -107,7 +126,7 @@ impl Decider for Breaker {
     type Fact = Fact;
 
     fn decide(&self, message: &Message, now: DateTime<Utc>) -> Result<Vec<Fact>, Refusal> {
-        match (self, *message) {
+        match (self, message) {
             (Self::Closed { .. }, Message::Ask) => Ok(Vec::new()),
             (Self::Open { until }, Message::Ask) if now < *until => Err(Refusal::Illegal("open")),
             (Self::Open { .. }, Message::Ask) => Ok(vec![Fact::HalfOpened(now + LEASE)]),
@@ -124,11 +143,11 @@ impl Decider for Breaker {
             }
             (Self::HalfOpen { .. }, Message::Succeeded) => Ok(vec![Fact::Probed]),
             (Self::HalfOpen { .. }, Message::Answered) => Ok(vec![Fact::Released]),
-            (Self::Closed { failures }, Message::Failed { order_id, open_for }) => {
-                Ok(counted(failures, CountedFailure { order_id, at: now }, open_for))
+            (Self::Closed { failures }, Message::Failed { subject, open_for }) => {
+                Ok(counted(failures, CountedFailure { subject: subject.clone(), at: now }, *open_for))
             }
             (Self::HalfOpen { .. }, Message::Failed { open_for, .. }) => {
-                Ok(vec![Fact::Opened(now + open_for)])
+                Ok(vec![Fact::Opened(now + *open_for)])
             }
             (Self::Open { .. }, Message::Succeeded | Message::Answered | Message::Failed { .. }) => {
                 Err(Refusal::Stale("already open"))
@@ -138,16 +157,16 @@ impl Decider for Breaker {
 
     fn evolve(self, fact: &Fact) -> Self {
         let probes = if let Self::HalfOpen { successes, .. } = self { successes } else { 0 };
-        match *fact {
+        match fact {
             Fact::Counted(failure) => {
                 let mut failures = if let Self::Closed { failures } = self { failures } else { Vec::new() };
-                failures.push(failure);
+                failures.push(failure.clone());
                 Self::Closed { failures }
             }
             Fact::Reset => Self::default(),
-            Fact::Opened(until) => Self::Open { until },
-            Fact::HalfOpened(leased_until) => Self::HalfOpen { leased_until, successes: 0 },
-            Fact::Leased(leased_until) => Self::HalfOpen { leased_until, successes: probes },
+            Fact::Opened(until) => Self::Open { until: *until },
+            Fact::HalfOpened(until) => Self::HalfOpen { leased_until: *until, successes: 0 },
+            Fact::Leased(until) => Self::HalfOpen { leased_until: *until, successes: probes },
             Fact::Probed => {
                 Self::HalfOpen { leased_until: DateTime::UNIX_EPOCH, successes: probes.saturating_add(1) }
             }
@@ -159,9 +178,9 @@ impl Decider for Breaker {
 
 /// What one more failure comes to.
 fn counted(failures: &[CountedFailure], failure: CountedFailure, open_for: TimeDelta) -> Vec<Fact> {
-    let of_order = || failures.iter().filter(|known| known.order_id == failure.order_id);
-    let is_recent = of_order().any(|known| failure.at - known.at < COUNTS_AFTER);
-    if is_recent || of_order().count() >= MOST_OF_ONE {
+    let of_subject = || failures.iter().filter(|known| known.subject == failure.subject);
+    let is_recent = of_subject().any(|known| failure.at - known.at < COUNTS_AFTER);
+    if is_recent || of_subject().count() >= MOST_OF_ONE {
         Vec::new()
     } else if failures.len() + 1 < THRESHOLD {
         vec![Fact::Counted(failure)]
@@ -210,7 +229,7 @@ mod tests {
 
     /// A failure of an order's call, at a second.
     fn failed(number: u128, second: i64) -> (Message, i64) {
-        (Message::Failed { order_id: order(number), open_for: MINUTE }, second)
+        (Message::Failed { subject: order(number).into(), open_for: MINUTE }, second)
     }
 
     /// One failure of each of so many orders.
@@ -251,11 +270,14 @@ mod tests {
     #[test]
     fn one_probe_at_a_time() {
         assert!(!after_opening(&[(Message::Ask, 59)]).1);
-        let probe = (Message::Ask, 60);
-        assert_eq!(after_opening(&[probe]), (Breaker::HalfOpen { leased_until: at(90), successes: 0 }, true));
-        assert!(!after_opening(&[probe, (Message::Ask, 89)]).1);
-        assert!(after_opening(&[probe, (Message::Ask, 90)]).1, "a lease ends by itself");
-        assert!(after_opening(&[probe, (Message::Succeeded, 61), (Message::Ask, 61)]).1);
+        let probe = || (Message::Ask, 60);
+        assert_eq!(
+            after_opening(&[probe()]),
+            (Breaker::HalfOpen { leased_until: at(90), successes: 0 }, true)
+        );
+        assert!(!after_opening(&[probe(), (Message::Ask, 89)]).1);
+        assert!(after_opening(&[probe(), (Message::Ask, 90)]).1, "a lease ends by itself");
+        assert!(after_opening(&[probe(), (Message::Succeeded, 61), (Message::Ask, 61)]).1);
     }
 
     #[test]
@@ -264,6 +286,21 @@ mod tests {
         assert_eq!(after_opening(&[&first[..], &[(Message::Succeeded, 63)]].concat()).0, Breaker::default());
         let failed = after_opening(&[&first[..], &[failed(1, 63)]].concat()).0;
         assert_eq!(failed, Breaker::Open { until: at(123) });
+    }
+
+    /// Guards: a customer who saves a payment method again and again counts like an order that is charged again and again,
+    /// and is no order of the same id.
+    #[test]
+    fn one_customer_alone_never_opens_it() {
+        let failed = |name: &str, second| {
+            let customer: CustomerId = name.parse().unwrap();
+            (Message::Failed { subject: (&customer).into(), open_for: MINUTE }, second)
+        };
+        let for_days: Vec<_> = (0..1000).map(|minute| failed("ada", minute * 60)).collect();
+        assert!(matches!(run(&for_days).0, Breaker::Closed { failures } if failures.len() == 2));
+        let id = order(1).to_string();
+        let of_both = [failures(2), vec![failed(&id, 0)]].concat();
+        assert!(matches!(run(&of_both).0, Breaker::Closed { failures } if failures.len() == 3));
     }
 
     #[test]

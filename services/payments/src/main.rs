@@ -1,10 +1,11 @@
-//! Wires payments' two functions: its queue, and the tasks of its compensation flow.
+//! Wires payments' three functions: its queue, its HTTP API, and the tasks of its compensation flow.
 
 use anyhow::Result;
-use aws::lambda::{self, Function, serve_queue, serve_tasks};
+use aws::lambda::{self, Function, serve_api, serve_queue, serve_tasks};
 use aws::secrets;
 use chassis::{Consumer, Failure, config};
 use chrono::TimeDelta;
+use payments::api::CustomersApi;
 use payments::compensation::Compensator;
 use payments::provider::https::{Https, Secret};
 use payments::provider::{circuit_breaker::CircuitBreaker, stripe::Stripe};
@@ -13,16 +14,26 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     lambda::run("payments", async |function| {
-        let (bus, provider) = (function.bus()?, provider(&function).await?);
+        let provider = provider(&function).await?;
         let open_for = TimeDelta::seconds(config::parsed::<u32>("CIRCUIT_OPEN_SECONDS")?.into());
         let circuit = CircuitBreaker::new(provider, function.ports.clone(), open_for);
         match function.handler() {
             "reactor" => {
-                let charges = Charges { circuit, fallback: config::optional("FALLBACK_PAYMENT_METHOD") };
+                let bus = function.bus()?;
+                let (store, fallback) =
+                    (function.ports.store.clone(), config::optional("FALLBACK_PAYMENT_METHOD"));
+                let charges = Charges { circuit, store, fallback };
                 serve_queue(Consumer::new(function.ports, charges).answering(bus)).await
             }
-            "compensator" => serve_tasks(Compensator { ports: function.ports, bus, circuit }).await,
-            _ => Err(function.unknown_handler("reactor, compensator")),
+            "api" => {
+                let auth = config::parsed("AUTH")?;
+                serve_api(CustomersApi { ports: function.ports, circuit, auth }).await
+            }
+            "compensator" => {
+                let bus = function.bus()?;
+                serve_tasks(Compensator { ports: function.ports, bus, circuit }).await
+            }
+            _ => Err(function.unknown_handler("reactor, api, compensator")),
         }
     })
 }

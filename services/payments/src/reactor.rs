@@ -1,9 +1,11 @@
 //! Which events payments consumes and publishes, and the charge that it makes.
 
+use crate::customer::{self, Customer};
 use crate::payment::{Bill, Fact, Message, Payment, PendingCharge};
 use crate::provider::circuit_breaker::{CircuitBreaker, Open};
 use crate::provider::{Confirmation, Creation, PaymentMethod, PaymentProvider};
 use crate::subscriptions::{Cancelled, Created, Reserved};
+use chassis::aggregate::{Loaded, load};
 use chassis::outbox::OutboxEntry;
 use chassis::{Aggregate, Attempt, Effects, Failure, Reactor, Store, Verdict, log};
 use events::inventory::InventoryReserved;
@@ -69,7 +71,9 @@ impl Reactor for Payment {
 /// Charges at a provider behind its circuit breaker.
 pub struct Charges<P, S> {
     pub circuit: CircuitBreaker<P, S>,
-    /// What an order without a payment method is charged to; none: it is declined.
+    /// Payments' own table, where customers have their saved methods.
+    pub store: S,
+    /// What an order without a payment method is charged to when its customer has saved none; none: it is declined.
     pub fallback: Option<String>,
 }
 
@@ -94,7 +98,7 @@ impl<P: PaymentProvider, S: Store> Effects for Charges<P, S> {
 
 impl<P: PaymentProvider, S: Store> Charges<P, S> {
     async fn create(&self, PendingCharge { bill, tries, .. }: &PendingCharge) -> Result<Message, Failure> {
-        let Some(method) = self.method(bill) else {
+        let Some(method) = self.method(bill).await? else {
             return Ok(Message::Refused { code: METHOD_REQUIRED.to_owned() });
         };
         let permit = match self.circuit.acquire().await? {
@@ -109,9 +113,14 @@ impl<P: PaymentProvider, S: Store> Charges<P, S> {
         })
     }
 
-    fn method(&self, bill: &Bill) -> Option<PaymentMethod> {
-        let id = bill.payment_method.clone().or_else(|| self.fallback.clone())?;
-        Some(PaymentMethod { id, customer: None })
+    /// What to charge: the order's own method, else the one that its customer has saved, else the fallback. With the
+    /// provider's customer, if there is one: the provider refuses a method that belongs to a customer without it.
+    async fn method(&self, bill: &Bill) -> Result<Option<PaymentMethod>, Failure> {
+        let known: Loaded<Customer> = load(&self.store, &customer::id(&bill.customer_id)).await?;
+        let saved = known.state.payment_method().map(str::to_owned);
+        let id = bill.payment_method.clone().or(saved).or_else(|| self.fallback.clone());
+        let customer = known.state.provider_id().map(str::to_owned);
+        Ok(id.map(|id| PaymentMethod { id, customer }))
     }
 
     async fn confirm(&self, charge: &PendingCharge, intent: &str) -> Result<Message, Failure> {

@@ -50,7 +50,7 @@ impl System {
     }
 
     fn charges(&self, line: &Line, hour: u16, is_open: bool) -> Charges<Stripe<Line>, MemoryStore> {
-        Charges { circuit: circuit(line, hour, is_open), fallback: None }
+        Charges { circuit: circuit(line, hour, is_open), store: MemoryStore::default(), fallback: None }
     }
 
     /// Payments reacts to an event, up to its call.

@@ -2,7 +2,7 @@
 
 use super::World;
 use super::faults::Faulty;
-use crate::outside::MemoryBus;
+use crate::outside::{MemoryBus, MemoryProvider};
 use chassis::http::access::Auth;
 use chassis::http::cursor::Cursors;
 use chassis::http::{Api, Request, Response};
@@ -11,12 +11,18 @@ use events::Currency;
 use inventory::api::ProductsApi;
 use orders::http::OrdersApi;
 use orders::sweeper::{Input, Sweeper};
+use payments::api::CustomersApi;
 use serde_json::{Value, json};
 
 impl World {
     /// Inventory's HTTP API.
     pub fn products(&self) -> ProductsApi<Faulty> {
         ProductsApi { ports: self.of("inventory").clone(), currency: Currency::USD, auth: Auth::Off }
+    }
+
+    /// Payments' HTTP API, open to everybody.
+    pub fn customers(&self) -> CustomersApi<MemoryProvider, Faulty> {
+        CustomersApi { ports: self.of("payments").clone(), circuit: self.circuit(), auth: Auth::Off }
     }
 
     /// Orders' HTTP API, open to everybody.

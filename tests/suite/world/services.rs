@@ -29,12 +29,7 @@ impl World {
                 self.answering(service, Shipping { carrier: self.carrier.clone() }, envelope).await
             };
             (payments) => {
-                self.answering(
-                    service,
-                    Charges { circuit: self.circuit(), fallback: Some("pm_card_visa".into()) },
-                    envelope,
-                )
-                .await
+                self.answering(service, self.charging(), envelope).await
             };
             (notifications) => {{
                 let effects = Publishing { topic: self.topic.clone() };
@@ -68,7 +63,12 @@ impl World {
         consumer.handle(envelope).await
     }
 
-    fn circuit(&self) -> CircuitBreaker<MemoryProvider, Faulty> {
+    fn charging(&self) -> Charges<MemoryProvider, Faulty> {
+        let store = self.of("payments").store.clone();
+        Charges { circuit: self.circuit(), store, fallback: Some("pm_card_visa".into()) }
+    }
+
+    pub(super) fn circuit(&self) -> CircuitBreaker<MemoryProvider, Faulty> {
         CircuitBreaker::new(Stripe(self.provider.clone()), self.of("payments").clone(), TimeDelta::minutes(1))
     }
 

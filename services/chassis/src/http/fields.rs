@@ -1,8 +1,11 @@
 //! Strict reading of a JSON body: every field that breaks a rule is named, unknown fields included.
 
-use super::{FieldError, MAX_BODY_BYTES, MAX_ERRORS, Problem, Request, json};
+use super::{FieldError, MAX_BODY_BYTES, MAX_ERRORS, Problem, Request, card_number, json};
 use serde_json::{Map, Value};
 use std::{collections::HashSet, ops::RangeInclusive, str::FromStr};
+
+/// The most characters of a payment provider's token.
+const MAX_TOKEN: usize = 255;
 
 /// Checks that a request calls its body JSON, or says nothing of it.
 ///
@@ -123,6 +126,28 @@ impl<'a> Fields<'a> {
     pub fn optional_text(&mut self, field: &'static str, most: usize) -> Option<String> {
         let value = self.optional(field)?;
         self.bounded_text(field, value, most)
+    }
+
+    /// A required token of the payment provider, as [`Fields::optional_token`].
+    pub fn token(&mut self, field: &'static str) -> Option<String> {
+        let value = self.required(field)?;
+        self.token_of(field, value)
+    }
+
+    /// An optional token of the payment provider, at most 255 characters: it is opaque, but a card number is recognisable
+    /// and must not enter the system.
+    pub fn optional_token(&mut self, field: &'static str) -> Option<String> {
+        let value = self.optional(field)?;
+        self.token_of(field, value)
+    }
+
+    fn token_of(&mut self, field: &str, value: &Value) -> Option<String> {
+        let token = self.bounded_text(field, value, MAX_TOKEN)?;
+        if card_number::is_in(&token) || !token.bytes().all(|c| c.is_ascii_graphic()) {
+            self.refuse(field, "token", "must be the provider's token, never a card number");
+            return None;
+        }
+        Some(token)
     }
 
     fn bounded_text(&mut self, field: &str, value: &Value, most: usize) -> Option<String> {

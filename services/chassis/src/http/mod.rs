@@ -1,6 +1,7 @@
 //! Requests and answers of the HTTP API, apart from the gateway that carries them, and RFC 9457 problems.
 
 pub mod access;
+mod card_number;
 pub mod client;
 pub mod conditional;
 pub mod cursor;
@@ -132,6 +133,12 @@ impl Problem {
     #[must_use]
     pub fn field(field: &str, rule: &'static str, message: impl Into<String>) -> Self {
         Self::invalid(&[FieldError::new(field, rule, message)])
+    }
+
+    /// 403: the caller acts in the name of a customer that its token does not stand for.
+    #[must_use]
+    pub fn foreign_customer() -> Self {
+        Self::new(403, "FORBIDDEN", "the token stands for another customer")
     }
 
     /// 404.

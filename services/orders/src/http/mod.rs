@@ -138,7 +138,7 @@ impl<S: Store> OrdersApi<S> {
     fn check_customer(&self, request: &Request, customer: &CustomerId) -> Result<(), Problem> {
         match Access::of(self.auth, request)?.includes(customer) {
             true => Ok(()),
-            false => Err(Problem::new(403, "FORBIDDEN", "the token stands for another customer")),
+            false => Err(Problem::foreign_customer()),
         }
     }
 

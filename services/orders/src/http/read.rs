@@ -73,7 +73,7 @@ impl<S: Store> OrdersApi<S> {
         // Without a customer there was an error above.
         let customer = customer.ok_or_else(|| Problem::field("customer_id", "required", "is required"))?;
         if !access.includes(&customer) {
-            return Err(Problem::new(403, "FORBIDDEN", "the token stands for another customer"));
+            return Err(Problem::foreign_customer());
         }
         let store = &self.ports.store;
         let mut found = store.newest(BY_CUSTOMER, customer.as_str(), before.as_deref(), limit + 1).await?;

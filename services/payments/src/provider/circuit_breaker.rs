@@ -1,12 +1,11 @@
 //! The circuit breaker in front of a provider. Its state is a row like any aggregate's.
 
 use super::{CallError, PaymentProvider};
-use crate::breaker::{self, Breaker, Fact, Message};
+use crate::breaker::{self, Breaker, Fact, Message, Subject};
 use chassis::outbox::{Cause, OutboxEntry};
 use chassis::reaction::{Executed, execute};
 use chassis::{Aggregate, AggregateId, Failure, Ports, Store};
 use chrono::{DateTime, TimeDelta, Utc};
-use events::OrderId;
 use events::payments::{PROVIDER, PaymentCircuitClosed, PaymentCircuitHalfOpened, PaymentCircuitOpened};
 use std::future::Future;
 use std::sync::{Mutex, PoisonError};
@@ -94,17 +93,17 @@ impl<P: PaymentProvider, S: Store> CircuitBreaker<P, S> {
         *self.open_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
     }
 
-    /// Makes a call about an order under a permit, and counts its answer.
+    /// Makes a call about an order or a customer under a permit, and counts its answer.
     ///
     /// # Errors
     /// Those of the call.
     pub async fn guarded<T: Send>(
         &self,
         permit: Permit,
-        order_id: OrderId,
+        subject: impl Into<Subject> + Send,
         call: impl Future<Output = Result<T, CallError>> + Send,
     ) -> Result<T, Failure> {
-        self.counted(permit, order_id, false, call).await
+        self.counted(permit, subject.into(), false, call).await
     }
 
     /// As [`CircuitBreaker::guarded`], for a call that captures or gives back: its answer shows that the provider works.
@@ -114,23 +113,23 @@ impl<P: PaymentProvider, S: Store> CircuitBreaker<P, S> {
     pub async fn guarded_money<T: Send>(
         &self,
         permit: Permit,
-        order_id: OrderId,
+        subject: impl Into<Subject> + Send,
         call: impl Future<Output = Result<T, CallError>> + Send,
     ) -> Result<T, Failure> {
-        self.counted(permit, order_id, true, call).await
+        self.counted(permit, subject.into(), true, call).await
     }
 
     async fn counted<T: Send>(
         &self,
         Permit(breaker): Permit,
-        order_id: OrderId,
+        subject: Subject,
         moves_money: bool,
         call: impl Future<Output = Result<T, CallError>> + Send,
     ) -> Result<T, Failure> {
         let outcome = call.await;
         match &outcome {
             Err(CallError::Down(_)) => {
-                self.count(Message::Failed { order_id, open_for: self.open_for }).await;
+                self.count(Message::Failed { subject, open_for: self.open_for }).await;
             }
             // Nothing to reset, nothing to write.
             _ if breaker == Breaker::default() => {}

@@ -7,7 +7,7 @@ pub mod stripe;
 
 use crate::payment::{Bill, Capture};
 use chassis::Failure;
-use events::OrderId;
+use events::{CustomerId, OrderId};
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 
@@ -69,6 +69,27 @@ pub enum Confirmation {
     },
 }
 
+/// What attaching a payment method came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attachment {
+    /// It belongs to the customer.
+    Attached {
+        /// The provider's id of it; for a token of the provider's test mode, a new one.
+        payment_method: String,
+    },
+    /// The bank declined when the provider verified the card.
+    Declined {
+        /// Its code.
+        code: String,
+    },
+    /// The provider knows no such payment method.
+    Unknown,
+    /// It belongs to another customer, or was charged without one and cannot be used again.
+    Unusable,
+    /// The provider does not have the customer any more.
+    CustomerGone,
+}
+
 /// What the provider has of an intent; in the compensation flow's input as `{"status": "CAPTURED", ...}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "SCREAMING_SNAKE_CASE")]
@@ -123,6 +144,23 @@ pub struct RefundAttempt {
 
 /// A payment provider.
 pub trait PaymentProvider: Send + Sync + 'static {
+    /// Creates a customer that stands for one of ours, under the idempotency key with this number, and gives the provider's
+    /// id of it; none: the provider only repeats an earlier failure for that key.
+    fn create_customer(
+        &self,
+        customer: &CustomerId,
+        key: u32,
+    ) -> impl Future<Output = Result<Option<String>, CallError>> + Send;
+
+    /// Attaches a payment method to a customer of the provider. May be repeated: a method is attached once, and for good.
+    /// `key` is the idempotency key.
+    fn attach(
+        &self,
+        payment_method: &str,
+        provider_customer: &str,
+        key: &str,
+    ) -> impl Future<Output = Result<Attachment, CallError>> + Send;
+
     /// Creates an intent for a bill, which captures nothing. `tries` counts the calls for this bill.
     fn create(
         &self,

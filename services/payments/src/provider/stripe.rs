@@ -1,18 +1,19 @@
 //! Stripe's PaymentIntents over HTTP, as of one version of its API. Only tokens travel here, never card numbers.
 //!
 //! <https://docs.stripe.com/api/payment_intents>, <https://docs.stripe.com/api/refunds>,
+//! <https://docs.stripe.com/api/customers>, <https://docs.stripe.com/api/payment_methods>,
 //! <https://docs.stripe.com/api/idempotent_requests>, <https://docs.stripe.com/error-codes>.
 //!
 //! What decides is the state of Stripe's own objects, read by their ids. An idempotency key only keeps a single try from
 //! being made twice: its answer may be an old one, or a failure that Stripe repeats, and a day later it is forgotten.
 
 use super::{
-    CallError, ChargeStatus, Confirmation, Creation, PaymentMethod, PaymentProvider, Refund, RefundAttempt,
-    RefundStatus,
+    Attachment, CallError, ChargeStatus, Confirmation, Creation, PaymentMethod, PaymentProvider, Refund,
+    RefundAttempt, RefundStatus,
 };
 use crate::payment::{Bill, Capture};
 use chassis::http::client::{Answer, Method};
-use events::{Currency, Money, OrderId};
+use events::{Currency, CustomerId, Money, OrderId};
 use form_urlencoded::Serializer;
 use serde_json::Value;
 use std::future::Future;
@@ -97,6 +98,31 @@ impl<T: Transport> Stripe<T> {
 }
 
 impl<T: Transport> PaymentProvider for Stripe<T> {
+    async fn create_customer(&self, customer: &CustomerId, key: u32) -> Result<Option<String>, CallError> {
+        let (key, form) =
+            (format!("customer:{customer}:create:{key}"), [("metadata[customer_id]", customer.as_str())]);
+        let answer = self.post("/v1/customers".into(), key, &form).await?;
+        match (answer.status.as_u16(), answer.text("/id")) {
+            (200, Some(id)) => Ok(Some(id.to_owned())),
+            _ if answer.is_replayed() => Ok(None),
+            _ => Err(failure(&answer)),
+        }
+    }
+
+    async fn attach(
+        &self,
+        payment_method: &str,
+        provider_customer: &str,
+        key: &str,
+    ) -> Result<Attachment, CallError> {
+        let path = format!("/v1/payment_methods/{payment_method}/attach");
+        let answer = self.post(path, key.to_owned(), &[("customer", provider_customer)]).await?;
+        match answer.status.as_u16() {
+            200 => attached(&answer.body, provider_customer).ok_or_else(|| unreadable(&answer)),
+            _ => unattached(&answer).ok_or_else(|| failure(&answer)),
+        }
+    }
+
     async fn create(&self, bill: &Bill, method: &PaymentMethod, tries: u32) -> Result<Creation, CallError> {
         let (amount, order_id) = (bill.amount.amount.to_string(), bill.order_id.to_string());
         let currency = bill.amount.currency.as_str().to_ascii_lowercase();
@@ -235,6 +261,25 @@ fn decline(error: &Value) -> String {
     code.unwrap_or("payment_method_refused").to_owned()
 }
 
+/// A payment method that belongs to this customer by its own account; none for an object that is not one.
+fn attached(method: &Value, provider_customer: &str) -> Option<Attachment> {
+    let id = method["id"].as_str().filter(|_| method["customer"] == provider_customer)?;
+    Some(Attachment::Attached { payment_method: id.to_owned() })
+}
+
+/// Why a payment method was not attached; none for an answer that says nothing of the method or the customer.
+fn unattached(answer: &Answer) -> Option<Attachment> {
+    let error = |name: &str| answer.body["error"][name].as_str();
+    match (answer.status.as_u16(), error("type")?, error("code"), error("param")) {
+        (402, "card_error", ..) => Some(Attachment::Declined { code: decline(&answer.body["error"]) }),
+        (400 | 404, _, Some("resource_missing"), Some("customer")) => Some(Attachment::CustomerGone),
+        (400 | 404, _, Some("resource_missing"), _) => Some(Attachment::Unknown),
+        // Stripe has no code for a method that belongs to another customer, or that was used up.
+        (400, "invalid_request_error", None, _) => Some(Attachment::Unusable),
+        _ => None,
+    }
+}
+
 /// How an intent stands; none for an object that is not one.
 fn standing(intent: &Value) -> Option<Standing> {
     let error = &intent["last_payment_error"];
@@ -336,6 +381,35 @@ mod tests {
     fn a_challenge_that_nobody_can_answer_has_a_code_of_its_own() {
         let error = json!({"code": "authentication_required", "decline_code": "authentication_not_handled"});
         assert_eq!(decline(&error), "authentication_required");
+    }
+
+    /// Guards: whose a payment method is comes from the provider's object.
+    #[test]
+    fn a_method_is_attached_only_to_its_own_customer() {
+        let method = json!({"id": "pm_1", "customer": "cus_1"});
+        assert_eq!(attached(&method, "cus_1"), Some(Attachment::Attached { payment_method: "pm_1".into() }));
+        assert_eq!(attached(&method, "cus_2"), None);
+        assert_eq!(attached(&json!({"id": "pm_1", "customer": null}), "cus_1"), None);
+    }
+
+    /// Guards: what is wrong with a payment method is the caller's to mend; a wrong request of ours, a wrong key of ours and the
+    /// answer of something else than Stripe are not.
+    #[test]
+    fn refusals_to_attach_are_sorted() {
+        let of = |status, error: Value| unattached(&answer(status, json!({ "error": error })));
+        let invalid =
+            |code: Value, param: &str| json!({"type": "invalid_request_error", "code": code, "param": param});
+        let missing = |param| invalid("resource_missing".into(), param);
+        let declined = json!({"type": "card_error", "code": "card_declined", "decline_code": "lost_card"});
+        assert_eq!(of(402, declined), Some(Attachment::Declined { code: "lost_card".into() }));
+        assert_eq!(of(404, missing("payment_method")), Some(Attachment::Unknown));
+        assert_eq!(of(400, missing("customer")), Some(Attachment::CustomerGone));
+        assert_eq!(of(400, invalid(Value::Null, "payment_method")), Some(Attachment::Unusable));
+        assert_eq!(of(400, invalid("parameter_unknown".into(), "x")), None);
+        assert_eq!(of(400, json!({"type": "idempotency_error"})), None);
+        assert_eq!(of(401, json!({"type": "invalid_request_error"})), None);
+        assert_eq!(of(429, json!({"type": "invalid_request_error", "code": "rate_limit"})), None);
+        assert_eq!(unattached(&answer(404, json!("no such page"))), None);
     }
 
     /// Guards: only no answer and a failure of Stripe's own count against it, and not one that it repeats.
