@@ -13,6 +13,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// How long an answer is kept under its idempotency key, in seconds. Stripe promises to keep it for at least so long.
 pub const KEPT_SECONDS: i64 = 24 * 3600;
+/// The most characters of an idempotency key.
+const MAX_KEY: usize = 255;
 
 /// One call.
 #[derive(Clone, Debug)]
@@ -35,6 +37,8 @@ pub enum Fate {
     Fails,
     /// The provider fails after it has done everything, and keeps that answer under the key.
     FailsAfterwards,
+    /// Another call holds the object that it is about.
+    Locked,
 }
 
 /// An answer.
@@ -47,6 +51,14 @@ pub struct Reply {
     pub is_replayed: bool,
     /// The client never gets it.
     pub is_lost: bool,
+}
+
+impl Reply {
+    /// A refusal as an answer.
+    #[must_use]
+    pub fn refused(refusal: &Refusal) -> Self {
+        Self { status: refusal.status, body: refusal.body(), is_replayed: false, is_lost: false }
+    }
 }
 
 /// An answer kept under an idempotency key.
@@ -98,12 +110,17 @@ impl Account {
     /// Answers a call at `now`, in epoch seconds.
     pub fn answer(&mut self, call: &Call<'_>, now: i64, fate: Fate) -> Reply {
         let key = call.idempotency_key.filter(|_| call.method == "POST");
+        if key.is_some_and(|key| key.len() > MAX_KEY) {
+            let refusal = Refusal::long_key();
+            return Reply::refused(&refusal);
+        }
         if let Some(reply) = key.and_then(|key| self.replay(key, call, now)) {
             return reply;
         }
         let mut is_lost = false;
         let outcome = match fate {
             Fate::Fails => Err(Refusal::failed()),
+            Fate::Locked => Err(Refusal::locked()),
             Fate::Answered => self.route(call, now, &mut is_lost),
             Fate::FailsAfterwards => self.route(call, now, &mut is_lost).and(Err(Refusal::failed())),
         };
@@ -149,16 +166,17 @@ impl Account {
 
     fn route(&mut self, call: &Call<'_>, now: i64, is_lost: &mut bool) -> Outcome {
         self.count(call);
+        self.settle_refunds(now);
         let form = Form::parse(if call.method == "GET" { call.query } else { call.form });
         let path: Vec<&str> = call.path.trim_start_matches('/').split('/').collect();
         match (call.method, path.as_slice()) {
             ("POST", ["v1", "payment_intents"]) => self.create_intent(form, is_lost),
             ("GET", ["v1", "payment_intents", id]) => self.retrieve_intent(id, form),
             ("POST", ["v1", "payment_intents", id, "confirm"]) => self.confirm_intent(id, form, is_lost),
-            ("POST", ["v1", "payment_intents", id, "cancel"]) => self.cancel_intent(id, form),
+            ("POST", ["v1", "payment_intents", id, "cancel"]) => self.cancel_intent(id, form, now),
             ("POST", ["v1", "refunds"]) => self.create_refund(form, now),
-            ("GET", ["v1", "refunds"]) => self.list_refunds(form, now),
-            ("GET", ["v1", "refunds", id]) => self.retrieve_refund(id, form, now),
+            ("GET", ["v1", "refunds"]) => self.list_refunds(form),
+            ("GET", ["v1", "refunds", id]) => self.retrieve_refund(id, form),
             ("POST", ["v1", "customers"]) => self.create_customer(form),
             ("GET", ["v1", "customers", id]) => self.retrieve_customer(id, form),
             ("GET", ["v1", "payment_methods", id]) => self.retrieve_method(id, form),
