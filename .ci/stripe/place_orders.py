@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Places an order of every kind that makes payments call its provider, and waits until each has ended as it has to.
+"""Places an order of every kind that makes payments call its provider, and waits until each has ended as it has to,
+with no money kept of one that came to nothing.
 
     TOKEN=… place_orders.py API AWS_ENDPOINT PROVIDER
 
@@ -65,6 +66,10 @@ def main(api: str, endpoint: str, provider: str) -> None:
         payments = send("GET", f"{provider}/book").values()
         return any(payment["order_id"] == order and payment["calls"] > 0 for payment in payments)
 
+    def kept(order: str) -> int:
+        payments = [payment for payment in send("GET", f"{provider}/book").values() if payment["order_id"] == order]
+        return sum(payment["captured"] - payment["refunded"] for payment in payments)
+
     expected = {place(product, method): (method, ends) for product, method, ends in ORDERS}
     # Orders learns of a charge late enough to let the customer cancel.
     send("POST", f"{endpoint}/faults", {"fault": "delay", "queue": "local-orders-events", "millis": 3000})
@@ -80,6 +85,8 @@ def main(api: str, endpoint: str, provider: str) -> None:
         until(f"{method}: the end", lambda order=order: status(order) in final)
         if status(order) != ends:
             sys.exit(f"{method}: {status(order)}, expected {ends}")
+        if ends == "COMPENSATED" and kept(order):
+            sys.exit(f"{method}: {kept(order)} cents kept")
     print(f"{len(expected)} orders, all ended as expected")
 
 

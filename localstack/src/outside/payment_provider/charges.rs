@@ -2,25 +2,13 @@
 //!
 //! <https://docs.stripe.com/api/payment_intents/confirm>, <https://docs.stripe.com/api/charges>
 
-use super::account::{Account, Outcome};
 use super::form::Form;
-use super::intents::{Intent, Kinds, Status, UNEXPECTED};
 use super::methods::{Behaviour, declined};
+use super::objects::{Charge, Intent, Kinds, Status};
 use super::refusal::Refusal;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use super::state::{Account, Outcome};
 
 const AUTHENTICATION_REQUIRED: &str = "authentication_required";
-
-/// One try to charge an intent.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Charge {
-    pub id: String,
-    /// Minor units.
-    pub amount: u64,
-    /// A declined one has captured nothing.
-    pub succeeded: bool,
-}
 
 /// How an intent is to be confirmed.
 #[derive(Clone, Debug)]
@@ -167,36 +155,8 @@ impl Account {
 
     /// A charge and its intent.
     pub(super) fn charge_of(&self, id: &str) -> Option<(&Intent, &Charge)> {
-        let charges = |intent| Intent::charges(intent).map(move |charge| (intent, charge));
-        self.intents.values().flat_map(charges).find(|(_, charge)| charge.id == id)
-    }
-
-    pub(super) fn charge_json(&self, intent: &Intent, charge: &Charge) -> Value {
-        let (captured, refunded) =
-            if charge.succeeded { (charge.amount, self.refunded(intent)) } else { (0, 0) };
-        json!({
-            "id": charge.id,
-            "object": "charge",
-            "amount": charge.amount,
-            "amount_captured": captured,
-            "amount_refunded": refunded,
-            "captured": charge.succeeded,
-            "currency": intent.currency,
-            "customer": intent.customer,
-            "disputed": false,
-            "livemode": false,
-            "metadata": intent.metadata,
-            "paid": charge.succeeded,
-            "payment_intent": intent.id,
-            "refunded": captured > 0 && refunded == captured,
-            "status": if charge.succeeded { "succeeded" } else { "failed" },
-        })
-    }
-}
-
-impl Intent {
-    fn charges(&self) -> impl Iterator<Item = &Charge> {
-        self.charges.iter()
+        let mut intents = self.intents.values();
+        intents.find_map(|intent| Some((intent, intent.charges.iter().find(|charge| charge.id == id)?)))
     }
 }
 
@@ -212,5 +172,5 @@ fn missing_method(customer: Option<&str>) -> Refusal {
     };
     let message =
         format!("You cannot confirm this PaymentIntent because it's missing a payment method. {rest}");
-    Refusal::state(UNEXPECTED, message)
+    Refusal::unexpected(message)
 }

@@ -1,70 +1,18 @@
-//! PaymentIntents: what they are, and how they are created, confirmed, cancelled and shown.
+//! PaymentIntents: how they are created, confirmed, cancelled and retrieved.
 //!
 //! <https://docs.stripe.com/api/payment_intents>, <https://docs.stripe.com/payments/paymentintents/lifecycle>
 
-use super::account::{Account, Outcome};
-use super::charges::{Charge, Confirmation};
+use super::charges::Confirmation;
+use super::currencies;
 use super::form::Form;
+use super::objects::{Intent, Kinds, Status};
 use super::refusal::Refusal;
-use super::{currencies, customers::PaymentMethod};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use super::state::{Account, Outcome};
+use serde_json::json;
 use std::collections::BTreeMap;
 
-/// The code of a call that does not fit an intent's status.
-pub(super) const UNEXPECTED: &str = "payment_intent_unexpected_state";
 /// Why a client may cancel an intent.
 const REASONS: [&str; 4] = ["duplicate", "fraudulent", "requested_by_customer", "abandoned"];
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    RequiresPaymentMethod,
-    RequiresConfirmation,
-    RequiresAction,
-    Succeeded,
-    Canceled,
-}
-
-/// Which kinds of payment methods an intent takes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kinds {
-    /// Those that the intent lists.
-    Listed(Vec<String>),
-    /// Those that the account's dashboard allows.
-    Dashboard {
-        /// Also those that send the customer to another page.
-        with_redirects: bool,
-    },
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Intent {
-    pub id: String,
-    /// Minor units.
-    pub amount: u64,
-    /// In lower case, as Stripe writes it.
-    pub currency: String,
-    pub status: Status,
-    pub customer: Option<String>,
-    pub payment_method: Option<String>,
-    pub kinds: Kinds,
-    pub metadata: BTreeMap<String, String>,
-    /// Oldest first.
-    pub charges: Vec<Charge>,
-    /// JSON.
-    pub(super) last_error: Option<String>,
-    cancellation_reason: Option<String>,
-    /// Epoch seconds.
-    canceled_at: Option<i64>,
-    /// Where a customer comes back to who has authenticated.
-    pub(super) return_url: Option<String>,
-    /// How often a client asked to confirm it.
-    pub calls: u32,
-    /// How many of its refunds were refused.
-    pub refused_refunds: u32,
-}
 
 /// The parameters of a new intent.
 struct Asked {
@@ -207,83 +155,6 @@ impl Account {
         }
         self.shown(id, !expand.is_empty())
     }
-
-    pub(super) fn intent(&mut self, id: &str) -> Result<&mut Intent, Refusal> {
-        self.changed(id);
-        self.intents.get_mut(id).ok_or_else(|| Refusal::missing("payment_intent", id, "intent"))
-    }
-
-    /// An intent as Stripe shows it.
-    pub(super) fn shown(&self, id: &str, expand: bool) -> Outcome {
-        let intent = self.intents.get(id).ok_or_else(|| Refusal::missing("payment_intent", id, "intent"))?;
-        let latest = match intent.charges.last() {
-            Some(charge) if expand => self.charge_json(intent, charge),
-            Some(charge) => charge.id.as_str().into(),
-            None => Value::Null,
-        };
-        Ok(intent.json(&latest))
-    }
-
-    /// The method that an intent is about to be charged to.
-    pub(super) fn method_of(&mut self, id: &str) -> Option<&mut PaymentMethod> {
-        let named = self.intents.get(id)?.payment_method.clone()?;
-        self.changed(&named);
-        self.methods.get_mut(&named)
-    }
-}
-
-impl Intent {
-    /// What was captured, in minor units.
-    #[must_use]
-    pub fn captured(&self) -> u64 {
-        self.charges.iter().filter(|charge| charge.succeeded).map(|charge| charge.amount).sum()
-    }
-
-    fn json(&self, latest_charge: &Value) -> Value {
-        let error = self.last_error.as_deref().and_then(|text| serde_json::from_str(text).ok());
-        let (types, automatic) = match &self.kinds {
-            Kinds::Listed(listed) => (json!(listed), Value::Null),
-            Kinds::Dashboard { with_redirects } => {
-                let redirects = if *with_redirects { "always" } else { "never" };
-                (json!(["card"]), json!({"allow_redirects": redirects, "enabled": true}))
-            }
-        };
-        json!({
-            "id": self.id,
-            "object": "payment_intent",
-            "amount": self.amount,
-            "amount_capturable": 0,
-            "amount_received": self.captured(),
-            "automatic_payment_methods": automatic,
-            "canceled_at": self.canceled_at,
-            "cancellation_reason": self.cancellation_reason,
-            "capture_method": "automatic_async",
-            "client_secret": format!("{}_secret_simulated", self.id),
-            "confirmation_method": "automatic",
-            "currency": self.currency,
-            "customer": self.customer,
-            "last_payment_error": error.unwrap_or(Value::Null),
-            "latest_charge": latest_charge,
-            "livemode": false,
-            "metadata": self.metadata,
-            "next_action": self.next_action(),
-            "payment_method": self.payment_method,
-            "payment_method_types": types,
-            "processing": null,
-            "status": self.status,
-        })
-    }
-
-    fn next_action(&self) -> Value {
-        match (self.status, &self.return_url) {
-            (Status::RequiresAction, None) => json!({"type": "use_stripe_sdk", "use_stripe_sdk": {}}),
-            (Status::RequiresAction, Some(url)) => {
-                let redirect = json!({"return_url": url, "url": "https://hooks.stripe.com/simulated"});
-                json!({"type": "redirect_to_url", "redirect_to_url": redirect})
-            }
-            _ => Value::Null,
-        }
-    }
 }
 
 fn unexpected(status: Status, what: &str, allowed: &str) -> Refusal {
@@ -293,7 +164,7 @@ fn unexpected(status: Status, what: &str, allowed: &str) -> Refusal {
         "You cannot {what} this PaymentIntent because it has a status of {status}. Only a PaymentIntent with one of the \
          following statuses may be {done}: {allowed}."
     );
-    Refusal::state(UNEXPECTED, message)
+    Refusal::unexpected(message)
 }
 
 fn past(what: &str) -> &str {
@@ -303,7 +174,7 @@ fn past(what: &str) -> &str {
 fn already_confirmed() -> Refusal {
     let message = "You cannot confirm this PaymentIntent because it has already succeeded after being previously \
                    confirmed.";
-    Refusal::state(UNEXPECTED, message)
+    Refusal::unexpected(message)
 }
 
 /// The refusal of another payment method for an intent that is cancelled.
@@ -311,5 +182,5 @@ fn final_method() -> Refusal {
     let message = "This PaymentIntent's payment_method could not be updated because it has a status of canceled. You may \
                    only update the payment_method of a PaymentIntent with one of the following statuses: \
                    requires_payment_method, requires_confirmation, requires_action.";
-    Refusal::state(UNEXPECTED, message)
+    Refusal::unexpected(message)
 }

@@ -2,7 +2,7 @@
 //!
 //! <https://docs.stripe.com/testing>
 
-use super::refunds::End;
+use super::objects::End;
 use super::refusal::Refusal;
 
 /// How a payment method behaves when it is charged.

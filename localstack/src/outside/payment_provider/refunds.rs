@@ -2,15 +2,13 @@
 //!
 //! <https://docs.stripe.com/api/refunds>, <https://docs.stripe.com/refunds>
 
-use super::account::{Account, Outcome};
 use super::currencies::written;
 use super::form::Form;
-use super::intents::Intent;
 use super::methods;
+use super::objects::{Intent, Refund};
 use super::refusal::Refusal;
-use serde::{Deserialize, Serialize};
+use super::state::{Account, Outcome};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 
 /// How long a refund stays pending whose payment method says that it does, in seconds.
 const PENDING_SECONDS: i64 = 20;
@@ -18,38 +16,6 @@ const PENDING_SECONDS: i64 = 20;
 const MAX_PAGE: i64 = 100;
 /// Why a client may give money back.
 const REASONS: [&str; 3] = ["duplicate", "fraudulent", "requested_by_customer"];
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Refund {
-    pub id: String,
-    pub intent: String,
-    pub charge: String,
-    /// Minor units.
-    pub amount: u64,
-    /// In lower case, as Stripe writes it.
-    pub currency: String,
-    reason: Option<String>,
-    pub metadata: BTreeMap<String, String>,
-    /// Epoch seconds.
-    pub created: i64,
-    pub end: End,
-    /// Whether it has ended.
-    pub is_settled: bool,
-}
-
-/// How a refund stands before it ends, and how it ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum End {
-    /// It has arrived at once.
-    Succeeded,
-    /// It is pending at first.
-    Arrives,
-    /// It is pending at first, and fails.
-    Fails,
-    /// It arrives, and is taken back.
-    Returned,
-}
 
 impl Account {
     pub(super) fn create_refund(&mut self, mut form: Form, now: i64) -> Outcome {
@@ -159,13 +125,6 @@ impl Account {
             refund.is_settled |= now - refund.created >= PENDING_SECONDS;
         }
     }
-
-    /// What an intent's refunds gave back or are about to, in minor units.
-    #[must_use]
-    pub fn refunded(&self, intent: &Intent) -> u64 {
-        let of_intent = self.refunds.values().filter(|refund| refund.intent == intent.id);
-        of_intent.filter(|refund| !refund.has_failed()).map(|refund| refund.amount).sum()
-    }
 }
 
 /// What a refund of `amount`, or of the whole rest, gives back.
@@ -182,35 +141,4 @@ fn refunded_of(rest: u64, amount: Option<u64>, charge: &str, currency: &str) -> 
         return Err(Refusal::state(None, message).about("amount"));
     }
     Ok(amount)
-}
-
-impl Refund {
-    fn has_failed(&self) -> bool {
-        self.is_settled && matches!(self.end, End::Fails | End::Returned)
-    }
-
-    fn json(&self) -> Value {
-        let status = match (self.end, self.is_settled) {
-            (End::Arrives | End::Fails, false) => "pending",
-            (End::Succeeded, _) | (End::Arrives, true) | (End::Returned, false) => "succeeded",
-            (End::Fails | End::Returned, true) => "failed",
-        };
-        let mut shown = json!({
-            "id": self.id,
-            "object": "refund",
-            "amount": self.amount,
-            "charge": self.charge,
-            "created": self.created,
-            "currency": self.currency,
-            "metadata": self.metadata,
-            "payment_intent": self.intent,
-            "reason": self.reason,
-            "status": status,
-        });
-        if self.has_failed() {
-            shown["failure_reason"] = "expired_or_canceled_card".into();
-            shown["failure_balance_transaction"] = format!("txn_{}", self.id).into();
-        }
-        shown
-    }
 }

@@ -49,6 +49,11 @@ impl Refusal {
         Self::new(400, INVALID, code.into(), message)
     }
 
+    /// A call that does not fit an intent's status.
+    pub fn unexpected(message: impl Into<String>) -> Self {
+        Self::state("payment_intent_unexpected_state", message)
+    }
+
     /// No such object; `parameter` names it in the path.
     #[must_use]
     pub fn missing(what: &str, id: &str, parameter: &str) -> Self {
