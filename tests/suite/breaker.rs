@@ -1,5 +1,6 @@
 //! The circuit breaker, on both stores with workers that overlap, and on the real platform.
 
+use crate::bench::Bench;
 use crate::envelopes::envelope;
 use crate::outside::MemoryBus;
 use crate::platform::{Platform, on_platform, options, run};
@@ -14,9 +15,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use events::{Currency, CustomerId, EventId, Money, OrderId};
 use futures_util::future::join_all;
 use hyper::Method;
+use payments::breaker::THRESHOLD;
 use payments::compensation::Compensator;
 use payments::payment::{Bill, Capture, Message, Payment, PendingCharge};
-use payments::provider::circuit_breaker::CircuitBreaker;
+use payments::provider::circuit_breaker::{CALLS, CircuitBreaker, REFUSED};
 use payments::provider::{
     Attachment, CallError, ChargeStatus, Confirmation, Creation, PaymentMethod, PaymentProvider, Refund,
     RefundAttempt, RefundStatus,
@@ -308,6 +310,53 @@ fn the_whole_circle_on_the_platform() {
             let ended = platform.api.ended(&id.unwrap(), TIMEOUT).await.unwrap();
             assert_eq!(ended["status"], "FULFILLED");
         }
+    });
+}
+
+/// Guards: an order counts once a minute, and twice in a row. One whose charge always fails is tried more often than the
+/// breaker takes failures, in a shop in which nothing else happens; the next order is admitted and charged.
+#[test]
+fn one_order_that_always_fails_does_not_close_a_quiet_shop() {
+    run(async {
+        let platform = Platform::start(&options("quiet")).await.unwrap();
+        let product = platform.product(100).await;
+        let failing = platform.api.place(&paid_with("pm_sim_error", order_of(&product, 1))).await.unwrap();
+        let deadline = Instant::now() + TIMEOUT;
+        while (&platform).account(&failing).calls <= u32::try_from(THRESHOLD).unwrap() {
+            assert!(Instant::now() < deadline, "{:?}", (&platform).account(&failing));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let good = platform.api.place(&order_of(&product, 1)).await.unwrap();
+        assert_eq!(platform.api.ended(&good, TIMEOUT).await.unwrap()["status"], "FULFILLED");
+    });
+}
+
+/// Guards: a key that the provider refuses is no decline and no outage. It is counted, for the alarm; the order waits, and
+/// others are admitted.
+#[test]
+fn a_refused_key_sounds_an_alarm_and_declines_nothing() {
+    run(async {
+        let mut options = options("refused-key");
+        options.parameters.insert("ProviderKey".into(), "not-a-key".into());
+        let platform = Platform::start(&options).await.unwrap();
+        let product = platform.product(100).await;
+        let orders = join_all(
+            (0..THRESHOLD).map(|_| async { platform.api.place(&order_of(&product, 1)).await.unwrap() }),
+        );
+        let orders = orders.await;
+        platform.stack.settle(TIMEOUT).await.unwrap();
+        let log = std::fs::read_to_string(options.data.join("logs/test-payments-reactor.log")).unwrap();
+        let counted = |line: &str| {
+            let line: Value = serde_json::from_str(line).unwrap_or_default();
+            line[CALLS] == 1 && line[REFUSED.0] == REFUSED.1
+        };
+        assert!(log.lines().any(counted), "{log}");
+        for id in &orders {
+            assert_eq!(platform.api.order(id).await.unwrap()["status"], "PENDING");
+        }
+        let dead = platform.dead_letters();
+        assert!(dead.contains(&("test-payments-events-dlq".into(), THRESHOLD)), "{dead:?}");
+        platform.api.place(&order_of(&product, 1)).await.unwrap();
     });
 }
 

@@ -10,7 +10,7 @@ use events::{Envelope, OrderId};
 use fulfillment::carrier::Carrier;
 use fulfillment::shipment::{self, Message};
 use localstack::outside::payment_provider::account::{self as simulator, Account as Simulated, Fate};
-use localstack::outside::payment_provider::intents::Intent;
+use localstack::outside::payment_provider::objects::Intent;
 use payments::provider::CallError;
 use payments::provider::stripe::{self, Stripe, Transport};
 use std::collections::BTreeMap;

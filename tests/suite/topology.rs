@@ -12,7 +12,11 @@ use orders::http::OrdersApi;
 use orders::saga::step::Step;
 use orders::sweeper::MAX_SECONDS;
 use payments::api::CustomersApi;
+use payments::provider::circuit_breaker::{CALLS, REFUSED};
+use payments::provider::https::{CAPTURE_TIMEOUT, TIMEOUT};
+use payments::reactor::{CAPTURES, DIFFERENT};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 fn model() -> Model {
     wiring::model(&Contracts::of(&root())).unwrap()
@@ -58,16 +62,45 @@ fn every_dead_letter_queue_has_an_alarm() {
     assert_eq!(unwatched, Vec::<&str>::new(), "queues without an alarm in their template");
 }
 
-/// Guards: an alarm sounds when an event contradicts an order. The verdict's name is the one that the code counts.
-#[test]
-fn a_contradiction_has_an_alarm() {
-    let verdict = Verdict::Contradicted.as_str();
+/// An alarm watches a metric of a service.
+fn assert_watched(metric: &str, service: &str, dimension: (&str, &str)) {
     let model = model();
     let watched = model.alarms.iter().any(|alarm| {
         let is = |name, value| alarm.dimensions.iter().any(|d| d.name == name && d.value == value);
-        alarm.metric_name == "deliveries" && is("service", "orders") && is("verdict", verdict)
+        alarm.metric_name == metric && is("service", service) && is(dimension.0, dimension.1)
     });
-    assert!(watched, "no alarm watches {verdict}");
+    assert!(watched, "no alarm watches {metric} {dimension:?} of {service}");
+}
+
+/// Guards: an alarm sounds when an event contradicts an order. The verdict's name is the one that the code counts.
+#[test]
+fn a_contradiction_has_an_alarm() {
+    assert_watched("deliveries", "orders", ("verdict", Verdict::Contradicted.as_str()));
+}
+
+/// Guards: an alarm sounds when the provider refuses payments' key or request, and when it captures another amount than the
+/// bill's. The names are those that the code counts.
+#[test]
+fn what_the_provider_gets_wrong_has_an_alarm() {
+    assert_watched(CALLS, "payments", REFUSED);
+    assert_watched(CAPTURES, "payments", DIFFERENT);
+}
+
+/// Guards: payments gives up on its provider before Lambda gives up on payments. The reactor creates an intent and has it
+/// capture; the compensator makes three calls. Only then does a message that failed come back.
+#[test]
+fn payments_waits_for_its_provider_within_its_functions_time() {
+    let model = model();
+    let timeout = |handler: &str| {
+        let is_meant = |name: &str| name.ends_with(&format!("payments-{handler}"));
+        let function = model.functions.iter().find(|function| is_meant(&function.function_name)).unwrap();
+        Duration::from_secs(function.timeout.unwrap().into())
+    };
+    assert!(CAPTURE_TIMEOUT >= Duration::from_secs(20), "card networks are slow at times");
+    assert!(TIMEOUT + CAPTURE_TIMEOUT < timeout("reactor"));
+    assert!(3 * TIMEOUT < timeout("compensator"));
+    let queue = model.queues.iter().find(|queue| queue.queue_name.ends_with("-payments-events")).unwrap();
+    assert_eq!(queue.visibility_timeout, Some(180));
 }
 
 /// Guards: what a rule, pipe, schedule or asynchronous call cannot deliver is kept in a dead-letter queue.

@@ -16,12 +16,13 @@ pub struct Simulators {
 }
 
 impl Simulators {
-    /// The simulators with the records that the journal kept.
+    /// The simulators with the records that the journal kept. `time_scale` divides the provider's waits.
     ///
     /// # Errors
     /// When a kept record cannot be read.
-    pub fn new(journal: &Journal, past: &Past, faults: &Faults) -> Result<Self> {
-        let (provider, carrier) = (Provider::new(journal, past)?, Carrier::new(journal, past)?);
+    pub fn new(journal: &Journal, past: &Past, faults: &Faults, time_scale: u32) -> Result<Self> {
+        let provider = Provider::new(journal, past, time_scale)?;
+        let carrier = Carrier::new(journal, past)?;
         Ok(Self { provider, carrier, faults: faults.clone() })
     }
 

@@ -95,7 +95,7 @@ impl Messaging {
         let faults = dial(model, &options.faults)?;
         let connections = bus::Connections { queues, machines, journal, faults: &faults };
         let buses = Buses::start(model, &connections)?;
-        let simulators = Simulators::new(journal, past, &faults)?;
+        let simulators = Simulators::new(journal, past, &faults, options.time_scale)?;
         let topics = Topics::start(&model.topics, journal, past)?;
         let connections = pipes::Connections {
             database,

@@ -68,6 +68,11 @@ impl Reactor for Payment {
     }
 }
 
+/// The metric of the captures whose amount is not the bill's.
+pub const CAPTURES: &str = "captures";
+/// Its dimension.
+pub const DIFFERENT: (&str, &str) = ("amount", "different");
+
 /// Charges at a provider behind its circuit breaker.
 pub struct Charges<P, S> {
     pub circuit: CircuitBreaker<P, S>,
@@ -133,7 +138,9 @@ impl<P: PaymentProvider, S: Store> Charges<P, S> {
         Ok(match confirmed {
             Confirmation::Captured(capture) => {
                 if capture.amount != charge.bill.amount {
-                    log::count("captures", ("amount", "different"), 1);
+                    log::count(CAPTURES, DIFFERENT, 1);
+                    let reason = "another amount was captured than the bill's";
+                    tracing::error!(order_id = order_id.to_string(), intent, reason);
                 }
                 Message::Captured(capture)
             }

@@ -1,18 +1,15 @@
-//! What the simulator keeps, and what it answers: a function of that, of the call and of the time, without I/O.
+//! What the simulator answers: a function of what it keeps, of the call and of the time, without I/O.
 //!
 //! <https://docs.stripe.com/api/idempotent_requests>
 
-use super::customers::{Customer, PaymentMethod};
 use super::form::Form;
-use super::intents::Intent;
-use super::refunds::Refund;
 use super::refusal::Refusal;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use super::state::Kept;
+pub use super::state::{Account, KEPT_SECONDS, Outcome, Record};
+use serde_json::Value;
 
-/// How long an answer is kept under its idempotency key, in seconds. Stripe promises to keep it for at least so long.
-pub const KEPT_SECONDS: i64 = 24 * 3600;
+/// The most characters of an idempotency key.
+const MAX_KEY: usize = 255;
 
 /// One call.
 #[derive(Clone, Debug)]
@@ -35,6 +32,8 @@ pub enum Fate {
     Fails,
     /// The provider fails after it has done everything, and keeps that answer under the key.
     FailsAfterwards,
+    /// Another call holds the object that it is about.
+    Locked,
 }
 
 /// An answer.
@@ -49,61 +48,29 @@ pub struct Reply {
     pub is_lost: bool,
 }
 
-/// An answer kept under an idempotency key.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Kept {
-    path: String,
-    form: String,
-    status: u16,
-    body: String,
-    /// Epoch seconds.
-    at: i64,
+impl Reply {
+    /// A refusal as an answer.
+    #[must_use]
+    pub fn refused(refusal: &Refusal) -> Self {
+        Self { status: refusal.status, body: refusal.body(), is_replayed: false, is_lost: false }
+    }
 }
-
-/// Everything that the simulator keeps.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Account {
-    pub keys: BTreeMap<String, Kept>,
-    pub intents: BTreeMap<String, Intent>,
-    pub refunds: BTreeMap<String, Refund>,
-    pub customers: BTreeMap<String, Customer>,
-    pub methods: BTreeMap<String, PaymentMethod>,
-    /// How many objects there are: the next one's id.
-    made: u64,
-    /// What has changed since it was last asked for that: ids of objects.
-    #[serde(skip)]
-    changed: BTreeSet<String>,
-}
-
-/// An object or a kept answer, for the journal.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Record {
-    Key(String, Kept),
-    Intent(Intent),
-    Refund(Refund),
-    Customer(Customer),
-    Method(PaymentMethod),
-}
-
-fn keep<T>(objects: &mut BTreeMap<String, T>, id: String, object: T) -> String {
-    objects.insert(id.clone(), object);
-    id
-}
-
-/// What a call came to.
-pub type Outcome = Result<Value, Refusal>;
 
 impl Account {
     /// Answers a call at `now`, in epoch seconds.
     pub fn answer(&mut self, call: &Call<'_>, now: i64, fate: Fate) -> Reply {
         let key = call.idempotency_key.filter(|_| call.method == "POST");
+        if key.is_some_and(|key| key.len() > MAX_KEY) {
+            let refusal = Refusal::long_key();
+            return Reply::refused(&refusal);
+        }
         if let Some(reply) = key.and_then(|key| self.replay(key, call, now)) {
             return reply;
         }
         let mut is_lost = false;
         let outcome = match fate {
             Fate::Fails => Err(Refusal::failed()),
+            Fate::Locked => Err(Refusal::locked()),
             Fate::Answered => self.route(call, now, &mut is_lost),
             Fate::FailsAfterwards => self.route(call, now, &mut is_lost).and(Err(Refusal::failed())),
         };
@@ -116,7 +83,7 @@ impl Account {
             let (path, form) = (call.path.to_owned(), call.form.to_owned());
             let kept = Kept { path, form, status, body: body.to_string(), at: now };
             self.keys.insert(key.to_owned(), kept);
-            self.changed.insert(key.to_owned());
+            self.changed(key);
         }
         Reply { status, body, is_replayed: false, is_lost }
     }
@@ -143,104 +110,28 @@ impl Account {
         let id = call.path.split('/').nth(3).unwrap_or_default();
         if let Some(intent) = self.intents.get_mut(id).filter(|_| call.path.ends_with("/confirm")) {
             intent.calls = intent.calls.saturating_add(1);
-            self.changed.insert(id.to_owned());
+            self.changed(id);
         }
     }
 
     fn route(&mut self, call: &Call<'_>, now: i64, is_lost: &mut bool) -> Outcome {
         self.count(call);
+        self.settle_refunds(now);
         let form = Form::parse(if call.method == "GET" { call.query } else { call.form });
         let path: Vec<&str> = call.path.trim_start_matches('/').split('/').collect();
         match (call.method, path.as_slice()) {
             ("POST", ["v1", "payment_intents"]) => self.create_intent(form, is_lost),
             ("GET", ["v1", "payment_intents", id]) => self.retrieve_intent(id, form),
             ("POST", ["v1", "payment_intents", id, "confirm"]) => self.confirm_intent(id, form, is_lost),
-            ("POST", ["v1", "payment_intents", id, "cancel"]) => self.cancel_intent(id, form),
+            ("POST", ["v1", "payment_intents", id, "cancel"]) => self.cancel_intent(id, form, now),
             ("POST", ["v1", "refunds"]) => self.create_refund(form, now),
-            ("GET", ["v1", "refunds"]) => self.list_refunds(form, now),
-            ("GET", ["v1", "refunds", id]) => self.retrieve_refund(id, form, now),
+            ("GET", ["v1", "refunds"]) => self.list_refunds(form),
+            ("GET", ["v1", "refunds", id]) => self.retrieve_refund(id, form),
             ("POST", ["v1", "customers"]) => self.create_customer(form),
             ("GET", ["v1", "customers", id]) => self.retrieve_customer(id, form),
             ("GET", ["v1", "payment_methods", id]) => self.retrieve_method(id, form),
             ("POST", ["v1", "payment_methods", id, "attach"]) => self.attach_method(id, form),
             _ => Err(Refusal::no_such_call(call.method, call.path)),
         }
-    }
-
-    /// The id of a new object.
-    pub(super) fn new_id(&mut self, prefix: &str) -> String {
-        self.made = self.made.saturating_add(1);
-        let id = format!("{prefix}_{:024}", self.made);
-        self.changed(&id);
-        id
-    }
-
-    /// Notes that an object has changed.
-    pub(super) fn changed(&mut self, id: &str) {
-        self.changed.insert(id.to_owned());
-    }
-
-    /// What has changed since the last time, by id.
-    pub fn take_changes(&mut self) -> Vec<(String, Record)> {
-        let changed = std::mem::take(&mut self.changed);
-        changed.into_iter().filter_map(|id| Some((id.clone(), self.record(&id)?))).collect()
-    }
-
-    fn record(&self, id: &str) -> Option<Record> {
-        let key = || Some(Record::Key(id.to_owned(), self.keys.get(id)?.clone()));
-        let intent = || self.intents.get(id).cloned().map(Record::Intent);
-        let refund = || self.refunds.get(id).cloned().map(Record::Refund);
-        let customer = || self.customers.get(id).cloned().map(Record::Customer);
-        let method = || self.methods.get(id).cloned().map(Record::Method);
-        intent().or_else(key).or_else(method).or_else(refund).or_else(customer)
-    }
-
-    /// The account of these records.
-    pub fn of(records: impl IntoIterator<Item = Record>) -> Self {
-        let mut account = Self::default();
-        for record in records {
-            account.restore(record);
-        }
-        account
-    }
-
-    fn restore(&mut self, record: Record) {
-        let id = match record {
-            Record::Key(key, kept) => {
-                self.keys.insert(key, kept);
-                return;
-            }
-            Record::Intent(intent) => {
-                let last = intent.charges.last().map_or(&intent.id, |charge| &charge.id).clone();
-                self.intents.insert(intent.id.clone(), intent);
-                last
-            }
-            Record::Refund(refund) => keep(&mut self.refunds, refund.id.clone(), refund),
-            Record::Customer(customer) => keep(&mut self.customers, customer.id.clone(), customer),
-            Record::Method(method) => keep(&mut self.methods, method.id.clone(), method),
-        };
-        let number = id.rsplit('_').next().and_then(|number| number.parse().ok()).unwrap_or(0);
-        self.made = self.made.max(number);
-    }
-
-    /// Forgets the answers that are no longer kept.
-    pub fn forget(&mut self, now: i64) {
-        self.keys.retain(|_, kept| now - kept.at < KEPT_SECONDS);
-    }
-
-    /// What the book shows of each intent, by its id.
-    #[must_use]
-    pub fn book(&self) -> HashMap<String, Value> {
-        let shown = |intent: &Intent| {
-            json!({
-                "order_id": intent.metadata.get("order_id"),
-                "calls": intent.calls,
-                "status": intent.status,
-                "captured": intent.captured(),
-                "refunded": self.refunded(intent),
-                "currency": intent.currency,
-            })
-        };
-        self.intents.iter().map(|(id, intent)| (id.clone(), shown(intent))).collect()
     }
 }

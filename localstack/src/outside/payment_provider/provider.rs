@@ -1,6 +1,7 @@
 //! The simulator's HTTP API, its journal and its clock.
 
 use super::account::{Account, Call, Fate, Record, Reply};
+use super::locks::Locks;
 use super::refusal::Refusal;
 use crate::support::http::{self, Request, Response};
 use crate::support::journal::{Entry, Journal, Past};
@@ -12,7 +13,12 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
 
+/// The version of Stripe's API that it speaks: the one that payments pins.
+const VERSION: &str = "2026-08-26.dahlia";
+/// How long a call that is not answered holds its intent and its key, before the stack's scale of time.
+const LOCKED: Duration = Duration::from_secs(10);
 /// How long an answer that never comes is held back; every client has given up by then.
 const NEVER: Duration = Duration::from_secs(60);
 /// The most bytes of a request.
@@ -45,11 +51,15 @@ pub struct Payment {
 pub struct Provider {
     shared: Arc<Mutex<Shared>>,
     journal: Journal,
+    locked: Duration,
 }
 
 #[derive(Default)]
 struct Shared {
     account: Account,
+    locks: Locks,
+    /// How many calls there were: the next one's id.
+    calls: u64,
     /// Seconds by which its clock is ahead.
     ahead: i64,
     /// JSON, oldest first.
@@ -59,6 +69,21 @@ struct Shared {
 impl Shared {
     fn now(&self) -> i64 {
         chrono::Utc::now().timestamp().saturating_add(self.ahead)
+    }
+
+    /// Answers a call; one without an answer locks its intent for so long. Gives what it changed, too.
+    fn answer(&mut self, call: &Call<'_>, locked: Duration) -> (Reply, Vec<(String, Record)>) {
+        let at = Instant::now();
+        if let Some(key) = self.locks.key_in_use(call, at) {
+            return (Reply::refused(&Refusal::key_in_use(key)), Vec::new());
+        }
+        let fate = if self.locks.is_locked(call, at) { Fate::Locked } else { Fate::Answered };
+        let now = self.now();
+        let reply = self.account.answer(call, now, fate);
+        if reply.is_lost {
+            self.locks.hold(call, at + locked);
+        }
+        (reply, self.account.take_changes())
     }
 
     fn remember(&mut self, parts: &hyper::http::request::Parts, body: &str) {
@@ -79,15 +104,15 @@ impl Shared {
 }
 
 impl Provider {
-    /// A simulator with what the journal kept.
+    /// A simulator with what the journal kept. `time_scale` divides how long a call locks its intent.
     ///
     /// # Errors
     /// When the kept account cannot be read.
-    pub fn new(journal: &Journal, past: &Past) -> anyhow::Result<Self> {
+    pub fn new(journal: &Journal, past: &Past, time_scale: u32) -> anyhow::Result<Self> {
         let records: BTreeMap<String, Record> = past.records(PREFIX)?;
         let account = Account::of(records.into_values());
         let shared = Arc::new(Mutex::new(Shared { account, ..Shared::default() }));
-        Ok(Self { shared, journal: journal.clone() })
+        Ok(Self { shared, journal: journal.clone(), locked: LOCKED / time_scale.max(1) })
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
@@ -140,10 +165,14 @@ impl Provider {
     }
 
     async fn call(&self, parts: &hyper::http::request::Parts, body: &str) -> Response {
-        let reply = match refused_key(&parts.headers) {
-            Some(refusal) => {
-                Reply { status: refusal.status, body: refusal.body(), is_replayed: false, is_lost: false }
-            }
+        let id = {
+            let mut shared = self.shared();
+            shared.remember(parts, body);
+            shared.calls = shared.calls.saturating_add(1);
+            format!("req_{:014}", shared.calls)
+        };
+        let reply = match refused(&parts.headers) {
+            Some(refusal) => Reply::refused(&refusal),
             None => self.ask(parts, body).await,
         };
         if reply.is_lost {
@@ -151,7 +180,8 @@ impl Provider {
         }
         let mut response = http::json(reply.status, "application/json", reply.body.to_string());
         let headers = response.headers_mut();
-        headers.insert("request-id", HeaderValue::from_static("req_simulated"));
+        headers.extend(HeaderValue::from_str(&id).ok().map(|id| (HeaderName::from_static("request-id"), id)));
+        headers.insert("stripe-version", HeaderValue::from_static(VERSION));
         if reply.is_replayed {
             headers.insert("idempotent-replayed", HeaderValue::from_static("true"));
         }
@@ -167,13 +197,7 @@ impl Provider {
             idempotency_key: header(&parts.headers, "idempotency-key"),
             form: body,
         };
-        let (reply, changes) = {
-            let mut shared = self.shared();
-            shared.remember(parts, body);
-            let now = shared.now();
-            let reply = shared.account.answer(&call, now, Fate::Answered);
-            (reply, shared.account.take_changes())
-        };
+        let (reply, changes) = self.shared().answer(&call, self.locked);
         let entry = |(id, record)| Entry::Record {
             key: format!("{PREFIX}{id}"),
             value: serde_json::to_string(&record).unwrap_or_default(),
@@ -194,10 +218,57 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-fn refused_key(headers: &HeaderMap) -> Option<Refusal> {
+/// The refusal of a call by its headers.
+fn refused(headers: &HeaderMap) -> Option<Refusal> {
+    let version = header(headers, "stripe-version").filter(|version| *version != VERSION);
     match header(headers, "authorization") {
         None => Some(Refusal::no_key()),
         Some(key) if !key.starts_with("Bearer sk_") => Some(Refusal::wrong_key()),
-        Some(_) => None,
+        Some(_) => version.map(Refusal::other_version),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn post(shared: &mut Shared, path: &str, key: &str, form: &str, locked: Duration) -> Reply {
+        let call = Call { method: "POST", path, query: "", idempotency_key: Some(key), form };
+        shared.answer(&call, locked).0
+    }
+
+    /// Guards: the lock. While a confirmation is not answered its key is in use and its intent is locked; afterwards the
+    /// intent can be cancelled.
+    #[test]
+    fn a_confirmation_without_an_answer_locks_its_intent() {
+        for (locked, key_status, cancel_status) in
+            [(Duration::from_secs(3600), 409, 429), (Duration::ZERO, 500, 200)]
+        {
+            let mut shared = Shared::default();
+            let form = "amount=500&currency=usd&payment_method_types[]=card&payment_method=pm_sim_timeout";
+            let made = post(&mut shared, "/v1/payment_intents", "a", form, locked);
+            let path = format!("/v1/payment_intents/{}", made.body["id"].as_str().unwrap());
+            let confirm = format!("{path}/confirm");
+            assert!(post(&mut shared, &confirm, "b", "", locked).is_lost);
+            assert_eq!(post(&mut shared, &confirm, "b", "", locked).status, key_status);
+            assert_eq!(post(&mut shared, &format!("{path}/cancel"), "c", "", locked).status, cancel_status);
+        }
+    }
+
+    /// Guards: who calls, and in which version of the API.
+    #[test]
+    fn headers_are_checked() {
+        let status = |entries: &[(&'static str, &'static str)]| {
+            let header = |(name, value): &(&'static str, &'static str)| {
+                (HeaderName::from_static(name), HeaderValue::from_static(value))
+            };
+            refused(&entries.iter().map(header).collect()).map(|refusal| refusal.status)
+        };
+        let key = ("authorization", "Bearer sk_test_x");
+        assert_eq!(status(&[]), Some(401));
+        assert_eq!(status(&[("authorization", "Bearer x")]), Some(401));
+        assert_eq!(status(&[key]), None);
+        assert_eq!(status(&[key, ("stripe-version", VERSION)]), None);
+        assert_eq!(status(&[key, ("stripe-version", "2019-01-01")]), Some(400));
     }
 }

@@ -4,6 +4,9 @@
 
 use serde_json::{Value, json};
 
+/// The type of an error that is the caller's.
+const INVALID: &str = "invalid_request_error";
+
 /// A call that was refused or failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -28,16 +31,34 @@ impl Refusal {
         Self::state(code, message).forgotten()
     }
 
+    /// A parameter that has to be there.
+    #[must_use]
+    pub fn left_out(name: &str) -> Self {
+        Self::invalid("parameter_missing", format!("Missing required param: {name}.")).about(name)
+    }
+
+    /// A number below one.
+    #[must_use]
+    pub fn too_little(name: &str) -> Self {
+        let message = "This value must be greater than or equal to 1.";
+        Self::invalid("parameter_invalid_integer", message).about(name)
+    }
+
     /// What the state of an object does not allow.
     pub fn state(code: impl Into<Option<&'static str>>, message: impl Into<String>) -> Self {
-        Self::new(400, "invalid_request_error", code.into(), message)
+        Self::new(400, INVALID, code.into(), message)
+    }
+
+    /// A call that does not fit an intent's status.
+    pub fn unexpected(message: impl Into<String>) -> Self {
+        Self::state("payment_intent_unexpected_state", message)
     }
 
     /// No such object; `parameter` names it in the path.
     #[must_use]
     pub fn missing(what: &str, id: &str, parameter: &str) -> Self {
         let message = format!("No such {what}: '{id}'");
-        Self::new(404, "invalid_request_error", Some("resource_missing"), message).about(parameter)
+        Self::new(404, INVALID, Some("resource_missing"), message).about(parameter)
     }
 
     /// No such object, named by a parameter of the request.
@@ -50,7 +71,13 @@ impl Refusal {
     #[must_use]
     pub fn no_such_call(method: &str, path: &str) -> Self {
         let message = format!("Unrecognized request URL ({method}: {path}).");
-        Self::new(404, "invalid_request_error", None, message).forgotten()
+        Self::new(404, INVALID, None, message).forgotten()
+    }
+
+    /// A version of the API that the simulator does not speak.
+    #[must_use]
+    pub fn other_version(version: &str) -> Self {
+        Self::invalid(None, format!("Invalid Stripe API version: {version}"))
     }
 
     /// The issuer of a card said no.
@@ -71,6 +98,30 @@ impl Refusal {
         Self::new(400, "idempotency_error", None, message).forgotten()
     }
 
+    /// A key of more than 255 characters.
+    #[must_use]
+    pub fn long_key() -> Self {
+        Self::invalid(None, "Idempotency keys can have up to 255 characters.")
+    }
+
+    /// A key whose first call is not answered yet.
+    #[must_use]
+    pub fn key_in_use(key: &str) -> Self {
+        let message = format!(
+            "There is currently another in-progress request using this Idempotent Key (that probably means you \
+             submitted twice, and the other request is still going through): {key}. Please try again later."
+        );
+        Self::new(409, "idempotency_error", Some("idempotency_key_in_use"), message).forgotten()
+    }
+
+    /// An object that another call holds.
+    #[must_use]
+    pub fn locked() -> Self {
+        let message = "This object cannot be accessed right now because another API request or Stripe process is \
+                       currently accessing it.";
+        Self::new(429, INVALID, Some("lock_timeout"), message).forgotten()
+    }
+
     /// A failure of the provider's own.
     #[must_use]
     pub fn failed() -> Self {
@@ -81,13 +132,13 @@ impl Refusal {
     #[must_use]
     pub fn no_key() -> Self {
         let message = "You did not provide an API key.";
-        Self::new(401, "invalid_request_error", None, message).forgotten()
+        Self::new(401, INVALID, None, message).forgotten()
     }
 
     /// A call with a key that is not one.
     #[must_use]
     pub fn wrong_key() -> Self {
-        Self::new(401, "invalid_request_error", None, "Invalid API Key provided.").forgotten()
+        Self::new(401, INVALID, None, "Invalid API Key provided.").forgotten()
     }
 
     /// The provider does not keep it under the key.

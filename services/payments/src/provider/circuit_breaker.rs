@@ -4,7 +4,7 @@ use super::{CallError, PaymentProvider};
 use crate::breaker::{self, Breaker, Fact, Message, Subject};
 use chassis::outbox::{Cause, OutboxEntry};
 use chassis::reaction::{Executed, execute};
-use chassis::{Aggregate, AggregateId, Failure, Ports, Store};
+use chassis::{Aggregate, AggregateId, Failure, Ports, Store, log};
 use chrono::{DateTime, TimeDelta, Utc};
 use events::payments::{PROVIDER, PaymentCircuitClosed, PaymentCircuitHalfOpened, PaymentCircuitOpened};
 use std::future::Future;
@@ -25,6 +25,11 @@ impl Aggregate for Breaker {
         }
     }
 }
+
+/// The metric of the calls that the provider refuses: a person has to look at the request, or at the key.
+pub const CALLS: &str = "provider_calls";
+/// Its dimension.
+pub const REFUSED: (&str, &str) = ("outcome", "refused");
 
 /// A provider that payments calls only while its circuit lets it.
 pub struct CircuitBreaker<P, S> {
@@ -127,14 +132,20 @@ impl<P: PaymentProvider, S: Store> CircuitBreaker<P, S> {
         call: impl Future<Output = Result<T, CallError>> + Send,
     ) -> Result<T, Failure> {
         let outcome = call.await;
-        match &outcome {
-            Err(CallError::Down(_)) => {
-                self.count(Message::Failed { subject, open_for: self.open_for }).await;
+        let message = match &outcome {
+            Err(CallError::Down(_)) => Some(Message::Failed { subject, open_for: self.open_for }),
+            // It is busy, or repeats what it answered before: that says nothing about how it is.
+            Err(CallError::Later(_)) => None,
+            Err(CallError::Refused(_)) => {
+                log::count(CALLS, REFUSED, 1);
+                Some(Message::Answered)
             }
-            // Nothing to reset, nothing to write.
-            _ if breaker == Breaker::default() => {}
-            _ if moves_money => self.count(Message::Succeeded).await,
-            _ => self.count(Message::Answered).await,
+            Ok(_) => Some(if moves_money { Message::Succeeded } else { Message::Answered }),
+        };
+        let is_failure = matches!(message, Some(Message::Failed { .. }));
+        // Where nothing has failed there is nothing to reset, and nothing to write.
+        if let Some(message) = message.filter(|_| is_failure || breaker != Breaker::default()) {
+            self.count(message).await;
         }
         outcome.map_err(Failure::from)
     }
@@ -151,4 +162,59 @@ impl<P: PaymentProvider, S: Store> CircuitBreaker<P, S> {
 
 fn open(breaker: &Breaker, now: DateTime<Utc>) -> Open {
     Open { retry_after_seconds: breaker::retry_after(breaker, now) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::stripe::{Call, Stripe, Transport};
+    use chassis::aggregate::load;
+    use chassis::http::client::{Answer, StatusCode};
+    use chassis::store::MemoryStore;
+    use events::OrderId;
+    use serde_json::Value;
+    use uuid::Uuid;
+
+    /// Stripe as it answers every call; none: it does not answer.
+    struct Always(Option<(u16, bool)>);
+
+    impl Transport for Always {
+        async fn send(&self, _: Call) -> Result<Answer, CallError> {
+            let (status, is_replayed) = self.0.ok_or_else(|| CallError::Down("no answer".into()))?;
+            let answer = Answer::new(StatusCode::from_u16(status).unwrap(), Value::Null);
+            Ok(if is_replayed { answer.replayed() } else { answer })
+        }
+    }
+
+    /// How the breaker stands when Stripe has answered so to a confirmation of one order after the other.
+    async fn after(answers: impl IntoIterator<Item = Option<(u16, bool)>>) -> Breaker {
+        let ports = Ports::system(MemoryStore::default());
+        for (number, answer) in (0..).zip(answers) {
+            let circuit = CircuitBreaker::new(Stripe(Always(answer)), ports.clone(), TimeDelta::minutes(1));
+            let order_id = OrderId(Uuid::from_u128(number));
+            let permit = circuit.acquire().await.unwrap().unwrap();
+            let call = circuit.provider().confirm(order_id, "pi", 1);
+            circuit.guarded_money(permit, order_id, call).await.unwrap_err();
+        }
+        load::<Breaker, _>(&ports.store, &id()).await.unwrap().state
+    }
+
+    /// Guards: the breaker counts the provider's failures and nothing else. Busy, refused and repeated answers count nothing,
+    /// however many orders get them.
+    #[tokio::test]
+    async fn only_failures_count() {
+        for failure in [None, Some((500, false)), Some((503, false))] {
+            assert!(matches!(after([failure; 5]).await, Breaker::Open { .. }), "{failure:?}");
+        }
+        for other in [(429, false), (409, false), (401, false), (403, false), (400, false), (500, true)] {
+            assert_eq!(after([Some(other); 20]).await, Breaker::default(), "{other:?}");
+        }
+    }
+
+    /// Guards: what says nothing about the provider resets no failure either.
+    #[tokio::test]
+    async fn other_answers_reset_nothing() {
+        let breaker = after([None, Some((429, false)), Some((500, true)), Some((401, false)), None]).await;
+        assert!(matches!(breaker, Breaker::Closed { failures } if failures.len() == 2));
+    }
 }

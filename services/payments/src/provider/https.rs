@@ -9,9 +9,9 @@ use std::future::Future;
 use std::time::Duration;
 
 /// How long Stripe may take to capture: card networks are slow at times.
-const CAPTURE_TIMEOUT: Duration = Duration::from_secs(20);
+pub const CAPTURE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long it may take for anything else. One of each fits into the function's own limit.
-const TIMEOUT: Duration = Duration::from_secs(8);
+pub const TIMEOUT: Duration = Duration::from_secs(8);
 /// The longest pause that Stripe may ask for within one call; a longer one is the queue's.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 
@@ -74,6 +74,119 @@ impl<S: Secret> Transport for Https<S> {
                 None => Ok(answer),
             },
             _ => Ok(answer),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::PaymentProvider;
+    use crate::provider::stripe::Stripe;
+    use std::sync::{Arc, Mutex};
+    use std::time::Instant;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    /// The key as Secrets Manager has it; clones share it.
+    #[derive(Clone)]
+    struct Kept(Arc<Mutex<&'static str>>);
+
+    impl Kept {
+        fn rotate(&self, key: &'static str) {
+            *self.0.lock().unwrap() = key;
+        }
+    }
+
+    impl Secret for Kept {
+        async fn read(&self) -> Result<String, Failure> {
+            Ok((*self.0.lock().unwrap()).to_owned())
+        }
+    }
+
+    /// Reads one request without a body; gives its head.
+    async fn request(connection: &mut TcpStream) -> String {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(connection.read_u8().await.unwrap());
+        }
+        String::from_utf8(head).unwrap()
+    }
+
+    /// A server that answers with a status and further headers, by what it was asked; and what it was asked.
+    async fn server(
+        answer: impl Fn(&str) -> (u16, &'static str) + Send + 'static,
+    ) -> (Uri, Arc<Mutex<Vec<String>>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, asked) = (listener.local_addr().unwrap(), Arc::<Mutex<Vec<String>>>::default());
+        let seen = Arc::clone(&asked);
+        tokio::spawn(async move {
+            loop {
+                let mut connection = listener.accept().await.unwrap().0;
+                let head = request(&mut connection).await;
+                let (status, headers) = answer(&head);
+                seen.lock().unwrap().push(head);
+                let length = "content-length: 0\r\nconnection: close";
+                let text = format!("HTTP/1.1 {status} Reason\r\n{headers}{length}\r\n\r\n");
+                connection.write_all(text.as_bytes()).await.unwrap();
+            }
+        });
+        (format!("http://{address}").parse().unwrap(), asked)
+    }
+
+    /// A warm function, which began with the key `old`; and where the key is kept.
+    async fn warm(base: &Uri) -> (Https<Kept>, Kept) {
+        let kept = Kept(Arc::new(Mutex::new("old")));
+        (Https::new(base, kept.clone()).await.unwrap(), kept)
+    }
+
+    fn retrieve() -> Call {
+        let path = "/v1/payment_intents/pi".into();
+        Call { method: Method::GET, path, idempotency_key: None, form: String::new() }
+    }
+
+    /// Guards: a key that was rotated works in a warm function, at once and from then on.
+    #[tokio::test]
+    async fn a_rotated_key_works_in_a_warm_function() {
+        for refused in [401, 403] {
+            let knows_new = |head: &str| head.contains("Bearer new");
+            let (base, asked) = server(move |head| (if knows_new(head) { 200 } else { refused }, "")).await;
+            let (https, kept) = warm(&base).await;
+            kept.rotate("new");
+            for calls in [2, 3] {
+                assert_eq!(https.send(retrieve()).await.unwrap().status, 200);
+                assert_eq!(asked.lock().unwrap().len(), calls, "{refused}");
+            }
+        }
+    }
+
+    /// Guards: a key that is refused is no outage. What no rotation mends is refused, and fails for good, with an alarm.
+    #[tokio::test]
+    async fn a_refused_key_is_a_refused_call() {
+        for (refused, rotated, calls) in [(401, "old", 1), (403, "old", 1), (401, "new", 2), (403, "new", 2)]
+        {
+            let (base, asked) = server(move |_| (refused, "")).await;
+            let (https, kept) = warm(&base).await;
+            kept.rotate(rotated);
+            let error = Stripe(https).look_up("pi").await.unwrap_err();
+            assert!(matches!(error, CallError::Refused(_)), "{error:?}");
+            assert!(matches!(Failure::from(error), Failure::Poison(_)));
+            assert_eq!(asked.lock().unwrap().len(), calls, "{refused}, {rotated}");
+        }
+    }
+
+    /// Guards: 429 waits as it is asked to, where that is short; a longer pause is the queue's.
+    #[tokio::test]
+    async fn too_many_requests_wait_as_asked() {
+        for (pause, calls, waits) in [("retry-after: 1\r\n", 2, 1), ("retry-after: 3\r\n", 1, 0), ("", 1, 0)]
+        {
+            let (base, asked) = server(move |_| (429, pause)).await;
+            let (https, _) = warm(&base).await;
+            let started = Instant::now();
+            let error = Stripe(https).look_up("pi").await.unwrap_err();
+            assert!(matches!(error, CallError::Later(_)), "{error:?}");
+            assert_eq!(asked.lock().unwrap().len(), calls, "{pause}");
+            assert_eq!(started.elapsed().as_secs(), waits, "{pause}");
         }
     }
 }
