@@ -30,7 +30,9 @@ pub enum Mishap {
     Fails(&'static str),
     /// A call that changes something is done, and the provider answers that it failed, now and at every repetition.
     FailsAfterwards(&'static str),
-    /// The call takes a while, in which others go on.
+    /// The provider captures another amount than it was asked for, in minor units.
+    Captures(u64),
+    /// The answer takes a while, in which others go on.
     Slow(&'static str),
 }
 
@@ -94,9 +96,6 @@ impl Transport for Line {
     async fn send(&self, call: stripe::Call) -> Result<Answer, CallError> {
         let (path, query) = call.path.split_once('?').unwrap_or((&call.path, ""));
         let mishaps = self.mishaps.lock().unwrap().clone();
-        if mishaps.iter().any(|mishap| matches!(mishap, Mishap::Slow(end) if path.ends_with(end))) {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
         let reply = {
             let mut account = self.account.lock().unwrap();
             let sent = simulator::Call {
@@ -110,6 +109,17 @@ impl Transport for Line {
             account.take_changes();
             reply
         };
+        if mishaps.iter().any(|mishap| matches!(mishap, Mishap::Slow(end) if path.ends_with(end))) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let mut reply = reply;
+        for mishap in &mishaps {
+            if let Mishap::Captures(amount) = mishap
+                && reply.body["status"] == "succeeded"
+            {
+                reply.body["amount_received"] = (*amount).into();
+            }
+        }
         let is_lost = call.method == Method::POST
             && mishaps.iter().any(|mishap| matches!(mishap, Mishap::NoAnswer(end) if path.ends_with(end)));
         if reply.is_lost || is_lost {

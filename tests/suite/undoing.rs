@@ -150,7 +150,7 @@ fn a_lost_flow_is_started_again() {
         assert!(world.cancel(&id).await);
         to_payments.extend(play_without(&mut world, "payments").await);
         // The charge is on its way when the cancellation comes, and is answered afterwards.
-        world.deliver_at_once("payments", [&to_payments[0], &to_payments[1]]).await;
+        world.deliver_during_a_call([&to_payments[0], &to_payments[1]], &id).await;
         let published = world.history("payments", &id).await;
         assert_eq!(published, ["payment.compensation.requested", "payment.charged"]);
         play_without(&mut world, FLOW).await;
@@ -289,5 +289,23 @@ fn an_event_that_was_handled_makes_no_call() {
         assert_eq!(world.charges(&id), 1);
         assert!(world.deliver("payments", &reserved).await.is_err());
         assert_eq!(world.charges(&id), 2);
+    });
+}
+
+/// Guards: what was captured comes from the provider's own object. Another amount than the bill's confirms nothing; when the
+/// order times out, everything is given back.
+#[test]
+fn a_capture_of_another_amount_confirms_nothing() {
+    run(async {
+        let (mut world, id) = ordered("beans", "pm_card_visa").await;
+        world.mishap(Mishap::Captures(150));
+        world.play_once().await;
+        assert_eq!((world.status(&id).await, world.kept(&id)), (Status::Pending, 200));
+        for _ in 0..4 {
+            world.advance(3600);
+            world.remind().await;
+            world.play_once().await;
+        }
+        assert_eq!((world.status(&id).await, world.kept(&id)), (Status::Compensated, 0));
     });
 }

@@ -62,6 +62,19 @@ impl World {
         [a.unwrap(), b.unwrap()]
     }
 
+    /// Payments gets the second event while the first one's charge is at the provider and not answered yet.
+    pub async fn deliver_during_a_call(&mut self, events: [&Envelope; 2], order: &str) {
+        let second = async {
+            while self.charges(order) == 0 {
+                tokio::task::yield_now().await;
+            }
+            self.react("payments", events[1]).await
+        };
+        let (a, b) = join(self.react("payments", events[0]), second).await;
+        self.publish();
+        assert!(a.is_ok() && b.is_ok(), "{a:?} {b:?}");
+    }
+
     /// Delivers an event as a queue does: a delivery that fails comes again. One that fails too often is a dead letter, and
     /// fails the test.
     async fn receive(&mut self, (service, envelope): Delivery) {

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 /// How long Stripe may take to capture: card networks are slow at times.
 pub const CAPTURE_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long it may take for anything else. One of each fits into the function's own limit.
-pub const TIMEOUT: Duration = Duration::from_secs(8);
+/// How long it may take for anything else. Two of these and one capture fit into the function's own limit.
+pub const TIMEOUT: Duration = Duration::from_secs(4);
 /// The longest pause that Stripe may ask for within one call; a longer one is the queue's.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 
