@@ -128,7 +128,13 @@ fn of_many_counts_of_one_shelf_one_is_taken() {
 async fn meanwhile(by: Vec<(&'static str, i64)>, body: Value) -> (u16, [u64; 3]) {
     let key = Key::state("product#beans");
     let row = Item::new(key.clone()).with("name", "Beans").with("unit_price", 100).with("currency", "USD");
-    let row = row.with("available", 7).with("held", 3).with("shipped", 2).with("version", 1).with("seq", 2);
+    let row = row
+        .with("available", 7)
+        .with("held", 3)
+        .with("shipped", 2)
+        .with("counts", 1)
+        .with("version", 1)
+        .with("seq", 2);
     let inner = MemoryStore::default();
     inner.commit(vec![Write::Put { item: row, when: Condition::Absent }]).await.unwrap();
     let meanwhile = Whim::WriteFirst(Write::Adjust { key: key.clone(), by });
@@ -136,7 +142,7 @@ async fn meanwhile(by: Vec<(&'static str, i64)>, body: Value) -> (u16, [u64; 3])
     let request = Request {
         route: "PUT /products/{id}".into(),
         path: [("id".to_owned(), "beans".to_owned())].into(),
-        headers: [("if-match".to_owned(), "\"10-2\"".to_owned())].into(),
+        headers: [("if-match".to_owned(), "\"1-2\"".to_owned())].into(),
         body: body.to_string().into_bytes(),
         ..Request::default()
     };

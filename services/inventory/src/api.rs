@@ -52,13 +52,13 @@ fn product_id(request: &Request) -> Result<ProductId, Problem> {
 /// The entity tag of a shelf. It does not move with every byte of the answer: what is available and what is held are
 /// two parts of one count.
 fn tag(shelf: Shelf) -> String {
-    format!("\"{}-{}\"", shelf.units, shelf.shipped)
+    format!("\"{}-{}\"", shelf.counts, shelf.shipped)
 }
 
 /// The shelf that a tag stands for; none for a tag that is not ours.
 fn shelf(of: &str) -> Option<Shelf> {
-    let (units, shipped) = of.trim_matches('"').split_once('-')?;
-    let shelf = Shelf { units: units.parse().ok()?, shipped: shipped.parse().ok()? };
+    let (counts, shipped) = of.trim_matches('"').split_once('-')?;
+    let shelf = Shelf { counts: counts.parse().ok()?, shipped: shipped.parse().ok()? };
     (tag(shelf) == of).then_some(shelf)
 }
 
@@ -116,7 +116,7 @@ fn refused(why: Refusal, product: &Product) -> Problem {
     match why {
         UNCOUNTED => Problem::field("stock", "required", "is required for a product that is not listed yet"),
         UNSEEN => {
-            let detail = "the product is listed: a count needs If-Match with the ETag of the GET that counted; \
+            let detail = "the product is listed: a count needs If-Match with the ETag of the GET before counting; \
                           leave stock out to change the rest";
             Problem::new(428, "PRECONDITION_REQUIRED", detail)
         }

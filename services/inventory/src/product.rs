@@ -20,6 +20,9 @@ pub struct Product {
     pub held: u64,
     /// Units that left.
     pub shipped: u64,
+    /// How often the shelf was counted.
+    #[serde(default)]
+    pub counts: u64,
 }
 
 /// What customers see of a product.
@@ -41,12 +44,13 @@ pub struct Listing {
     pub seen: Seen,
 }
 
-/// What lies on the shelf, and how many units have left it. Counts and shipments move it; a hold and a release do not, or
-/// a busy shop could never count.
+/// The shelf that a count is of: since which count, and after how many units that left it. Counts and shipments move it,
+/// and it never comes back; a hold and a release do not move it, or a busy shop could never count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shelf {
-    /// Units available and held together.
-    pub units: u64,
+    /// How often it was counted.
+    pub counts: u64,
+    /// Units that left it.
     pub shipped: u64,
 }
 
@@ -78,10 +82,10 @@ pub const UNSEEN: Refusal = Refusal::Illegal("the count does not say which shelf
 pub const MOVED: Refusal = Refusal::Stale("the product is not what the listing has seen");
 
 impl Product {
-    /// What lies on its shelf.
+    /// Its shelf as it is now.
     #[must_use]
     pub const fn shelf(&self) -> Shelf {
-        Shelf { units: self.available.saturating_add(self.held), shipped: self.shipped }
+        Shelf { counts: self.counts, shipped: self.shipped }
     }
 
     /// Whether a listing knew enough of this product. The commit holds on to the very counters that were compared here.
@@ -118,7 +122,10 @@ impl Decider for Product {
             Fact::Listed(ProductListed { name, unit_price, .. }) => {
                 self.listed = Some(Listed { name: name.clone(), unit_price: *unit_price });
             }
-            Fact::Counted(counted) => self.available = counted.available,
+            Fact::Counted(counted) => {
+                self.available = counted.available;
+                self.counts = self.counts.saturating_add(1);
+            }
         }
         self
     }
@@ -136,6 +143,7 @@ impl Aggregate for Product {
 
     fn attributes(&self) -> Result<Vec<(&'static str, Attr)>, Failure> {
         let mut attributes = self.adjusted_elsewhere();
+        attributes.push(("counts", number(self.counts)));
         if let Some(Listed { name, unit_price }) = &self.listed {
             attributes.push(("name", name.as_str().into()));
             attributes.push(("unit_price", number(unit_price.amount)));
@@ -157,6 +165,7 @@ impl Aggregate for Product {
             available: count("available")?,
             held: count("held")?,
             shipped: count("shipped")?,
+            counts: row.count("counts").unwrap_or(0),
         })
     }
 
@@ -205,18 +214,18 @@ mod specs {
         Fact::Counted(ProductCounted { product_id: "beans".parse().unwrap(), available, held })
     }
 
-    fn seen(units: u64, shipped: u64) -> Seen {
-        Seen::Shelf(vec![Shelf { units, shipped }])
+    fn seen(counts: u64, shipped: u64) -> Seen {
+        Seen::Shelf(vec![Shelf { counts, shipped }])
     }
 
     fn decide(product: &Product, stock: Option<u64>, seen: Seen) -> Result<Vec<Fact>, Refusal> {
         product.decide(&listing(stock, seen), DateTime::UNIX_EPOCH)
     }
 
-    /// Ten on the shelf, three of them held; two have left.
+    /// Counted once; ten on the shelf, three of them held; two have left.
     fn busy() -> Product {
         let listed = Spec::given([listed()]).state().listed.clone();
-        Product { listed, available: 7, held: 3, shipped: 2 }
+        Product { listed, available: 7, held: 3, shipped: 2, counts: 1 }
     }
 
     #[test]
@@ -232,9 +241,9 @@ mod specs {
 
     #[test]
     fn a_count_leaves_what_is_held() {
-        assert_eq!(decide(&busy(), Some(20), seen(10, 2)), Ok(vec![listed(), counted(17, 3)]));
-        assert_eq!(decide(&busy(), Some(3), seen(10, 2)), Ok(vec![listed(), counted(0, 3)]));
-        assert_eq!(decide(&busy(), Some(2), seen(10, 2)), Err(BELOW_HELD));
+        assert_eq!(decide(&busy(), Some(20), seen(1, 2)), Ok(vec![listed(), counted(17, 3)]));
+        assert_eq!(decide(&busy(), Some(3), seen(1, 2)), Ok(vec![listed(), counted(0, 3)]));
+        assert_eq!(decide(&busy(), Some(2), seen(1, 2)), Err(BELOW_HELD));
     }
 
     /// Guards: I1. A count is of the shelf that is there now, and says so.
@@ -243,7 +252,7 @@ mod specs {
         for blind in [Seen::Nothing, Seen::Listed] {
             assert_eq!(decide(&busy(), Some(10), blind), Err(UNSEEN));
         }
-        for older in [seen(12, 0), seen(10, 1), seen(9, 2), Seen::Shelf(Vec::new())] {
+        for older in [seen(1, 0), seen(1, 1), seen(0, 2), Seen::Shelf(Vec::new())] {
             assert_eq!(decide(&busy(), Some(10), older.clone()), Err(MOVED));
             assert_eq!(decide(&busy(), None, older), Err(MOVED));
         }
@@ -252,18 +261,19 @@ mod specs {
     /// Guards: a hold and a release do not stand in the way of a count; a shipment and a count do.
     #[test]
     fn the_shelf_moves_with_shipments_and_counts_only() {
-        let (before, moved) = (busy().shelf(), |available, held, shipped| {
-            Product { available, held, shipped, ..busy() }.shelf() != busy().shelf()
-        });
-        assert_eq!(before, Shelf { units: 10, shipped: 2 });
-        assert!(!moved(5, 5, 2) && !moved(10, 0, 2), "held and released");
-        assert!(moved(7, 1, 4) && moved(8, 3, 2) && moved(9, 3, 0));
+        let moved = |after: Product| after.shelf() != busy().shelf();
+        assert_eq!(busy().shelf(), Shelf { counts: 1, shipped: 2 });
+        assert!(!moved(Product { available: 5, held: 5, ..busy() }), "held");
+        assert!(!moved(Product { available: 10, held: 0, ..busy() }), "released");
+        assert!(moved(Product { held: 1, shipped: 4, ..busy() }), "shipped");
+        // Also a count that finds what was there: an older one must not come after it.
+        assert!(moved(busy().evolve(&counted(7, 3))), "counted");
     }
 
     /// Guards: a lost `product.listed` is repeated by the same request, and a new price leaves the stock alone.
     #[test]
     fn a_listing_is_published_again() {
-        for known in [Seen::Nothing, Seen::Listed, seen(10, 2)] {
+        for known in [Seen::Nothing, Seen::Listed, seen(1, 2)] {
             assert_eq!(decide(&busy(), None, known), Ok(vec![listed()]));
         }
     }

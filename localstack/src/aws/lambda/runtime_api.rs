@@ -35,7 +35,7 @@ pub async fn answer(functions: Functions, request: Request) -> Response {
         ["invocation", id, "response"] => finish(&function, id, Ok(body)),
         ["invocation", id, "error"] => {
             let message = String::from_utf8_lossy(&body).into_owned();
-            tracing::warn!("{} reports {message}", function.name);
+            tracing::info!("{} reports {message}", function.name);
             finish(&function, id, Err(InvokeError::Failed(message)))
         }
         ["init", "error"] => {
