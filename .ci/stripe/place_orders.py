@@ -71,6 +71,9 @@ def main(api: str, endpoint: str, provider: str) -> None:
         return sum(payment["captured"] - payment["refunded"] for payment in payments)
 
     expected = {place(product, method): (method, ends) for product, method, ends in ORDERS}
+    # From here on the customer has a payment method of its own: orders are charged to it, unnamed or by its id.
+    saved = send("PUT", f"{api}/customers/ada/payment-method", {"payment_method": "pm_card_visa"})["payment_method"]
+    expected |= {place(BEANS, method): (f"saved, named {method}", "FULFILLED") for method in (None, saved)}
     # Orders learns of a charge late enough to let the customer cancel.
     send("POST", f"{endpoint}/faults", {"fault": "delay", "queue": "local-orders-events", "millis": 3000})
     for method in CANCELLED:
