@@ -1,7 +1,7 @@
 //! Stock counts: what was counted is written only to the shelf that was counted, and a new price touches no stock.
 
 use crate::platform::{Platform, on_platform, run};
-use crate::stores::{Whim, Whimsical};
+use crate::stores::{Crash, Faulty};
 use chassis::http::access::Auth;
 use chassis::http::{Api, Request, Response};
 use chassis::ports::Ports;
@@ -137,8 +137,8 @@ async fn meanwhile(by: Vec<(&'static str, i64)>, body: Value) -> (u16, [u64; 3])
         .with("seq", 2);
     let inner = MemoryStore::default();
     inner.commit(vec![Write::Put { item: row, when: Condition::Absent }]).await.unwrap();
-    let meanwhile = Whim::WriteFirst(Write::Adjust { key: key.clone(), by });
-    let ports = Ports::system(Whimsical::new(inner.clone(), meanwhile));
+    let meanwhile = Crash::WriteFirst(Write::Adjust { key: key.clone(), by });
+    let ports = Ports::system(Faulty::new(inner.clone(), meanwhile));
     let request = Request {
         route: "PUT /products/{id}".into(),
         path: [("id".to_owned(), "beans".to_owned())].into(),

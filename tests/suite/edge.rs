@@ -2,8 +2,8 @@
 
 use crate::bench::Bench;
 use crate::platform::{Platform, copy, on_platform, options, root, run, scratch};
-use crate::stores::{Whim, Whimsical};
-use crate::world::{Crash, World};
+use crate::stores::{Crash, Faulty};
+use crate::world::World;
 use chassis::http::access::Auth;
 use chassis::http::cursor::Cursors;
 use chassis::http::{Api, Request, Response};
@@ -326,10 +326,10 @@ fn a_commit_without_an_answer_is_looked_for() {
 }
 
 /// The answer to an order from a function that is stopped in two seconds, over a table with a whim.
-async fn stopped_soon(whim: Whim) -> Response {
+async fn stopped_soon(whim: Crash) -> Response {
     let mut world = World::new();
     world.list("beans", 10).await;
-    let ports = Ports::system(Whimsical::new(world.table("orders").await, whim));
+    let ports = Ports::system(Faulty::new(world.table("orders").await, whim));
     let deadline = Some(ports.clock.now() + TimeDelta::seconds(2));
     let (cursors, stage) = (Cursors::new("test").unwrap(), "test".to_owned());
     let api = OrdersApi { ports, stage, auth: Auth::Off, cursors };
@@ -344,10 +344,10 @@ async fn stopped_soon(whim: Whim) -> Response {
 #[test]
 fn a_silent_table_is_given_up_before_the_function_is() {
     run(async {
-        let unknown = stopped_soon(Whim::SilentCommit).await;
+        let unknown = stopped_soon(Crash::SilentCommit).await;
         assert_eq!((unknown.status, &unknown.body["error"]), (503, &json!("OUTCOME_UNKNOWN")));
         // The order is there, and no look at it is answered.
-        let taken = stopped_soon(Whim::SilentLoads).await;
+        let taken = stopped_soon(Crash::SilentLoads).await;
         assert_eq!((taken.status, &taken.body["status"]), (202, &json!("PENDING")));
     });
 }

@@ -4,9 +4,10 @@ use crate::bench::Bench;
 use crate::envelopes::envelope;
 use crate::platform::run;
 use crate::seeded::Dice;
+use crate::stores::Crash;
 use crate::stories::check_history;
 use crate::stories::market::{check, open};
-use crate::world::{Crash, FLOW, World};
+use crate::world::{FLOW, World};
 use chassis::Verdict;
 use events::{EventId, catalogue};
 use orders::saga::Status;
@@ -40,7 +41,7 @@ fn every_commit_crashes_before_and_after() {
     for service in SERVICES {
         for how in [Crash::Before, Crash::After] {
             let mut n = 0;
-            while run(crash_at(service, n, how)) {
+            while run(crash_at(service, n, how.clone())) {
                 n += 1;
             }
             assert!(n >= 3 || !meets_every_order(service), "{service} made only {n} commits");
@@ -59,7 +60,7 @@ async fn crash_at(service: &str, n: u64, how: Crash) -> bool {
     let mut world = World::new();
     let market = open(&mut world).await;
     let before = world.commits(service);
-    world.crash(service, n, how);
+    world.crash(service, n, how.clone());
     world.play(&mut Dice::new(n)).await;
     check(&world, &market, &format!("{service} commit {n} crashed {how:?}")).await;
     before + n < world.commits(service)

@@ -4,7 +4,7 @@
 use crate::outside::{Line, MemoryProvider, Mishap};
 use crate::platform::{Platform, on_platform, options, process, run, scratch};
 use crate::seeded::Counter;
-use crate::stores::{Whim, Whimsical};
+use crate::stores::{Crash, Faulty};
 use crate::stories::paid_with;
 use chassis::aggregate::load;
 use chassis::http::access::Auth;
@@ -169,7 +169,7 @@ fn of_two_customers_the_committed_one_gets_the_method() {
         let faster = Write::Put { item: row_of("ada", &other), when: Condition::Absent };
         let store = MemoryStore::default();
         let desk =
-            Desk::with(Whimsical::new(store.clone(), Whim::WriteFirst(faster)), line, Arc::clone(&clock));
+            Desk::with(Faulty::new(store.clone(), Crash::WriteFirst(faster)), line, Arc::clone(&clock));
         assert_eq!(desk.put("ada", "pm_card_visa").await.status, 201);
         assert_eq!(desk.known("ada").await.provider_id(), Some(other.as_str()));
         assert_eq!(desk.customers().0, 2);
@@ -182,7 +182,7 @@ fn of_two_customers_the_committed_one_gets_the_method() {
 #[test]
 fn nothing_is_attached_before_the_customer_is_committed() {
     run(async {
-        let desk = Desk::new(Whimsical::new(MemoryStore::default(), Whim::SilentCommit));
+        let desk = Desk::new(Faulty::new(MemoryStore::default(), Crash::SilentCommit));
         let put = desk.put("ada", "pm_card_visa");
         assert!(tokio::time::timeout(Duration::from_millis(200), put).await.is_err());
         assert_eq!(desk.customers(), (1, BTreeSet::new()));

@@ -1,37 +1,72 @@
-//! Stores that misbehave around the memory store: something else is written first, or there is no answer.
+//! Stores that misbehave around another one: commits crash or are never answered, something else is written first, rows expire.
 
 use chassis::Failure;
-use chassis::store::{CommitError, Indexed, Item, Key, Store, Write};
+use chassis::store::{CommitError, INBOX, Indexed, Item, Key, MemoryStore, Store, Write};
 use std::future::pending;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// What a store does, once.
+/// What happens to a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Whim {
-    /// Before the next commit, this is written.
+pub enum Crash {
+    /// The store writes nothing.
+    Before,
+    /// The store writes everything, and the worker never gets the answer.
+    After,
+    /// Before it, this is written.
     WriteFirst(Write),
-    /// The next commit is made, and never answered.
+    /// It is made, and never answered.
     SilentCommit,
-    /// After the next commit, no row is loaded any more.
+    /// It is made, and after it no row is loaded any more.
     SilentLoads,
 }
 
-/// A store with a whim.
-#[derive(Clone)]
-pub struct Whimsical<S> {
-    inner: S,
-    whim: Arc<Mutex<Option<Whim>>>,
+/// A store whose `n`-th commit crashes.
+#[derive(Clone, Default)]
+pub struct Faulty<S = MemoryStore> {
+    pub inner: S,
+    commits: Arc<AtomicU64>,
+    plan: Arc<Mutex<Option<(u64, Crash)>>>,
     is_silent: Arc<Mutex<bool>>,
 }
 
-impl<S> Whimsical<S> {
-    pub fn new(inner: S, whim: Whim) -> Self {
-        Self { inner, whim: Arc::new(Mutex::new(Some(whim))), is_silent: Arc::default() }
+impl<S: Default> Faulty<S> {
+    /// A store whose next commit crashes.
+    pub fn new(inner: S, how: Crash) -> Self {
+        let store = Self { inner, ..Self::default() };
+        store.crash(0, how);
+        store
     }
 }
 
-impl<S: Store> Store for Whimsical<S> {
+impl<S> Faulty<S> {
+    /// Lets the `n`-th commit from now on crash.
+    pub fn crash(&self, n: u64, how: Crash) {
+        *self.plan.lock().unwrap() = Some((self.commits() + n, how));
+    }
+
+    pub fn commits(&self) -> u64 {
+        self.commits.load(Ordering::SeqCst)
+    }
+}
+
+impl Faulty {
+    /// Deletes every inbox row, as TTL does after a week.
+    pub fn expire_inbox(&self) {
+        let keys = self.inner.rows().into_iter().map(|row| row.key);
+        keys.filter(|key| key.sk.starts_with(INBOX)).for_each(|key| self.inner.expire(&key));
+    }
+
+    /// A store of its own with the same rows, whose commits do not crash.
+    pub fn fork(&self) -> Self {
+        Self { inner: self.inner.fork(), ..Self::default() }
+    }
+}
+
+impl<S: Store> Store for Faulty<S> {
     async fn load(&self, key: &Key) -> Result<Option<Item>, Failure> {
+        // Lets the other worker run in between, where there is one.
+        tokio::task::yield_now().await;
         let is_silent = *self.is_silent.lock().unwrap();
         if is_silent { pending().await } else { self.inner.load(key).await }
     }
@@ -72,15 +107,19 @@ impl<S: Store> Store for Whimsical<S> {
     }
 
     async fn commit(&self, writes: Vec<Write>) -> Result<(), CommitError> {
-        let whim = self.whim.lock().unwrap().take();
-        match whim {
+        tokio::task::yield_now().await;
+        let n = self.commits.fetch_add(1, Ordering::SeqCst);
+        let plan = self.plan.lock().unwrap().clone().filter(|(at, _)| *at == n).map(|(_, crash)| crash);
+        let crashed = CommitError::Failed(Failure::Transient("crashed".into()));
+        match plan {
             None => {}
-            Some(Whim::WriteFirst(write)) => self.inner.commit(vec![write]).await?,
-            Some(Whim::SilentLoads) => *self.is_silent.lock().unwrap() = true,
-            Some(Whim::SilentCommit) => {
+            Some(Crash::Before) => return Err(crashed),
+            Some(Crash::After) => return self.inner.commit(writes).await.and(Err(crashed)),
+            Some(Crash::WriteFirst(write)) => self.inner.commit(vec![write]).await?,
+            Some(Crash::SilentLoads) => *self.is_silent.lock().unwrap() = true,
+            Some(Crash::SilentCommit) => {
                 self.inner.commit(writes).await?;
-                pending::<()>().await;
-                return Ok(());
+                return pending().await;
             }
         }
         self.inner.commit(writes).await

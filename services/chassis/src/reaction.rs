@@ -43,23 +43,18 @@ where
     S: Store,
 {
     let mut stand = begin::<E, S>(ports, envelope).await?;
-    for _ in 0..MAX_CALLS {
-        let (call, attempt, state) = match stand {
+    for calls in 0.. {
+        stand = match stand {
             Stand::Ended(verdict) => return Ok(verdict),
-            Stand::Pending { call, attempt, state } => (call, attempt, state),
+            Stand::Pending { .. } if calls == MAX_CALLS => break,
+            Stand::Pending { call, attempt, state } => {
+                let outcome = effects.perform(call, attempt).await?;
+                resume::<E, S>(ports, envelope, state, outcome).await?
+            }
         };
-        let outcome = effects.perform(call, attempt).await?;
-        stand = resume::<E, S>(ports, envelope, state, outcome).await?;
     }
-    match stand {
-        Stand::Ended(verdict) => Ok(verdict),
-        Stand::Pending { .. } => {
-            let id = E::Reactor::id(&envelope.metadata);
-            Err(Failure::Transient(format!(
-                "{id} asks for more than {MAX_CALLS} outward calls in one delivery"
-            )))
-        }
-    }
+    let id = E::Reactor::id(&envelope.metadata);
+    Err(Failure::Transient(format!("{id} asks for more than {MAX_CALLS} outward calls in one delivery")))
 }
 
 /// Where a delivery stands after a commit.

@@ -6,7 +6,7 @@
 
 use crate::payment::{CompensationAttempt, Message, Payment};
 use crate::provider::circuit_breaker::{CircuitBreaker, Open, Permit};
-use crate::provider::{CallError, ChargeStatus, PaymentProvider, Refund, RefundAttempt, RefundStatus};
+use crate::provider::{ChargeStatus, PaymentProvider, Refund, RefundAttempt, RefundStatus};
 use chassis::aggregate::load;
 use chassis::consumer::last_answer;
 use chassis::outbox::Cause;
@@ -18,7 +18,6 @@ use events::payments::PaymentCompensationRequested;
 use events::{Envelope, OrderId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::future::Future;
 
 /// How often the flow looks at an intent that can be neither cancelled nor refunded yet.
 const MAX_LOOKS: u64 = 12;
@@ -172,15 +171,7 @@ impl<S: Store, P: PaymentProvider, B: Bus> Task for Compensator<S, P, B> {
             Input::RecordVoided { event } => self.record(&event, Message::ChargeVoided).await,
             Input::RecordRefunded { event } => self.record(&event, Message::ChargeRefunded).await,
             Input::RecordRefundFailed { event } => self.give_up(&event).await,
-            Input::RecordRefundReversed { event } => {
-                let code = event
-                    .reversal
-                    .as_ref()
-                    .map_or_else(|| "unknown".into(), |reversal| reversal.code.clone());
-                let recorded = self.record(&event, |of| Message::RefundReversed { of, code }).await?;
-                self.count_failed(&event).await?;
-                Ok(recorded)
-            }
+            Input::RecordRefundReversed { event } => self.reversed(&event).await,
             Input::Retry { order_id } => self.retry(order_id).await,
         }
     }
@@ -195,30 +186,17 @@ impl<S: Store, P: PaymentProvider, B: Bus> Compensator<S, P, B> {
         })
     }
 
-    async fn payment(&self, order_id: OrderId) -> Result<Payment, Failure> {
-        Ok(load::<Payment, S>(&self.ports.store, &AggregateId::order(order_id)).await?.state)
-    }
-
-    /// Makes a call about the order of a flow.
-    async fn call<T: Send>(
-        &self,
-        permit: Permit,
-        flow: &Flow,
-        call: impl Future<Output = Result<T, CallError>> + Send,
-    ) -> Result<T, Failure> {
-        self.circuit.guarded(permit, flow.read()?.1.order_id, call).await
-    }
-
     /// The intent that a flow undoes.
-    async fn intent(&self, flow: &Flow) -> Result<String, Failure> {
-        let payment = self.payment(flow.read()?.1.order_id).await?;
+    async fn intent(&self, order_id: OrderId) -> Result<String, Failure> {
+        let payment = load::<Payment, S>(&self.ports.store, &AggregateId::order(order_id)).await?.state;
         let intent = payment.intent().map(str::to_owned);
         intent.ok_or_else(|| Failure::Poison("a compensation without an intent".into()))
     }
 
     async fn look_up(&self, permit: Permit, flow: &Flow) -> Result<ChargeStatus, Failure> {
-        let intent = self.intent(flow).await?;
-        self.call(permit, flow, self.circuit.provider().look_up(&intent)).await
+        let order_id = flow.read()?.1.order_id;
+        let intent = self.intent(order_id).await?;
+        self.circuit.guarded(permit, order_id, self.circuit.provider().look_up(&intent)).await
     }
 
     async fn void(&self, flow: &Flow, attempt: u64) -> Result<Value, TaskError> {
@@ -226,9 +204,10 @@ impl<S: Store, P: PaymentProvider, B: Bus> Compensator<S, P, B> {
         let PaymentCompensationRequested { order_id, generation, .. } = flow.read()?.1;
         let before = if let Some(VoidStatus::Exists { looks }) = flow.void { looks } else { 0 };
         let looks = before.saturating_add(1);
-        let intent = self.intent(flow).await?;
+        let intent = self.intent(order_id).await?;
         let key = format!("{order_id}:void:{generation}:{looks}:{attempt}");
-        match self.call(permit, flow, self.circuit.provider().cancel(&intent, &key)).await? {
+        let call = self.circuit.provider().cancel(&intent, &key);
+        match self.circuit.guarded(permit, order_id, call).await? {
             true => Ok(json!(VoidStatus::Voided)),
             false if looks >= MAX_LOOKS => {
                 Err(TaskError::new(STILL_UNKNOWN, "the intent can be neither cancelled nor refunded"))
@@ -240,12 +219,9 @@ impl<S: Store, P: PaymentProvider, B: Bus> Compensator<S, P, B> {
     async fn refund(&self, flow: &Flow, number: u64) -> Result<Value, TaskError> {
         let permit = self.permit().await?;
         let PaymentCompensationRequested { order_id, generation, .. } = flow.read()?.1;
-        let (intent, attempt) = (self.intent(flow).await?, RefundAttempt { generation, number });
-        match self
-            .circuit
-            .guarded_money(permit, order_id, self.circuit.provider().refund(order_id, &intent, attempt))
-            .await?
-        {
+        let intent = self.intent(order_id).await?;
+        let call = self.circuit.provider().refund(order_id, &intent, RefundAttempt { generation, number });
+        match self.circuit.guarded_money(permit, order_id, call).await? {
             Ok(Refund { id: refund, status: RefundStatus::Succeeded }) => {
                 Ok(json!(RefundMade::Succeeded { refund }))
             }
@@ -257,7 +233,7 @@ impl<S: Store, P: PaymentProvider, B: Bus> Compensator<S, P, B> {
     async fn refund_status(&self, flow: &Flow) -> Result<RefundStatus, TaskError> {
         let permit = self.permit().await?;
         let call = self.circuit.provider().refund_status(flow.refund()?);
-        Ok(self.call(permit, flow, call).await?)
+        Ok(self.circuit.guarded(permit, flow.read()?.1.order_id, call).await?)
     }
 
     /// Whether a pending refund has arrived.
@@ -289,17 +265,13 @@ impl<S: Store, P: PaymentProvider, B: Bus> Compensator<S, P, B> {
             Err(failure) => tracing::warn!(reason = failure.to_string(), "the last look failed"),
         }
         let code = flow.code();
-        let recorded = self.record(flow, |of| Message::RefundRefused { of, code }).await?;
-        self.count_failed(flow).await?;
-        Ok(recorded)
+        self.record_failed(flow, |of| Message::RefundRefused { of, code }).await
     }
 
-    /// Counts a failed refund, by the stage: the task may have recorded it before, and died.
-    async fn count_failed(&self, flow: &Flow) -> Result<(), Failure> {
-        if matches!(self.payment(flow.read()?.1.order_id).await?, Payment::RefundFailed { .. }) {
-            log::count("refunds", ("outcome", "failed"), 1);
-        }
-        Ok(())
+    /// Records that a refund which had arrived was taken back.
+    async fn reversed(&self, flow: &Flow) -> Result<Value, TaskError> {
+        let code = flow.reversal.as_ref().map_or_else(|| "unknown".into(), |reversal| reversal.code.clone());
+        self.record_failed(flow, |of| Message::RefundReversed { of, code }).await
     }
 
     /// What the provider knows; none while the circuit is open, when not even this call is made.
@@ -316,17 +288,46 @@ impl<S: Store, P: PaymentProvider, B: Bus> Compensator<S, P, B> {
         flow: &Flow,
         message: impl FnOnce(CompensationAttempt) -> Message,
     ) -> Result<Value, TaskError> {
+        Ok(self.ended(flow, message).await?.0)
+    }
+
+    /// Records that the money is still kept, and counts that by the stage: the task may have recorded it before, and died.
+    async fn record_failed(
+        &self,
+        flow: &Flow,
+        message: impl FnOnce(CompensationAttempt) -> Message,
+    ) -> Result<Value, TaskError> {
+        let (recorded, payment) = self.ended(flow, message).await?;
+        if matches!(payment, Payment::RefundFailed { .. }) {
+            log::count("refunds", ("outcome", "failed"), 1);
+        }
+        Ok(recorded)
+    }
+
+    async fn ended(
+        &self,
+        flow: &Flow,
+        message: impl FnOnce(CompensationAttempt) -> Message,
+    ) -> Result<(Value, Payment), Failure> {
         let (cause, PaymentCompensationRequested { order_id, generation, .. }) = flow.read()?;
         self.execute(order_id, message(CompensationAttempt { order_id, generation }), &cause).await
     }
 
-    async fn execute(&self, order_id: OrderId, message: Message, cause: &Cause) -> Result<Value, TaskError> {
+    /// The answer of a task, and the payment as it stands then.
+    async fn execute(
+        &self,
+        order_id: OrderId,
+        message: Message,
+        cause: &Cause,
+    ) -> Result<(Value, Payment), Failure> {
         let id = AggregateId::order(order_id);
         Ok(match execute::<Payment, S>(&self.ports, &id, message, cause).await? {
             Executed::Done(after) | Executed::Unchanged(after) => {
-                json!({"recorded": true, "stage": json!(after.state)["stage"]})
+                (json!({"recorded": true, "stage": json!(after.state)["stage"]}), after.state)
             }
-            Executed::Refused(refusal, _) => json!({"recorded": false, "reason": refusal.to_string()}),
+            Executed::Refused(refusal, before) => {
+                (json!({"recorded": false, "reason": refusal.to_string()}), before.state)
+            }
         })
     }
 
@@ -334,8 +335,7 @@ impl<S: Store, P: PaymentProvider, B: Bus> Compensator<S, P, B> {
     /// answer again.
     async fn retry(&self, order_id: OrderId) -> Result<Value, TaskError> {
         let cause = Cause::request(self.ports.ids.fresh(), self.ports.ids.fresh(), None);
-        let mut answer = self.execute(order_id, Message::Retried(order_id), &cause).await?;
-        let payment = self.payment(order_id).await?;
+        let (mut answer, payment) = self.execute(order_id, Message::Retried(order_id), &cause).await?;
         if matches!(payment, Payment::Refunded { .. } | Payment::Voided { .. }) {
             let id = AggregateId::order(order_id);
             let last = last_answer::<Payment, S>(&self.ports.store, &id).await?;

@@ -32,20 +32,16 @@ impl System {
         let (table, hour) = (state.tables[service], state.hour);
         let step = Step::Handle { service: u8::try_from(service).unwrap(), table, event, hour, refuses };
         self.remembered(step, |system| {
-            let (envelope, again) = (system.event(event), Again::default());
-            let mut outcome = Err(Failure::Poison(String::new()));
-            let rows = system.tables.value(table).to_vec();
-            let made = system.on_table(rows, |store| {
+            let envelope = system.event(event);
+            let (made, outcome) = system.run(table, |store, again| {
                 let ports = ports(store.clone(), hour.into(), 3);
-                outcome = now(handle(service, ports, again.clone(), &envelope, refuses));
+                now(handle(service, ports, again.clone(), &envelope, refuses))
             });
-            let (table, mut published) = system.keep(made);
-            published.extend(system.keep_events(&again.0.lock().unwrap()));
             let words = match &outcome {
                 Ok(verdict) => format!("{} ({})", envelope.metadata.kind, verdict.as_str()),
                 Err(failure) => format!("{}, which fails: {failure}", envelope.metadata.kind),
             };
-            Made { table, published, failed: outcome.is_err(), words, ..Made::default() }
+            Made { failed: outcome.is_err(), words, ..made }
         })
     }
 
@@ -86,12 +82,9 @@ impl System {
         hour: u16,
         step: impl FnOnce(&Ports<MemoryStore>) -> Result<Stand<Charges<Stripe<Line>, MemoryStore>>, Failure>,
     ) -> Made {
-        let mut stand = None;
-        let rows = self.tables.value(table).to_vec();
-        let made = self.on_table(rows, |store| stand = Some(step(&ports(store.clone(), hour.into(), 3))));
-        let (table, published) = self.keep(made);
+        let (made, stand) = self.run(table, |store, _| step(&ports(store.clone(), hour.into(), 3)));
         let kind = &envelope.metadata.kind;
-        let (held, failed, words) = match stand.unwrap() {
+        let (held, failed, words) = match stand {
             Ok(Stand::Ended(verdict)) => (None, false, format!("{kind} ({})", verdict.as_str())),
             Ok(Stand::Pending { state, attempt, .. }) => {
                 let held = self.keep_held(Held::Call { state, attempt });
@@ -99,11 +92,11 @@ impl System {
             }
             Err(failure) => (None, true, format!("{kind}, which fails: {failure}")),
         };
-        let words = match self.stage(table) {
+        let words = match self.stage(made.table) {
             Some(stage) => format!("{words}; the payment is {stage}"),
             None => words,
         };
-        Made { table, published, held, failed, words, ..Made::default() }
+        Made { held, failed, words, ..made }
     }
 
     /// A worker makes its call.
@@ -181,20 +174,15 @@ impl System {
         hour: u16,
         payload: Value,
     ) -> (Made, Result<Value, TaskFailure>) {
-        let (mut answer, again) = (None, Again::default());
-        let rows = self.tables.value(table).to_vec();
-        let made = self.on_table(rows, |store| {
-            let compensator = compensator(store, line, hour, again.clone());
+        let (made, answer) = self.run(table, |store, again| {
             let input: Input = serde_json::from_value(payload).unwrap();
-            answer = Some(now(compensator.run(input)));
+            now(compensator(store, line, hour, again.clone()).run(input))
         });
-        let (table, mut published) = self.keep(made);
-        published.extend(self.keep_events(&again.0.lock().unwrap()));
-        let answer = answer.unwrap().map_err(|error| {
+        let answer = answer.map_err(|error| {
             let text = json!({"errorType": error.name, "errorMessage": error.message}).to_string();
             TaskFailure::reported(&text)
         });
-        (Made { table, published, ..Made::default() }, answer)
+        (made, answer)
     }
 
     /// Lets an execution run up to its next task; none when it ends before.
@@ -221,15 +209,13 @@ impl System {
     pub fn cancel(&mut self, state: &State) -> Rc<Made> {
         let (table, hour, order) = (state.tables[ORDERS], state.hour, self.order);
         self.remembered(Step::Cancel { table, hour }, |system| {
-            let rows = system.tables.value(table).to_vec();
-            let made = system.on_table(rows, |store| {
+            let (made, cancelled) = system.run(table, |store, _| {
                 let cause = Cause::request(Uuid::from_u128(9), Uuid::from_u128(9), None);
                 let ports = ports(store.clone(), hour.into(), 4);
-                let id = AggregateId::order(order);
-                now(execute::<Saga, _>(&ports, &id, saga::Message::Cancel, &cause)).unwrap();
+                now(execute::<Saga, _>(&ports, &AggregateId::order(order), saga::Message::Cancel, &cause))
             });
-            let (table, published) = system.keep(made);
-            Made { table, published, ..Made::default() }
+            cancelled.unwrap();
+            made
         })
     }
 
@@ -237,19 +223,11 @@ impl System {
     pub fn sweep(&mut self, state: &State) -> Rc<Made> {
         let (table, hour) = (state.tables[ORDERS], state.hour + 1);
         self.remembered(Step::Sweep { table, hour }, |system| {
-            let again = Again::default();
-            let mut swept = Value::Null;
-            let rows = system.tables.value(table).to_vec();
-            let made = system.on_table(rows, |store| {
-                let sweeper = Sweeper {
-                    ports: ports(store.clone(), hour.into(), 100 + u128::from(hour)),
-                    bus: again.clone(),
-                };
-                swept = now(sweeper.run(Sweeping::default())).unwrap();
+            let (made, swept) = system.run(table, |store, again| {
+                let ports = ports(store.clone(), hour.into(), 100 + u128::from(hour));
+                now(Sweeper { ports, bus: again.clone() }.run(Sweeping::default()))
             });
-            let (table, mut published) = system.keep(made);
-            published.extend(system.keep_events(&again.0.lock().unwrap()));
-            Made { table, published, words: swept.to_string(), ..Made::default() }
+            Made { words: swept.unwrap().to_string(), ..made }
         })
     }
 
@@ -259,16 +237,11 @@ impl System {
         let account = state.account;
         self.remembered(Step::Retry { table, hour }, |system| {
             let line = system.line(account, hour, ANSWERED, false);
-            let again = Again::default();
-            let mut answer = Value::Null;
-            let rows = system.tables.value(table).to_vec();
-            let made = system.on_table(rows, |store| {
+            let (made, answer) = system.run(table, |store, again| {
                 let compensator = compensator(store, &line, hour, again.clone());
-                answer = now(compensator.run(Input::Retry { order_id: order })).unwrap();
+                now(compensator.run(Input::Retry { order_id: order }))
             });
-            let (table, mut published) = system.keep(made);
-            published.extend(system.keep_events(&again.0.lock().unwrap()));
-            Made { table, published, words: answer.to_string(), ..Made::default() }
+            Made { words: answer.unwrap().to_string(), ..made }
         })
     }
 }

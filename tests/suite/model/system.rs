@@ -2,7 +2,7 @@
 //! own code on a table in memory. Because that code is pure but for its table, a step that was made once is remembered.
 
 use super::interner::Interner;
-use super::outside::{Plan, at, ports};
+use super::outside::{Again, Plan, at, ports};
 use super::state::{FLOW, INVENTORY, ORDERS, PAYMENTS, SERVICES, State};
 use chassis::aggregate::read_state;
 use chassis::outbox::{Cause, EntryKind, envelope_of};
@@ -160,33 +160,30 @@ impl System {
             payment_method: Some(method.to_owned()),
         };
         let place = saga::Message::Place { order, address: None };
-        let made = self.on_table(Vec::new(), |store| {
-            let cause = Cause::request(Uuid::from_u128(8), Uuid::from_u128(8), None);
-            let id = AggregateId::order(self.order);
-            now(execute::<Saga, _>(&ports(store.clone(), 0, 2), &id, place.clone(), &cause)).unwrap();
-        });
         let empty = self.tables.number(Vec::new());
         let stock = self.tables.number(stock.rows());
-        let (orders, published) = self.keep(made);
-        ([orders, stock, empty, empty], published)
+        let id = AggregateId::order(self.order);
+        let (made, placed) = self.run(empty, |store, _| {
+            let cause = Cause::request(Uuid::from_u128(8), Uuid::from_u128(8), None);
+            now(execute::<Saga, _>(&ports(store.clone(), 0, 2), &id, place, &cause))
+        });
+        placed.unwrap();
+        ([made.table, stock, empty, empty], made.published)
     }
 
-    /// Runs a step on a table; gives the rows after it, and what it inserted.
-    pub(super) fn on_table(&self, table: Table, step: impl FnOnce(&MemoryStore)) -> (Table, Vec<Envelope>) {
-        let store = MemoryStore::of(table);
-        step(&store);
+    /// Runs a step on a table: the table after it and what it published, and what it came to.
+    pub(super) fn run<T>(&mut self, table: u32, step: impl FnOnce(&MemoryStore, &Again) -> T) -> (Made, T) {
+        let store = MemoryStore::of(self.tables.value(table).to_vec());
+        let again = Again::default();
+        let outcome = step(&store, &again);
         let inserted = store.take_inserted();
         let published = inserted.iter().filter(|row| EntryKind::Published.is_of(row));
-        let published = published.map(|row| envelope_of(row).unwrap()).collect();
-        (store.rows().into_iter().map(without_counts).collect(), published)
-    }
-
-    pub(super) fn keep(&mut self, (table, published): (Table, Vec<Envelope>)) -> (u32, Vec<u32>) {
-        (self.tables.number(table), self.keep_events(&published))
-    }
-
-    pub(super) fn keep_events(&mut self, events: &[Envelope]) -> Vec<u32> {
-        events.iter().map(|event| self.events.number(serde_json::to_string(event).unwrap())).collect()
+        let mut events: Vec<Envelope> = published.map(|row| envelope_of(row).unwrap()).collect();
+        events.append(&mut again.0.lock().unwrap());
+        let table = self.tables.number(store.rows().into_iter().map(without_counts).collect());
+        let number = |event: &Envelope| self.events.number(serde_json::to_string(event).unwrap());
+        let published = events.iter().map(number).collect();
+        (Made { table, published, ..Made::default() }, outcome)
     }
 
     pub(super) fn keep_held(&mut self, held: Held) -> u32 {

@@ -1,8 +1,8 @@
 //! The world as a bench for stories.
 
 use super::World;
-use super::faults::Faulty;
 use crate::bench::{Account, Bench, Flow, Parcel, Trouble};
+use crate::stores::Faulty;
 use chassis::task::Task;
 use notifications::notification::Notice;
 use serde_json::{Value, json};

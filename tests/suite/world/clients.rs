@@ -1,8 +1,8 @@
 //! Who calls the services from outside: customers, the shop's clerk, and the operator.
 
 use super::World;
-use super::faults::Faulty;
 use crate::outside::{MemoryBus, MemoryProvider};
+use crate::stores::Faulty;
 use chassis::http::access::Auth;
 use chassis::http::cursor::Cursors;
 use chassis::http::{Api, Request, Response};

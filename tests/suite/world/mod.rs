@@ -5,20 +5,17 @@ mod bench;
 mod bus;
 mod checks;
 mod clients;
-mod faults;
 mod flow;
 mod machine;
 mod services;
 mod transit;
 
-pub use faults::Crash;
-
 use crate::bench::Flow;
 use crate::outside::{Line, MemoryBus, MemoryCarrier, MemoryTopic, Mishap};
 use crate::seeded::Counter;
+use crate::stores::{Crash, Faulty};
 use chassis::Ports;
 use chassis::ports::{Clock, Ids};
-use faults::Faulty;
 use localstack::aws::stepfunctions::definition::Definition;
 use registry::SERVICES;
 use std::collections::BTreeMap;

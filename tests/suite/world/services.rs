@@ -1,8 +1,8 @@
 //! How each service is put together in the world.
 
-use super::faults::Faulty;
 use super::{FLOW, World};
 use crate::outside::{MemoryBus, MemoryProvider};
+use crate::stores::Faulty;
 use chassis::{Consumer, Effects, EventHandler, Failure, Verdict};
 use chrono::TimeDelta;
 use events::Envelope;
