@@ -56,7 +56,7 @@ dlq stage="local":
 waiting stage="local":
     @{{ if stage == "local" { operator_here } else { operator_on_aws } }} waiting --stage {{stage}}
 
-# Send dead letters back and show what becomes of each, `just redrive local-payments-events-dlq --order 018f2b9e-…`
+# Send dead letters back and show what becomes of each, `just redrive local-quadrille-payments-events-dlq --order 018f2b9e-…`
 redrive queue *flags:
     @{{ if queue =~ "^local-" { operator_here } else { operator_on_aws } }} redrive {{queue}} {{flags}}
 

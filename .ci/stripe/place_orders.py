@@ -75,7 +75,7 @@ def main(api: str, endpoint: str, provider: str) -> None:
     saved = send("PUT", f"{api}/customers/ada/payment-method", {"payment_method": "pm_card_visa"})["payment_method"]
     expected |= {place(BEANS, method): (f"saved, named {method}", "FULFILLED") for method in (None, saved)}
     # Orders learns of a charge late enough to let the customer cancel.
-    send("POST", f"{endpoint}/faults", {"fault": "delay", "queue": "local-orders-events", "millis": 3000})
+    send("POST", f"{endpoint}/faults", {"fault": "delay", "queue": "local-quadrille-orders-events", "millis": 3000})
     for method in CANCELLED:
         order = place(BEANS, method)
         until(f"{method}: the charge", lambda order=order: is_asked(order))

@@ -196,7 +196,7 @@ fn variables(contracts: &Contracts) -> Result<String> {
     let all = wiring::model(contracts)?.functions;
     for function in &all {
         for variable in function.environment.iter().flat_map(|environment| environment.variables.keys()) {
-            let name = function.function_name.trim_start_matches("dev-").to_owned();
+            let name = function.function_name.trim_start_matches("dev-quadrille-").to_owned();
             functions.entry(variable.clone()).or_default().insert(name);
         }
     }

@@ -39,7 +39,7 @@ pub fn breaches(contracts: &Contracts) -> Result<Vec<String>> {
     let model = model(contracts)?;
     let mut found = Vec::new();
     for consumer in &contracts.consumers {
-        let name = format!("dev-{}-events", consumer.service);
+        let name = format!("dev-quadrille-{}-events", consumer.service);
         match model.rules.iter().find(|rule| rule.name == name) {
             Some(rule) => {
                 found.extend(rule_difference(contracts, consumer, &rule.event_pattern));
@@ -49,7 +49,7 @@ pub fn breaches(contracts: &Contracts) -> Result<Vec<String>> {
         }
     }
     for producer in contracts.entries.iter().map(|entry| entry.producer).collect::<BTreeSet<_>>() {
-        match model.pipes.iter().find(|pipe| pipe.name == format!("dev-{producer}")) {
+        match model.pipes.iter().find(|pipe| pipe.name == format!("dev-quadrille-{producer}")) {
             Some(pipe) => {
                 found.extend(pipe_difference(contracts, producer, pipe));
                 found.extend(way_out(producer, pipe));
@@ -67,7 +67,7 @@ fn template_of(service: &str) -> String {
 
 /// A service's rule leads from the one bus to its own queue, which no other rule fills, and on to its reactor.
 fn way_in(service: &str, rule: &resources::Rule, model: &resources::Model) -> Vec<String> {
-    let (file, queue) = (template_of(service), format!("dev-{service}-events"));
+    let (file, queue) = (template_of(service), format!("dev-quadrille-{service}-events"));
     let leads = |rule: &resources::Rule| rule.targets.iter().any(|t| names::last_part(&t.arn) == queue);
     let mut found = Vec::new();
     if rule.event_bus_name != BUS {
@@ -81,7 +81,7 @@ fn way_in(service: &str, rule: &resources::Rule, model: &resources::Model) -> Ve
     }
     let others = model.rules.iter().filter(|other| other.name != rule.name && leads(other));
     found.extend(others.map(|other| format!("{file}: the rule {} fills {queue} too", other.name)));
-    let reactor = format!("dev-{service}-reactor");
+    let reactor = format!("dev-quadrille-{service}-reactor");
     let fed = |m: &&resources::EventSourceMapping| names::last_part(&m.event_source_arn) == queue;
     if model.mappings.iter().find(fed).is_none_or(|m| names::last_part(&m.function_name) != reactor) {
         found.push(format!("{file}: {queue} does not feed {reactor}"));
@@ -92,7 +92,7 @@ fn way_in(service: &str, rule: &resources::Rule, model: &resources::Model) -> Ve
 /// A service's pipe leads from its own table's stream to the one bus.
 fn way_out(producer: &str, pipe: &resources::Pipe) -> Vec<String> {
     let (mut found, file) = (Vec::new(), template_of(producer));
-    if names::table_of_stream(&pipe.source) != Some(&format!("dev-{producer}")) {
+    if names::table_of_stream(&pipe.source) != Some(&format!("dev-quadrille-{producer}")) {
         found.push(format!("{file}: the pipe starts at {}", pipe.source));
     }
     if names::last_part(&pipe.target) != BUS {

@@ -216,7 +216,7 @@ Quadrille is running. Ctrl-C stops it.
   AWS endpoint   {endpoint}   (access key "{ADMINISTRATOR_KEY}", any secret)
   Payments book  {provider}/book
   Carrier's book {provider}/carrier/book
-  Messages       {endpoint}/topics/{stage}-notifications.fifo
+  Messages       {endpoint}/topics/{stage}-quadrille-notifications.fifo
   Data           {kept}
   Logs           {logs}
   Token          {token}

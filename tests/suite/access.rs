@@ -48,13 +48,15 @@ fn every_route_asks_for_a_token_with_its_scope() {
 #[test]
 fn a_function_refuses_what_comes_around_the_authorizer() {
     on_platform(async |platform| {
-        let orders = [("test-orders-api", "GET /orders", "orders:read")];
+        let orders = [("test-quadrille-orders-api", "GET /orders", "orders:read")];
         let products = ["PUT", "GET"].map(|method| format!("{method} /products/{{id}}"));
-        let products = products.iter().map(|route| ("test-inventory-api", route.as_str(), "products:write"));
+        let products =
+            products.iter().map(|route| ("test-quadrille-inventory-api", route.as_str(), "products:write"));
         let customers = [("PUT", "orders:write"), ("GET", "orders:read")];
         let customers =
             customers.map(|(method, scope)| (format!("{method} /customers/{{id}}/payment-method"), scope));
-        let customers = customers.iter().map(|(route, scope)| ("test-payments-api", route.as_str(), *scope));
+        let customers =
+            customers.iter().map(|(route, scope)| ("test-quadrille-payments-api", route.as_str(), *scope));
         for (function, route, scope) in orders.into_iter().chain(products).chain(customers) {
             let status = async |jwt: Option<serde_json::Value>| {
                 let mut event = json!({"version": "2.0", "routeKey": route, "rawPath": "/", "rawQueryString": "",
@@ -70,7 +72,7 @@ fn a_function_refuses_what_comes_around_the_authorizer() {
             let claims = |scope: &str| Some(json!({"sub": "ada", "scope": scope}));
             let answered = status(claims(scope)).await;
             assert!(![401, 403].contains(&answered), "{function} {route}: {answered}");
-            if function != "test-orders-api" {
+            if function != "test-quadrille-orders-api" {
                 assert_eq!(status(claims("other")).await, 403, "{function} {route}");
             }
         }

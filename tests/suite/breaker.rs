@@ -223,7 +223,7 @@ fn one_probe_in_memory() {
 fn one_probe_on_dynamodb() {
     run(async {
         let platform = Platform::start(&options("breaker-row")).await.unwrap();
-        one_probe(platform.table("test-payments").await).await;
+        one_probe(platform.table("test-quadrille-payments").await).await;
     });
 }
 
@@ -345,7 +345,8 @@ fn a_refused_key_sounds_an_alarm_and_declines_nothing() {
         );
         let orders = orders.await;
         platform.stack.settle(TIMEOUT).await.unwrap();
-        let log = std::fs::read_to_string(options.data.join("logs/test-payments-reactor.log")).unwrap();
+        let log =
+            std::fs::read_to_string(options.data.join("logs/test-quadrille-payments-reactor.log")).unwrap();
         let counted = |line: &str| {
             let line: Value = serde_json::from_str(line).unwrap_or_default();
             line[CALLS] == 1 && line[REFUSED.0] == REFUSED.1
@@ -355,7 +356,7 @@ fn a_refused_key_sounds_an_alarm_and_declines_nothing() {
             assert_eq!(platform.api.order(id).await.unwrap()["status"], "PENDING");
         }
         let dead = platform.dead_letters();
-        assert!(dead.contains(&("test-payments-events-dlq".into(), THRESHOLD)), "{dead:?}");
+        assert!(dead.contains(&("test-quadrille-payments-events-dlq".into(), THRESHOLD)), "{dead:?}");
         platform.api.place(&order_of(&product, 1)).await.unwrap();
     });
 }

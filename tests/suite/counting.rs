@@ -62,7 +62,7 @@ fn a_count_is_of_the_shelf_that_was_seen() {
         // Another count came first.
         refused(&api.put(&product, Some(8), Some(&seen)).await.unwrap(), 412, "PRECONDITION_FAILED");
         assert_eq!(stock(platform, &product).await, (9, 0, 3));
-        let table = platform.table("test-inventory").await;
+        let table = platform.table("test-quadrille-inventory").await;
         let rows = every_row(&table, &format!("product#{product}"), EVENTS).await.unwrap();
         let types: Vec<&str> = rows.iter().map(|row| row.text("type").unwrap()).collect();
         let (listed, counted) = ("product.listed", "product.counted");

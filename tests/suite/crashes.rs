@@ -68,8 +68,11 @@ fn functions_die_in_the_middle_of_their_work() {
         for round in 0..12 {
             let placed = join_all((0..10).map(|_| platform.api.place(&order))).await;
             ids.extend(placed.into_iter().map(Result::unwrap));
-            let victim =
-                ["test-inventory-reactor", "test-payments-reactor", "test-orders-reactor"][round % 3];
+            let victim = [
+                "test-quadrille-inventory-reactor",
+                "test-quadrille-payments-reactor",
+                "test-quadrille-orders-reactor",
+            ][round % 3];
             if let Some(pid) = platform.stack.functions.get(victim).unwrap().pid() {
                 let killed = Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
                 assert!(killed.success());

@@ -357,7 +357,7 @@ fn a_silent_table_is_given_up_before_the_function_is() {
 fn an_order_without_an_answer_is_taken_or_may_be_repeated() {
     run(async {
         let platform = Platform::start(&options("ambiguous")).await.unwrap();
-        let (product, function) = (platform.product(10).await, "test-orders-api".to_owned());
+        let (product, function) = (platform.product(10).await, "test-quadrille-orders-api".to_owned());
         // One for each attempt of the SDK.
         platform.stack.faults.set(Fault::LoseAnswer { function: function.clone(), times: 3 }).unwrap();
         let taken = platform.api.post(&order_of(&product, 1)).await.unwrap();
@@ -393,7 +393,7 @@ fn a_wait_ends_before_the_function_does() {
         fs::write(infra.join("orders.yaml"), template.replace("Timeout: 15\n", "Timeout: 3\n")).unwrap();
         let platform = Platform::start(&Options { infra, ..options("short-function") }).await.unwrap();
         let product = platform.product(10).await;
-        platform.stack.faults.set(Fault::Stop { pipe: "test-orders".into() }).unwrap();
+        platform.stack.faults.set(Fault::Stop { pipe: "test-quadrille-orders".into() }).unwrap();
         let started = Instant::now();
         let placed = post_waiting(&platform.api, &order_of(&product, 1)).await;
         assert_eq!((placed.status, &placed.body["status"]), (202, &json!("PENDING")), "{}", placed.body);

@@ -20,9 +20,9 @@ async fn platform(name: &str, faults: Vec<Fault>) -> Platform {
 #[test]
 fn throttled_and_unanswered_transactions() {
     run(async {
-        let functions = SERVICES.iter().map(|service| format!("test-{service}-reactor"));
+        let functions = SERVICES.iter().map(|service| format!("test-quadrille-{service}-reactor"));
         let lost = functions.map(|function| Fault::LoseAnswer { function, times: 3 });
-        let throttle = Fault::Throttle { function: Some("test-payments-reactor".into()), times: 2 };
+        let throttle = Fault::Throttle { function: Some("test-quadrille-payments-reactor".into()), times: 2 };
         let platform = platform("unanswered", lost.chain([throttle]).collect()).await;
         let market = every_order_ends_as_ever(&mut &platform, "throttled and unanswered").await;
         // Without the token the repeated transaction would find its own rows, and count as a second delivery.
@@ -45,14 +45,14 @@ fn payments_dies_at_each_of_its_commits() {
         let mut ids = Vec::new();
         for nth in 1..=3 {
             for when in [When::Before, When::After] {
-                let function = "test-payments-reactor".to_owned();
+                let function = "test-quadrille-payments-reactor".to_owned();
                 platform.stack.faults.set(Fault::Kill { function, when, nth }).unwrap();
                 let id = platform.api.place(&order_of(&product, 1)).await.unwrap();
                 let order = platform.api.ended(&id, TIMEOUT).await.unwrap();
                 assert_eq!(order["status"], "FULFILLED", "killed {when:?} commit {nth}");
                 assert_eq!(
                     platform.stack.faults.all(),
-                    [Fault::Kill { function: "test-payments-reactor".into(), when, nth: 0 }]
+                    [Fault::Kill { function: "test-quadrille-payments-reactor".into(), when, nth: 0 }]
                 );
                 platform.stack.faults.clear();
                 ids.push(id);
@@ -63,14 +63,14 @@ fn payments_dies_at_each_of_its_commits() {
     });
 }
 
-const DEAD_LETTERS: &str = "test-payments-events-dlq";
+const DEAD_LETTERS: &str = "test-quadrille-payments-events-dlq";
 
 /// Waits until payments has two dead letters: an order's reservation, which the provider failed, and a message that is no
 /// event. Gives the order.
 async fn two_dead_letters(platform: &Platform) -> String {
     let product = platform.product(10).await;
     platform.stack.faults.set(Fault::Provider { times: 8 }).unwrap();
-    platform.stack.queues.get("test-payments-events").unwrap().send("no event at all");
+    platform.stack.queues.get("test-quadrille-payments-events").unwrap().send("no event at all");
     let id = platform.api.place(&order_of(&product, 4)).await.unwrap();
     let deadline = Instant::now() + TIMEOUT;
     while depth(platform) != (2, 0) {
@@ -108,8 +108,8 @@ async fn check_redrive(platform: &Platform, id: &str) {
     assert!(lines[1].contains("stays, poison: "), "{lines:?}");
     assert_eq!(platform.api.ended(id, TIMEOUT).await.unwrap()["status"], "FULFILLED");
     assert_eq!(depth(platform), (1, 0));
-    let missing = stage.redrive("test-nowhere-dlq", None, &bus).await.unwrap_err();
-    assert!(missing.to_string().contains("no dead-letter queue test-nowhere-dlq"));
+    let missing = stage.redrive("test-quadrille-nowhere-dlq", None, &bus).await.unwrap_err();
+    assert!(missing.to_string().contains("no dead-letter queue test-quadrille-nowhere-dlq"));
 }
 
 /// Guards: dead letters. An event that a service could not handle lies there with its reason and its order, and an operator

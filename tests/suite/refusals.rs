@@ -60,7 +60,12 @@ const BREAKS: &[(&str, &str, &str, &str)] = &[
         "MaximumRetryAttempt: there is no such property",
     ),
     ("orders.yaml", "exists: false", "sounds-like: x", "not implemented by the local stack"),
-    ("inventory.yaml", "<$.dynamodb.NewImage.id.S>", "<$.dynamodb.NewImage.ids[0]>", "pipe test-inventory"),
+    (
+        "inventory.yaml",
+        "<$.dynamodb.NewImage.id.S>",
+        "<$.dynamodb.NewImage.ids[0]>",
+        "pipe test-quadrille-inventory",
+    ),
     (
         "payments.yaml",
         "Action: sqs:SendMessage\n            Resource",
@@ -80,8 +85,8 @@ const BREAKS: &[(&str, &str, &str, &str)] = &[
     ("payments.yaml", "Action: lambda:InvokeFunction", "Action: lambda:Nothing", "lambda:InvokeFunction"),
     (
         "api.yaml",
-        "function:${Stage}-orders-api",
-        "function:${Stage}-order-api",
+        "function:${Stage}-quadrille-orders-api",
+        "function:${Stage}-quadrille-order-api",
         "no template declares the function",
     ),
     ("api.yaml", "${Api}/*", "another/*", "no permission allows it"),

@@ -288,7 +288,7 @@ fn plain(customer: &str, product: &str) -> Value {
 /// The provider's id of a customer, as payments has it.
 async fn provider_id(platform: &Platform, customer: &str) -> String {
     let id = customer::id(&customer.parse().unwrap());
-    let known: Loaded<Customer> = load(&platform.table("test-payments").await, &id).await.unwrap();
+    let known: Loaded<Customer> = load(&platform.table("test-quadrille-payments").await, &id).await.unwrap();
     known.state.provider_id().unwrap().to_owned()
 }
 

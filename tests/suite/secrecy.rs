@@ -52,8 +52,8 @@ fn bodies(service: &str) -> Vec<String> {
 async fn fail_tasks(platform: &Platform) -> String {
     let mut reports = Vec::new();
     for (function, task) in [
-        ("test-orders-sweeper", json!({ "ahead_seconds": SECRET })),
-        ("test-payments-compensator", json!({ "task": SECRET })),
+        ("test-quadrille-orders-sweeper", json!({ "ahead_seconds": SECRET })),
+        ("test-quadrille-payments-compensator", json!({ "task": SECRET })),
     ] {
         let function = platform.stack.functions.get(function).unwrap();
         reports.push(function.invoke(task.to_string().into()).await.unwrap_err().to_string());
@@ -74,11 +74,11 @@ fn a_broken_state_row_is_not_repeated() {
 async fn fail(platform: &Platform) -> usize {
     let queue = |name: String| platform.stack.queues.get(&name).unwrap();
     for service in SERVICES {
-        let inbox = queue(format!("test-{service}-events"));
+        let inbox = queue(format!("test-quadrille-{service}-events"));
         bodies(service).iter().for_each(|body| drop(inbox.send(body)));
     }
     let deadline = Instant::now() + TIMEOUT;
-    let busy = |service: &&&str| queue(format!("test-{service}-events")).depth() != (0, 0);
+    let busy = |service: &&&str| queue(format!("test-quadrille-{service}-events")).depth() != (0, 0);
     while let Some(service) = SERVICES.iter().find(busy) {
         assert!(Instant::now() < deadline, "{service} has not given up");
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -88,7 +88,7 @@ async fn fail(platform: &Platform) -> usize {
 
 /// The rows by which a service notes why deliveries failed, as the table holds them.
 fn failures(platform: &Platform, service: &str) -> Vec<String> {
-    let body = json!({"TableName": format!("test-{service}")}).to_string();
+    let body = json!({"TableName": format!("test-quadrille-{service}")}).to_string();
     let (status, answer) = platform.stack.dynamodb.call("Scan", body.as_bytes());
     assert_eq!(status, 200);
     let answer: Value = serde_json::from_slice(&answer).unwrap();

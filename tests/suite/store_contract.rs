@@ -250,6 +250,6 @@ fn the_memory_store_keeps_the_contract() {
 #[test]
 fn the_dynamodb_store_keeps_the_contract() {
     on_platform(async |platform| {
-        contract(&platform.table("test-orders").await).await;
+        contract(&platform.table("test-quadrille-orders").await).await;
     });
 }

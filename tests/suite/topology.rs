@@ -144,7 +144,7 @@ fn patience_is_longer_than_the_queues_own_tries() {
     let stage = model.queues[0].queue_name.split('-').next().unwrap();
     for step in Step::ALL {
         let (patience, tries) =
-            (step.patience().num_seconds(), tries(&format!("{stage}-{}-events", step.service())));
+            (step.patience().num_seconds(), tries(&format!("{stage}-quadrille-{}-events", step.service())));
         assert!(patience > tries, "{step:?} is reminded after {patience} s, its queue tries {tries} s");
     }
 }

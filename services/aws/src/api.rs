@@ -138,7 +138,7 @@ mod tests {
     /// Guards: a server error gives the client an id to ask about, and nothing of what went wrong.
     #[tokio::test]
     async fn a_server_error_gives_a_correlation_id_and_nothing_else() {
-        let secret = "table prod-orders: key 42";
+        let secret = "table prod-quadrille-orders: key 42";
         for failure in [Failure::Poison(secret.into()), Failure::Transient(secret.into())] {
             let answer = answer(&Broken(failure), ApiGatewayV2httpRequest::default(), None).await;
             let Value::Object(body) = &answer.body else { panic!("{answer:?}") };
@@ -146,7 +146,7 @@ mod tests {
             assert_eq!(body["correlation_id"], header.1.as_str());
             let members: Vec<&str> = body.keys().map(String::as_str).collect();
             assert_eq!(members, ["correlation_id", "detail", "error", "status", "title", "type"]);
-            assert!(answer.status >= 500 && !format!("{answer:?}").contains("prod-orders"));
+            assert!(answer.status >= 500 && !format!("{answer:?}").contains("prod-quadrille-orders"));
         }
     }
 }

@@ -69,7 +69,7 @@ where
     }
 }
 
-/// The stage of this function, from its name: `dev` of `dev-payments-reactor`. Two stages never share a metric.
+/// The stage of this function, from its name: `dev` of `dev-quadrille-payments-reactor`. Two stages never share a metric.
 static STAGE: LazyLock<String> = LazyLock::new(|| {
     let name = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
     name.split('-').next().filter(|stage| !stage.is_empty()).unwrap_or("unknown").to_owned()

@@ -39,10 +39,10 @@ pub struct DeadLetter {
     pub reason: String,
 }
 
-/// The service whose queue a dead-letter queue belongs to: `payments` of `dev-payments-events-dlq`.
+/// The service whose queue a dead-letter queue belongs to: `payments` of `dev-quadrille-payments-events-dlq`.
 #[must_use]
 pub fn service<'a>(stage: &str, queue: &'a str) -> Option<&'a str> {
-    queue.strip_prefix(stage)?.strip_prefix('-')?.strip_suffix("-events-dlq")
+    queue.strip_prefix(stage)?.strip_prefix("-quadrille-")?.strip_suffix("-events-dlq")
 }
 
 impl<S: Store> Stage<S> {
@@ -82,7 +82,7 @@ impl<S: Store> Stage<S> {
     /// # Errors
     /// [`Failure::Poison`] when there is none: there is no such stage.
     pub async fn all(&self) -> Result<BTreeMap<String, String>, Failure> {
-        let queues = self.queues.list(&format!("{}-", self.name)).await?;
+        let queues = self.queues.list(&format!("{}-quadrille-", self.name)).await?;
         if queues.is_empty() {
             return Err(Failure::Poison(format!("there is no stage {}: no queue has its name", self.name)));
         }
@@ -110,7 +110,7 @@ impl<S: Store> Stage<S> {
 
     /// A service's table.
     pub fn table_of(&self, service: &str) -> S {
-        (self.table)(format!("{}-{service}", self.name))
+        (self.table)(format!("{}-quadrille-{service}", self.name))
     }
 
     /// Every dead-letter queue of the stage that holds something, a line for each and for each dead letter.
@@ -184,9 +184,9 @@ mod tests {
 
     #[test]
     fn a_queue_names_its_service() {
-        assert_eq!(service("dev", "dev-payments-events-dlq"), Some("payments"));
-        assert_eq!(service("dev", "dev-payments-pipe-dlq"), None);
-        assert_eq!(service("dev", "prod-payments-events-dlq"), None);
+        assert_eq!(service("dev", "dev-quadrille-payments-events-dlq"), Some("payments"));
+        assert_eq!(service("dev", "dev-quadrille-payments-pipe-dlq"), None);
+        assert_eq!(service("dev", "prod-quadrille-payments-events-dlq"), None);
     }
 
     #[test]

@@ -34,7 +34,7 @@ enum Command {
     Waiting,
     /// Send dead letters back to where they failed, and show each one's verdict; fails unless the service has dealt with all
     Redrive {
-        /// The dead-letter queue, `local-payments-events-dlq`; its stage is the first part of its name
+        /// The dead-letter queue, `local-quadrille-payments-events-dlq`; its stage is the first part of its name
         queue: String,
         /// Only the dead letters about this order
         #[arg(long)]

@@ -40,7 +40,7 @@ impl Platform {
 }
 
 fn queue(service: &str) -> String {
-    format!("test-{service}-events")
+    format!("test-quadrille-{service}-events")
 }
 
 fn fault(trouble: &Trouble) -> Fault {
@@ -54,7 +54,7 @@ fn fault(trouble: &Trouble) -> Fault {
         Trouble::Lost(service, event) => {
             Fault::Drop { queue: Some(queue(service)), event: Some(event.to_owned()), times: 1 }
         }
-        Trouble::Stopped(service) => Fault::Stop { pipe: format!("test-{service}") },
+        Trouble::Stopped(service) => Fault::Stop { pipe: format!("test-quadrille-{service}") },
     }
 }
 
@@ -84,13 +84,13 @@ impl Bench for &Platform {
     }
 
     async fn sweep(&mut self) -> u64 {
-        let swept = self.invoke("test-orders-sweeper", &json!({"ahead_seconds": 3600})).await;
+        let swept = self.invoke("test-quadrille-orders-sweeper", &json!({"ahead_seconds": 3600})).await;
         swept["nudged"].as_u64().unwrap()
     }
 
     async fn retry(&mut self, order: &str) -> bool {
         let input = json!({"task": "Retry", "order_id": order});
-        self.invoke("test-payments-compensator", &input).await["recorded"].as_bool().unwrap()
+        self.invoke("test-quadrille-payments-compensator", &input).await["recorded"].as_bool().unwrap()
     }
 
     fn trouble(&mut self, trouble: Trouble) {
@@ -106,7 +106,7 @@ impl Bench for &Platform {
     }
 
     async fn table(&self, service: &str) -> DynamoStore {
-        Platform::table(self, &format!("test-{service}")).await
+        Platform::table(self, &format!("test-quadrille-{service}")).await
     }
 
     fn account(&self, order: &str) -> Account {
@@ -131,7 +131,7 @@ impl Bench for &Platform {
     }
 
     fn notices(&self, order: &str) -> Vec<String> {
-        let published = self.stack.topics.published("test-notifications.fifo").unwrap();
+        let published = self.stack.topics.published("test-quadrille-notifications.fifo").unwrap();
         let kind = |body: &str| {
             let notice: Value = serde_json::from_str(body).unwrap();
             notice["kind"].as_str().unwrap().to_owned()

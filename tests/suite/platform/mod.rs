@@ -155,7 +155,7 @@ impl Platform {
 
     /// How many rows a table holds.
     pub async fn rows(&self, table: &str) -> u64 {
-        let body = serde_json::json!({"TableName": format!("test-{table}"), "Select": "COUNT"});
+        let body = serde_json::json!({"TableName": format!("test-quadrille-{table}"), "Select": "COUNT"});
         let (status, answer) = self.stack.dynamodb.call("Scan", body.to_string().as_bytes());
         assert_eq!(status, 200, "{answer:?}");
         serde_json::from_slice::<serde_json::Value>(&answer).unwrap()["Count"].as_u64().unwrap()
