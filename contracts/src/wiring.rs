@@ -54,7 +54,9 @@ pub fn breaches(contracts: &Contracts) -> Result<Vec<String>> {
                 found.extend(pipe_difference(contracts, producer, pipe));
                 found.extend(way_out(producer, pipe));
             }
-            None => found.push(format!("{}: there is no pipe dev-quadrille-{producer}", template_of(producer))),
+            None => {
+                found.push(format!("{}: there is no pipe dev-quadrille-{producer}", template_of(producer)))
+            }
         }
     }
     Ok(found)

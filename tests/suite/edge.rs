@@ -1,7 +1,7 @@
 //! The HTTP API as clients use it: idempotency, waiting, cancelling, lists, and how an order was before.
 
 use crate::bench::Bench;
-use crate::platform::{Platform, copy, on_platform, options, root, run, scratch};
+use crate::platform::{Platform, copy, in_trouble, on_platform, options, root, run, scratch};
 use crate::stores::{Crash, Faulty};
 use crate::world::World;
 use chassis::http::access::Auth;
@@ -41,22 +41,43 @@ fn fresh(what: &str) -> String {
 fn fifty_parallel_requests_with_one_key_are_one_order() {
     on_platform(async |platform| {
         let product = platform.product(100).await;
-        let (key, body) = (fresh("key"), order_of(&product, 3));
-        let answers = join_all((0..50).map(|_| post_under(&platform.api, &key, &body))).await;
-        for answer in &answers {
-            assert_eq!((answer.status, &answer.body), (202, &answers[0].body));
-            for name in ["location", "x-correlation-id", "retry-after"] {
-                assert_eq!(answer.headers[name], answers[0].headers[name]);
-            }
-        }
-        let id = answers[0].body["order_id"].as_str().unwrap();
-        assert_eq!(platform.api.ended(id, TIMEOUT).await.unwrap()["status"], "FULFILLED");
-        let stock = platform.api.product(&product).await.unwrap();
-        assert_eq!(stock["available"], 97);
-        let book = platform.provider.get("/book").await.unwrap().body;
-        let ours = book.as_object().unwrap().values().filter(|intent| intent["order_id"] == id).count();
-        assert_eq!(ours, 1, "{book}");
+        fifty_equal_answers(platform, &product).await;
     });
+}
+
+/// Guards: what a conflict is answered with. Each transaction lasts for 20 ms, so that the fifty meet in the row of the key;
+/// the API's first sixty are cancelled out of hand; prices are read beside transactions, and at first in parts.
+#[test]
+fn fifty_parallel_requests_that_conflict_are_one_order() {
+    in_trouble("edge-conflicts", async |platform| {
+        let product = platform.product(100).await;
+        let table = Some("test-quadrille-orders".to_owned());
+        let function = Some("test-quadrille-orders-api".to_owned());
+        let conflict = Fault::Conflict { function, table: table.clone(), times: 60 };
+        let unprocessed = Fault::Unprocessed { table: table.clone(), times: 10 };
+        for fault in [conflict, unprocessed, Fault::Hold { table, millis: 20 }] {
+            platform.stack.faults.set(fault).unwrap();
+        }
+        fifty_equal_answers(platform, &product).await;
+    });
+}
+
+async fn fifty_equal_answers(platform: &Platform, product: &str) {
+    let (key, body) = (fresh("key"), order_of(product, 3));
+    let answers = join_all((0..50).map(|_| post_under(&platform.api, &key, &body))).await;
+    for answer in &answers {
+        assert_eq!((answer.status, &answer.body), (202, &answers[0].body));
+        for name in ["location", "x-correlation-id", "retry-after"] {
+            assert_eq!(answer.headers[name], answers[0].headers[name]);
+        }
+    }
+    let id = answers[0].body["order_id"].as_str().unwrap();
+    assert_eq!(platform.api.ended(id, TIMEOUT).await.unwrap()["status"], "FULFILLED");
+    let stock = platform.api.product(product).await.unwrap();
+    assert_eq!(stock["available"], 97);
+    let book = platform.provider.get("/book").await.unwrap().body;
+    let ours = book.as_object().unwrap().values().filter(|intent| intent["order_id"] == id).count();
+    assert_eq!(ours, 1, "{book}");
 }
 
 #[test]

@@ -1,13 +1,15 @@
 //! One contract for both stores: what the reaction loop relies on, in memory and on DynamoDB.
 
-use crate::platform::{on_platform, run};
+use crate::platform::{in_trouble, on_platform, run};
 use chassis::Failure;
 use chassis::store::{
     Attr, CommitError, Condition, Indexed, Item, Key, MAX_PAGE, MemoryStore, Rejected, Store, Write,
     all_until, every_row,
 };
 use futures_util::future::join_all;
+use localstack::faults::Fault;
 use std::collections::BTreeSet;
+use std::time::Duration;
 use tokio::task::JoinHandle;
 
 /// Keys that no other test uses.
@@ -24,7 +26,7 @@ fn version_is(version: i64) -> Condition {
 }
 
 async fn seed(store: &impl Store, item: Item) {
-    store.commit(vec![Write::Put { item, when: Condition::Absent }]).await.unwrap();
+    settled(store, vec![Write::Put { item, when: Condition::Absent }]).await.unwrap();
 }
 
 #[track_caller]
@@ -44,7 +46,7 @@ async fn all_or_nothing(store: &impl Store) {
         put(&taken, 1, Condition::Absent),
         put(&other, 1, Condition::Absent),
     ];
-    let rejected = rejected(store.commit(writes).await);
+    let rejected = rejected(settled(store, writes).await);
     assert_eq!(rejected.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true, false]);
     let current = rejected[1].as_ref().unwrap().current.as_ref().unwrap();
     assert_eq!(current.number("version"), Some(7));
@@ -53,21 +55,21 @@ async fn all_or_nothing(store: &impl Store) {
 
 async fn conditions(store: &impl Store) {
     let row = key("conditions");
-    rejected(store.commit(vec![put(&row, 2, version_is(1))]).await);
-    store.commit(vec![put(&row, 1, Condition::Absent)]).await.unwrap();
-    rejected(store.commit(vec![put(&row, 1, Condition::Absent)]).await);
-    rejected(store.commit(vec![put(&row, 9, version_is(2))]).await);
-    store.commit(vec![put(&row, 2, version_is(1))]).await.unwrap();
+    rejected(settled(store, vec![put(&row, 2, version_is(1))]).await);
+    settled(store, vec![put(&row, 1, Condition::Absent)]).await.unwrap();
+    rejected(settled(store, vec![put(&row, 1, Condition::Absent)]).await);
+    rejected(settled(store, vec![put(&row, 9, version_is(2))]).await);
+    settled(store, vec![put(&row, 2, version_is(1))]).await.unwrap();
     assert_eq!(store.load(&row).await.unwrap().unwrap().number("version"), Some(2));
 }
 
 async fn forward_only(store: &impl Store) {
     let row = key("newer");
     let newer = |version| put(&row, version, Condition::Newer("version", version));
-    store.commit(vec![newer(3)]).await.unwrap();
-    rejected(store.commit(vec![newer(3)]).await);
-    rejected(store.commit(vec![newer(2)]).await);
-    store.commit(vec![newer(4)]).await.unwrap();
+    settled(store, vec![newer(3)]).await.unwrap();
+    rejected(settled(store, vec![newer(3)]).await);
+    rejected(settled(store, vec![newer(2)]).await);
+    settled(store, vec![newer(4)]).await.unwrap();
 }
 
 /// Guards: expiry is checked and not left to TTL, which deletes only some time afterwards.
@@ -77,22 +79,22 @@ async fn expiry(store: &impl Store) {
         let item = Item::new(row.clone()).with("expires_at", at);
         vec![Write::Put { item, when: Condition::AbsentOrExpired(now) }]
     };
-    store.commit(until(100, 0)).await.unwrap();
-    rejected(store.commit(until(200, 99)).await);
-    store.commit(until(200, 100)).await.unwrap();
+    settled(store, until(100, 0)).await.unwrap();
+    rejected(settled(store, until(200, 99)).await);
+    settled(store, until(200, 100)).await.unwrap();
 }
 
 /// Guards: I1, no counter falls below zero, and a row that is not there is not made up.
 async fn adjustments(store: &impl Store) {
     let row = key("stock");
     let take = |n: i64| vec![Write::Adjust { key: row.clone(), by: vec![("available", -n), ("held", n)] }];
-    assert_eq!(rejected(store.commit(take(1)).await), [Some(Rejected { current: None })]);
+    assert_eq!(rejected(settled(store, take(1)).await), [Some(Rejected { current: None })]);
     seed(store, Item::new(row.clone()).with("available", 5).with("held", 0).with("name", "beans")).await;
-    store.commit(take(3)).await.unwrap();
-    let current = rejected(store.commit(take(3)).await).remove(0).unwrap().current.unwrap();
+    settled(store, take(3)).await.unwrap();
+    let current = rejected(settled(store, take(3)).await).remove(0).unwrap().current.unwrap();
     assert_eq!((current.count("available"), current.count("held")), (Some(2), Some(3)));
-    rejected(store.commit(take(-4)).await);
-    store.commit(take(-3)).await.unwrap();
+    rejected(settled(store, take(-4)).await);
+    settled(store, take(-3)).await.unwrap();
     let row = store.load(&row).await.unwrap().unwrap();
     assert_eq!(
         (row.count("available"), row.count("held"), row.text("name")),
@@ -182,7 +184,7 @@ async fn limits(store: &impl Store) {
     let twice = vec![put(&row, 1, Condition::Absent), put(&row, 2, Condition::Absent)];
     let too_many = (0..101).map(|n| put(&key(&n.to_string()), 1, Condition::Absent)).collect();
     for writes in [twice, too_many, Vec::new()] {
-        let result = store.commit(writes).await;
+        let result = settled(store, writes).await;
         assert!(matches!(result, Err(CommitError::Failed(Failure::Poison(_)))), "{result:?}");
     }
     assert_eq!(store.load(&row).await.unwrap(), None);
@@ -191,19 +193,23 @@ async fn limits(store: &impl Store) {
 /// More than enough attempts for all commits of this test to take turns.
 const MAX_ATTEMPTS: usize = 2000;
 
-/// Commits until the store accepts or rejects: `Busy` is an answer that only DynamoDB itself gives.
-async fn commit(store: &impl Store, writes: Vec<Write>) -> bool {
-    let mut busy = String::new();
+/// Commits until the store has decided: `Busy` is an answer that only DynamoDB itself gives.
+async fn settled(store: &impl Store, writes: Vec<Write>) -> Result<(), CommitError> {
     for _ in 0..MAX_ATTEMPTS {
         match store.commit(writes.clone()).await {
-            Ok(()) => return true,
-            Err(CommitError::Rejected(_)) => return false,
-            Err(CommitError::Busy(reason)) => busy = reason,
-            Err(CommitError::Failed(failure)) => panic!("{failure}"),
+            Err(CommitError::Busy(_)) => tokio::time::sleep(Duration::from_millis(1)).await,
+            decided => return decided,
         }
-        tokio::task::yield_now().await;
     }
-    panic!("still busy after {MAX_ATTEMPTS} attempts: {busy}");
+    panic!("still busy after {MAX_ATTEMPTS} attempts");
+}
+
+async fn commit(store: &impl Store, writes: Vec<Write>) -> bool {
+    match settled(store, writes).await {
+        Ok(()) => true,
+        Err(CommitError::Rejected(_)) => false,
+        Err(other) => panic!("{other}"),
+    }
 }
 
 async fn succeeded(commits: Vec<JoinHandle<bool>>) -> usize {
@@ -250,6 +256,22 @@ fn the_memory_store_keeps_the_contract() {
 #[test]
 fn the_dynamodb_store_keeps_the_contract() {
     on_platform(async |platform| {
+        contract(&platform.table("test-quadrille-orders").await).await;
+    });
+}
+
+/// Guards: what the store makes of a conflict and of keys that were left unprocessed. The rows of a transaction are held for
+/// a moment, thirty more are cancelled out of hand, and the first reads of several rows come in parts.
+#[test]
+fn the_dynamodb_store_keeps_the_contract_among_conflicts() {
+    in_trouble("contract-conflicts", async |platform| {
+        let table = Some("test-quadrille-orders".to_owned());
+        let conflict = Fault::Conflict { function: None, table: table.clone(), times: 30 };
+        let unprocessed = Fault::Unprocessed { table: table.clone(), times: 3 };
+        let hold = Fault::Hold { table, millis: 2 };
+        for fault in [conflict, unprocessed, hold] {
+            platform.stack.faults.set(fault).unwrap();
+        }
         contract(&platform.table("test-quadrille-orders").await).await;
     });
 }

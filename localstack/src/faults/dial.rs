@@ -24,6 +24,8 @@ pub enum TransactionFault {
     LoseAnswer,
     /// The transaction is refused.
     Throttle,
+    /// The transaction is cancelled, because others hold its rows.
+    Conflict,
 }
 
 /// The names that a fault may give; a fault with another name would never happen.
@@ -32,6 +34,7 @@ pub struct Targets {
     pub queues: BTreeSet<String>,
     pub functions: BTreeSet<String>,
     pub pipes: BTreeSet<String>,
+    pub tables: BTreeSet<String>,
     /// Types of the events that at least one rule lets in.
     pub events: BTreeSet<String>,
 }
@@ -74,12 +77,22 @@ impl Faults {
             Fault::Kill { function, .. } | Fault::LoseAnswer { function, .. } => {
                 ("function", Some(function), &self.targets.functions)
             }
-            Fault::Throttle { function, .. } => ("function", function.as_ref(), &self.targets.functions),
+            Fault::Throttle { function, .. } | Fault::Conflict { function, .. } => {
+                ("function", function.as_ref(), &self.targets.functions)
+            }
+            Fault::Hold { table, .. } | Fault::Unprocessed { table, .. } => {
+                ("table", table.as_ref(), &self.targets.tables)
+            }
             Fault::Stop { pipe } => ("pipe", Some(pipe), &self.targets.pipes),
             Fault::Provider { .. } | Fault::Carrier { .. } => ("", None, &self.targets.queues),
         };
         if let Some(name) = name.filter(|name| !targets.contains(*name)) {
             bail!("there is no {what} {name}");
+        }
+        if let Fault::Conflict { table: Some(table), .. } = &fault
+            && !self.targets.tables.contains(table)
+        {
+            bail!("there is no table {table}");
         }
         if let Fault::Drop { event: Some(event), .. } = &fault
             && !self.targets.events.contains(event)
@@ -125,10 +138,11 @@ impl Faults {
         delivery
     }
 
-    /// The fault of a function's next transaction, if it has one.
+    /// The fault of the next transaction of a function, or of another caller, on `tables`, if it has one.
     #[must_use]
-    pub fn transaction(&self, function: &str) -> Option<TransactionFault> {
-        for fault in self.state().faults.iter_mut().filter(|fault| fault.concerns_function(function)) {
+    pub fn transaction(&self, function: Option<&str>, tables: &[String]) -> Option<TransactionFault> {
+        let mut state = self.state();
+        for fault in state.faults.iter_mut().filter(|fault| fault.concerns_call(function, tables)) {
             match fault {
                 Fault::Kill { when, nth, .. } if *nth > 0 => {
                     *nth -= 1;
@@ -144,10 +158,38 @@ impl Faults {
                     *times -= 1;
                     return Some(TransactionFault::Throttle);
                 }
+                Fault::Conflict { times, .. } if *times > 0 => {
+                    *times -= 1;
+                    return Some(TransactionFault::Conflict);
+                }
                 _ => {}
             }
         }
         None
+    }
+
+    /// How long a transaction on `tables` lasts beyond its own work.
+    #[must_use]
+    pub fn held(&self, tables: &[String]) -> Duration {
+        let state = self.state();
+        let concerns = state.faults.iter().filter(|fault| fault.concerns_call(None, tables));
+        let millis = concerns.map(|fault| if let Fault::Hold { millis, .. } = fault { *millis } else { 0 });
+        Duration::from_millis(millis.max().unwrap_or(0))
+    }
+
+    /// Whether the next read of several rows leaves keys unprocessed.
+    #[must_use]
+    pub fn leaves_unprocessed(&self, tables: &[String]) -> bool {
+        self.outage(|fault| match fault.concerns_call(None, tables) {
+            true => {
+                if let Fault::Unprocessed { times, .. } = fault {
+                    Some(times)
+                } else {
+                    None
+                }
+            }
+            false => None,
+        })
     }
 
     /// Whether the payment provider fails this call.
@@ -211,6 +253,7 @@ mod tests {
             queues: names(),
             functions: names(),
             pipes: names(),
+            tables: names(),
             events: ["x".into()].into(),
         });
         set.iter().for_each(|fault| dial.set(fault.clone()).unwrap());
@@ -228,7 +271,7 @@ mod tests {
         let dial = faults(&[kill]);
         let killed = Some(TransactionFault::Kill(When::After));
         assert_eq!(
-            [dial.transaction("a"), dial.transaction("b"), dial.transaction("a"), dial.transaction("a")],
+            ["a", "b", "a", "a"].map(|function| dial.transaction(Some(function), &[])),
             [None, None, killed, None]
         );
     }

@@ -58,6 +58,27 @@ pub enum Fault {
         function: Option<String>,
         times: u32,
     },
+    /// DynamoDB cancels the next transactions, because others hold their rows.
+    Conflict {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        function: Option<String>,
+        /// Only transactions that write to this table.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        table: Option<String>,
+        times: u32,
+    },
+    /// Every transaction lasts longer, and holds its rows while it lasts.
+    Hold {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        table: Option<String>,
+        millis: u64,
+    },
+    /// The next reads of several rows get one of them, and the others' keys as unprocessed.
+    Unprocessed {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        table: Option<String>,
+        times: u32,
+    },
     /// The pipe stands still until the fault is cleared.
     Stop { pipe: String },
     /// The payment provider fails the next calls, whatever their token.
@@ -81,10 +102,19 @@ impl Fault {
         }
     }
 
-    pub(super) fn concerns_function(&self, name: &str) -> bool {
+    /// Whether it concerns a transaction, or a read of several rows, of `caller` on `tables`. Callers that are no function
+    /// have conflicts and wait for others, as functions do; everything else concerns functions only.
+    pub(super) fn concerns_call(&self, caller: Option<&str>, tables: &[String]) -> bool {
+        let on = |table: &Option<String>| table.as_ref().is_none_or(|table| tables.contains(table));
         match self {
-            Self::Kill { function, .. } | Self::LoseAnswer { function, .. } => function == name,
-            Self::Throttle { function, .. } => applies(function.as_ref(), name),
+            Self::Kill { function, .. } | Self::LoseAnswer { function, .. } => {
+                caller.is_some_and(|name| function == name)
+            }
+            Self::Throttle { function, .. } => caller.is_some_and(|name| applies(function.as_ref(), name)),
+            Self::Conflict { function, table, .. } => {
+                on(table) && function.as_ref().is_none_or(|function| caller == Some(function))
+            }
+            Self::Hold { table, .. } | Self::Unprocessed { table, .. } => on(table),
             _ => false,
         }
     }

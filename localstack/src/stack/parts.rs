@@ -146,6 +146,7 @@ fn dial(model: &Model, set: &[Fault]) -> Result<Faults> {
         queues: model.queues.iter().map(|queue| queue.queue_name.clone()).collect(),
         functions: model.functions.iter().map(|function| function.function_name.clone()).collect(),
         pipes: model.pipes.iter().map(|pipe| pipe.name.clone()).collect(),
+        tables: model.tables.iter().map(|table| table.table_name.clone()).collect(),
         events: events.filter_map(|kind| kind.as_str().map(str::to_owned)).collect(),
     });
     set.iter().try_for_each(|fault| dial.set(fault.clone()))?;

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::{
     error::{ProvideErrorMetadata, SdkError},
     operation::{query::builders::QueryFluentBuilder, transact_write_items::TransactWriteItemsError},
     types::{
-        AttributeValue, CancellationReason, Get, Put, ReturnValuesOnConditionCheckFailure, TransactGetItem,
+        AttributeValue, CancellationReason, KeysAndAttributes, Put, ReturnValuesOnConditionCheckFailure,
         TransactWriteItem, Update,
     },
 };
@@ -16,6 +16,7 @@ use chassis::store::{
     Attr, CommitError, Condition, Indexed, Item, Key, MAX_PAGE, Rejected, Store, Write, check_shape,
 };
 use std::collections::HashMap;
+use std::time::Duration;
 
 type Attributes = HashMap<String, AttributeValue>;
 
@@ -158,6 +159,11 @@ const BUSY: [&str; 4] = [
     "RequestLimitExceeded",
 ];
 
+/// Before each call for the keys that are left: DynamoDB processes fewer than asked for when it is throttled, or has 16 MB.
+///
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
+const PAUSES_MILLIS: [u64; 6] = [0, 10, 20, 40, 80, 160];
+
 const ALL_OLD: ReturnValuesOnConditionCheckFailure = ReturnValuesOnConditionCheckFailure::AllOld;
 
 impl DynamoStore {
@@ -193,9 +199,22 @@ impl DynamoStore {
         }
     }
 
-    fn get(&self, key: &Key) -> Result<TransactGetItem, Failure> {
-        let get = Get::builder().table_name(&self.table).set_key(Some(key_of(key))).build();
-        Ok(TransactGetItem::builder().get(get.map_err(|e| Failure::Poison(e.to_string()))?).build())
+    /// Adds rows to `found`, and returns the keys that DynamoDB left unprocessed.
+    async fn load_some(
+        &self,
+        keys: Vec<Attributes>,
+        found: &mut HashMap<Key, Item>,
+    ) -> Result<Vec<Attributes>, Failure> {
+        let wanted = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
+        let wanted = wanted.map_err(|e| Failure::Poison(e.to_string()))?;
+        let answer = self.client.batch_get_item().request_items(&self.table, wanted).send().await;
+        let answer = answer.map_err(|e| failure_of(&e))?;
+        for attributes in answer.responses.into_iter().flat_map(HashMap::into_values).flatten() {
+            let item = to_item(attributes)?;
+            found.insert(item.key.clone(), item);
+        }
+        let left = answer.unprocessed_keys.into_iter().flat_map(HashMap::into_values);
+        Ok(left.flat_map(|left| left.keys).collect())
     }
 }
 
@@ -247,16 +266,25 @@ impl Store for DynamoStore {
         answer.item.map(to_item).transpose()
     }
 
-    // TransactGetItems answers in the order of the keys and never partially; BatchGetItem does neither.
+    // A transaction that writes one of the rows would cancel a TransactGetItems; BatchGetItem reads beside it. It answers in
+    // any order, and perhaps not for every key at once.
     async fn load_many(&self, keys: &[Key]) -> Result<Vec<Option<Item>>, Failure> {
         if let [key] = keys {
             return Ok(vec![self.load(key).await?]);
         }
-        let gets = keys.iter().map(|key| self.get(key)).collect::<Result<Vec<_>, _>>()?;
-        let answer = self.client.transact_get_items().set_transact_items(Some(gets)).send().await;
-        let answer = answer.map_err(|e| failure_of(&e))?;
-        let items = answer.responses.unwrap_or_default().into_iter();
-        items.map(|response| response.item.map(to_item).transpose()).collect()
+        let mut found: HashMap<Key, Item> = HashMap::new();
+        let mut left: Vec<Attributes> = keys.iter().map(key_of).collect();
+        for pause in PAUSES_MILLIS {
+            if left.is_empty() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            left = self.load_some(left, &mut found).await?;
+        }
+        if !left.is_empty() {
+            return Err(Failure::Transient(format!("{} rows were not read in time", left.len())));
+        }
+        Ok(keys.iter().map(|key| found.remove(key)).collect())
     }
 
     async fn page(

@@ -7,16 +7,77 @@ use crate::template::names;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::HashMap;
+use std::time::Duration;
 
 /// # Errors
 /// When the caller may not make the call; DynamoDB's own errors are answers.
 pub fn answer(database: &Database, call: &Call<'_>) -> Outcome {
+    allow(call)?;
+    let refused = match call.operation {
+        "TransactGetItems" => database.conflicts().check_reads(call.body),
+        "PutItem" | "UpdateItem" | "DeleteItem" => database.conflicts().check_write(call.body),
+        _ => Ok(()),
+    };
+    Ok(refused.map_or_else(|answer| answer, |()| database.call(call.operation, call.body)))
+}
+
+/// Carries out a TransactWriteItems that lasts for `pause` before it writes, and holds its rows until it has written.
+///
+/// # Errors
+/// As [`answer`].
+pub async fn transact(database: &Database, call: &Call<'_>, pause: Duration) -> Outcome {
+    allow(call)?;
+    let held = match database.conflicts().hold(call.body) {
+        Ok(held) => held,
+        Err(answer) => return Ok(answer),
+    };
+    if !pause.is_zero() {
+        tokio::time::sleep(pause).await;
+    }
+    let answer = database.call(call.operation, call.body);
+    drop(held);
+    Ok(answer)
+}
+
+/// Carries out a BatchGetItem that leaves all keys of each table but the first unprocessed.
+///
+/// # Errors
+/// As [`answer`].
+pub fn answer_partly(database: &Database, call: &Call<'_>) -> Outcome {
+    allow(call)?;
+    let mut request: Value = call.parse()?;
+    let mut left = serde_json::Map::new();
+    for (table, wanted) in request["RequestItems"].as_object_mut().into_iter().flatten() {
+        let keys = wanted["Keys"].as_array_mut().filter(|keys| keys.len() > 1);
+        if let Some(rest) = keys.map(|keys| keys.split_off(1)) {
+            let mut unprocessed = wanted.clone();
+            unprocessed["Keys"] = rest.into();
+            left.insert(table.clone(), unprocessed);
+        }
+    }
+    let (status, body) = database.call(call.operation, request.to_string().as_bytes());
+    let mut answer: Value = parse(&body)?;
+    if status == 200 {
+        answer["UnprocessedKeys"] = left.into();
+    }
+    Ok((status, answer.to_string().into()))
+}
+
+fn allow(call: &Call<'_>) -> Result<(), ApiError> {
     if *call.caller != Caller::Administrator {
         for (action, table) in permissions(call.operation, call.body)? {
             call.require(&format!("dynamodb:{action}"), &names::table_arn(&table))?;
         }
     }
-    Ok(database.call(call.operation, call.body))
+    Ok(())
+}
+
+/// The tables that a call names.
+///
+/// # Errors
+/// `SerializationException`.
+pub fn tables(call: &Call<'_>) -> Result<Vec<String>, ApiError> {
+    Ok(permissions(call.operation, call.body)?.into_iter().map(|(_, table)| table).collect())
 }
 
 /// The actions and tables for which a call needs permission: a transaction needs it for each of its parts.

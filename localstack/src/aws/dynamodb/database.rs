@@ -5,6 +5,7 @@
 //! and one fsync for all transactions that arrived together. A call is answered only after the fsync that covers it:
 //! what was acknowledged survives a crash of the machine.
 
+use super::conflicts::Conflicts;
 use super::operations::{Answer, Operations, StreamRecord};
 use super::tables;
 use crate::template::resources::Table;
@@ -23,6 +24,7 @@ pub struct Database(Arc<Shared>);
 
 struct Shared {
     operations: Mutex<Operations>,
+    conflicts: Conflicts,
     log: Option<Log>,
     /// By table: notified by each commit to it.
     written: HashMap<String, Arc<Notify>>,
@@ -82,8 +84,8 @@ impl Database {
         let log = path.map(|path| File::open(format!("{}-wal", path.display()))).transpose()?;
         let log = log.map(|file| Log { file, committed: AtomicU64::new(0), synced: Mutex::new(0) });
         let written = tables.iter().map(|table| (table.table_name.clone(), Arc::new(Notify::new())));
-        let operations = Mutex::new(Operations::new(storage));
-        Ok(Self(Arc::new(Shared { operations, log, written: written.collect() })))
+        let (operations, conflicts) = (Mutex::new(Operations::new(storage)), Conflicts::new(tables));
+        Ok(Self(Arc::new(Shared { operations, conflicts, log, written: written.collect() })))
     }
 
     /// Carries out one operation of the DynamoDB API, such as `PutItem`, on its JSON body. Blocks for as long as the
@@ -107,6 +109,12 @@ impl Database {
             }
         }
         answer
+    }
+
+    /// The rows that transactions hold.
+    #[must_use]
+    pub fn conflicts(&self) -> &Conflicts {
+        &self.0.conflicts
     }
 
     /// At most `limit` records of a table's stream after the sequence number `after`, oldest first.

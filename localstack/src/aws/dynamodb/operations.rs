@@ -41,7 +41,7 @@ pub fn ready<T>(future: impl Future<Output = T>) -> Result<T> {
 }
 
 /// An error as DynamoDB's JSON protocol writes it.
-fn error_body(code: &str, message: &str) -> Bytes {
+pub(super) fn error_body(code: &str, message: &str) -> Bytes {
     json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": message})
         .to_string()
         .into()

@@ -120,8 +120,12 @@ impl Endpoint {
         match service {
             "DynamoDB_20120810" if operation == "TransactWriteItems" => {
                 let function = self.function_of(caller);
-                let write = || dynamodb::api::answer(&self.dynamodb, call);
-                transaction::commit(&self.faults, function.as_deref(), write).await
+                transaction::commit(&self.faults, function.as_deref(), &self.dynamodb, call).await
+            }
+            "DynamoDB_20120810" if operation == "BatchGetItem" => {
+                let partly = self.faults.leaves_unprocessed(&dynamodb::api::tables(call)?);
+                let answer = if partly { dynamodb::api::answer_partly } else { dynamodb::api::answer };
+                answer(&self.dynamodb, call)
             }
             "DynamoDB_20120810" => dynamodb::api::answer(&self.dynamodb, call),
             "AmazonSQS" => sqs::api::answer(&self.queues, &self.url, call).await,

@@ -1,26 +1,34 @@
-//! A function's transaction, with the fault that the dial holds ready for it.
+//! A transaction, with the fault that the dial holds ready for it.
 
+use crate::aws::dynamodb::{Database, api, conflicts};
 use crate::aws::lambda::Function;
-use crate::aws::protocol::{ApiError, Outcome};
+use crate::aws::protocol::{ApiError, Call, Outcome};
 use crate::faults::{Faults, TransactionFault, When};
 use std::time::Duration;
 
 /// How long it may take until a process that was killed is gone.
 const DYING: Duration = Duration::from_secs(2);
 
-/// Writes a transaction; the faults concern functions only, no other caller.
-pub async fn commit(faults: &Faults, function: Option<&Function>, write: impl Fn() -> Outcome) -> Outcome {
-    let Some(function) = function else { return write() };
+/// Writes a transaction of a function, or of another caller.
+pub async fn commit(
+    faults: &Faults,
+    function: Option<&Function>,
+    database: &Database,
+    call: &Call<'_>,
+) -> Outcome {
+    let tables = api::tables(call)?;
+    let write = async || api::transact(database, call, faults.held(&tables)).await;
     let lost = || ApiError { status: 500, ..ApiError::new("InternalServerError", "the answer was lost") };
-    match faults.transaction(&function.name) {
-        None => write(),
+    match faults.transaction(function.map(|function| &*function.name), &tables) {
+        None => write().await,
         Some(TransactionFault::Throttle) => Err(ApiError::new("ThrottlingException", "Rate exceeded")),
-        Some(TransactionFault::LoseAnswer) => write().and(Err(lost())),
+        Some(TransactionFault::Conflict) => Ok(conflicts::conflict(call.body)),
+        Some(TransactionFault::LoseAnswer) => write().await.and(Err(lost())),
         Some(TransactionFault::Kill(when)) => {
             if when == When::After {
-                write()?;
+                write().await?;
             }
-            function.kill();
+            function.inspect(|function| function.kill());
             // The caller is being killed: an answer would let it go on for a moment.
             tokio::time::sleep(DYING).await;
             Err(lost())
