@@ -81,6 +81,15 @@ const BREAKS: &[(&str, &str, &str, &str)] = &[
         "\"Assign\": {},",
         "Assign",
     ),
+    ("orders.yaml", "Service: lambda.amazonaws.com", "Service: ec2.amazonaws.com", "does not let in lambda"),
+    (
+        "rewards.yaml",
+        ":pipe/${Stage}-quadrille-rewards",
+        ":pipe/other",
+        "does not let in pipes.amazonaws.com for",
+    ),
+    ("orders.yaml", "schedule-group/default", "schedule/default/sweep", "does not let in scheduler"),
+    ("payments.yaml", "aws:SourceAccount: !Ref AWS::AccountId", "aws:SourceAccount: '1'", "does not let in"),
     ("payments.yaml", "Action: states:StartExecution", "Action: states:Nothing", "states:StartExecution"),
     ("payments.yaml", "Action: lambda:InvokeFunction", "Action: lambda:Nothing", "lambda:InvokeFunction"),
     (

@@ -36,6 +36,21 @@ fn routes_and_code_are_the_same_set() {
     assert_eq!(declared, routes());
 }
 
+/// Guards: no service works under a role for another account or another resource. Lambda is left out: AWS does not document
+/// that it says for which function it asks, and only a caller with `iam:PassRole` can give a role to a function.
+#[test]
+fn a_role_is_for_one_resource_of_this_account() {
+    for (arn, role) in model().roles {
+        let statement = &role.assume_role_policy_document["Statement"][0];
+        if statement["Principal"]["Service"] == "lambda.amazonaws.com" {
+            continue;
+        }
+        let condition = &statement["Condition"];
+        assert!(condition["StringEquals"]["aws:SourceAccount"].is_string(), "{arn}: {statement}");
+        assert!(condition["ArnLike"]["aws:SourceArn"].is_string(), "{arn}: {statement}");
+    }
+}
+
 #[test]
 fn every_queue_has_a_dead_letter_queue_of_fourteen_days_or_is_one() {
     for queue in model().queues {

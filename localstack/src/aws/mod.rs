@@ -7,6 +7,7 @@ pub mod eventbridge;
 pub mod iam;
 pub mod lambda;
 pub mod protocol;
+pub mod resource_policies;
 pub mod scheduler;
 pub mod secretsmanager;
 pub mod sns;

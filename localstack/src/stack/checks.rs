@@ -1,7 +1,8 @@
 //! Checks at the start: permissions between resources, and alarms on queues. On AWS a missing one would show only as
 //! events that never arrive and alarms that never ring.
 
-use crate::aws::iam::{self, Iam};
+use crate::aws::iam::Iam;
+use crate::aws::resource_policies;
 use crate::aws::stepfunctions::StateMachines;
 use crate::template::names;
 use crate::template::resources::Model;
@@ -12,7 +13,8 @@ use anyhow::{Context, Result, ensure};
 /// # Errors
 /// The first that is missing.
 pub fn check(model: &Model, iam: &Iam) -> Result<()> {
-    iam::require_delivery(model)?;
+    resource_policies::check_queues(model)?;
+    resource_policies::check_trust(model)?;
     check_alarms(model)?;
     for pipe in &model.pipes {
         let stream = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"];

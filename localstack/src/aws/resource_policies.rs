@@ -1,0 +1,142 @@
+//! Policies of resources: a role's trust policy lets a service work under it, a queue's policy lets a service send to it.
+//! Both are checked at the start: on AWS the events would vanish.
+//!
+//! <https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_identity-vs-resource.html>
+
+use super::iam;
+use crate::template::names::{self, ACCOUNT};
+use crate::template::resources::Model;
+use anyhow::{Context, Result, ensure};
+use iam_rs::{
+    Arn, Context as Conditions, ContextValue, Decision, EvaluationOptions, IAMPolicy, IAMRequest,
+    PolicyEvaluator, Principal, PrincipalId,
+};
+
+const ASSUME: &str = "sts:AssumeRole";
+const EVENTS: &str = "events.amazonaws.com";
+
+/// A resource for which a service works under a role.
+struct Work<'a> {
+    /// `pipe test-quadrille-orders`
+    of: String,
+    role: &'a str,
+    /// `pipes.amazonaws.com`
+    service: &'static str,
+    /// What the service says it works for, as `aws:SourceArn`. Lambda is not documented to say so.
+    source: Option<String>,
+}
+
+/// Checks that each service may assume the roles under which it works.
+///
+/// # Errors
+/// Names the resource and the role whose trust policy does not let the service in.
+pub fn check_trust(model: &Model) -> Result<()> {
+    for work in works(model) {
+        let role = model.roles.get(work.role);
+        let role = role.with_context(|| format!("{}: there is no role {}", work.of, work.role))?;
+        let caller = Caller { service: work.service, source: work.source.as_deref() };
+        let policy = iam::read(&role.assume_role_policy_document).with_context(|| work.role.to_owned())?;
+        ensure!(
+            caller.may(ASSUME, work.role, vec![policy])?,
+            "{}: the trust policy of {} does not let in {}{}",
+            work.of,
+            work.role,
+            work.service,
+            work.source.map(|source| format!(" for {source}")).unwrap_or_default()
+        );
+    }
+    Ok(())
+}
+
+fn works(model: &Model) -> impl Iterator<Item = Work<'_>> {
+    let functions = model.functions.iter().map(|function| Work {
+        of: format!("function {}", function.function_name),
+        role: &function.role,
+        service: "lambda.amazonaws.com",
+        source: None,
+    });
+    // <https://docs.aws.amazon.com/eventbridge/latest/userguide/cross-service-confused-deputy-prevention.html>
+    let pipes = model.pipes.iter().map(|pipe| Work {
+        of: format!("pipe {}", pipe.name),
+        role: &pipe.role_arn,
+        service: "pipes.amazonaws.com",
+        source: Some(names::arn("pipes", &format!("pipe/{}", pipe.name))),
+    });
+    // <https://docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html>
+    let schedules = model.schedules.iter().map(|schedule| Work {
+        of: format!("schedule {}", schedule.name),
+        role: &schedule.target.role_arn,
+        service: "scheduler.amazonaws.com",
+        source: Some(names::arn("scheduler", "schedule-group/default")),
+    });
+    // <https://docs.aws.amazon.com/step-functions/latest/dg/procedure-create-iam-role.html>
+    let machines = model.machines.iter().map(|machine| Work {
+        of: format!("state machine {}", machine.state_machine_name),
+        role: &machine.role_arn,
+        service: "states.amazonaws.com",
+        source: Some(names::state_machine_arn(&machine.state_machine_name)),
+    });
+    let targets = model.rules.iter().flat_map(|rule| {
+        rule.targets.iter().filter_map(|target| {
+            Some(Work {
+                of: format!("rule {}", rule.name),
+                role: target.role_arn.as_deref()?,
+                service: EVENTS,
+                source: Some(names::rule_arn(&rule.event_bus_name, &rule.name)),
+            })
+        })
+    });
+    functions.chain(pipes).chain(schedules).chain(machines).chain(targets)
+}
+
+/// A service that does something for a resource.
+struct Caller<'a> {
+    /// `pipes.amazonaws.com`
+    service: &'static str,
+    /// What it says it works for.
+    source: Option<&'a str>,
+}
+
+impl Caller<'_> {
+    /// Whether a policy of `resource` lets it do `action`.
+    fn may(&self, action: &str, resource: &str, policies: Vec<IAMPolicy>) -> Result<bool> {
+        let mut conditions = Conditions::new();
+        if let Some(source) = self.source {
+            conditions.insert("aws:SourceArn".into(), ContextValue::String(source.to_owned()));
+            conditions.insert("aws:SourceAccount".into(), ContextValue::String(ACCOUNT.to_owned()));
+        }
+        let principal = Principal::Service(PrincipalId::String(self.service.to_owned()));
+        let arn = Arn::parse(resource).map_err(|e| anyhow::anyhow!("{resource}: {e:?}"))?;
+        let request = IAMRequest::new_with_context(principal, action, arn, conditions);
+        // A trust policy has no Resource: it is about the role that it belongs to.
+        let ignore_resource_constraints = action == ASSUME;
+        let options = EvaluationOptions { ignore_resource_constraints, ..EvaluationOptions::default() };
+        let result = PolicyEvaluator::with_policies(policies).with_options(options).evaluate(&request);
+        Ok(result.context("a policy cannot be evaluated")?.decision == Decision::Allow)
+    }
+}
+
+/// Checks that the policy of every rule's target queue, and of its dead-letter queue, lets EventBridge send to it.
+///
+/// # Errors
+/// Names rule and queue.
+pub fn check_queues(model: &Model) -> Result<()> {
+    for rule in &model.rules {
+        let source = names::rule_arn(&rule.event_bus_name, &rule.name);
+        for target in &rule.targets {
+            let dead = target.dead_letter_config.as_ref().map(|config| &config.arn);
+            // A state machine is started under a role; a queue has a policy of its own.
+            let queue = Some(&target.arn).filter(|arn| !names::is_state_machine(arn));
+            for queue in queue.into_iter().chain(dead) {
+                let allowed = admits(model, queue, &Caller { service: EVENTS, source: Some(&source) })?;
+                ensure!(allowed, "rule {} may not send to {queue}: no queue policy allows it", rule.name);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn admits(model: &Model, queue: &str, sender: &Caller<'_>) -> Result<bool> {
+    let policies = model.queue_policies.iter().map(|policy| iam::read(&policy.policy_document));
+    sender.may("sqs:SendMessage", queue, policies.collect::<Result<_>>()?)
+}
