@@ -55,7 +55,7 @@ pub fn breaches(contracts: &Contracts) -> Result<Vec<String>> {
                 found.extend(way_out(producer, pipe));
             }
             None => {
-                found.push(format!("{}: there is no pipe dev-quadrille-{producer}", template_of(producer)))
+                found.push(format!("{}: there is no pipe dev-quadrille-{producer}", template_of(producer)));
             }
         }
     }
