@@ -173,6 +173,11 @@ fn templates_of(contracts: &Contracts) -> Result<BTreeMap<String, Node>> {
 /// What each variable of a function's environment is for.
 const VARIABLES: &[(&str, &str)] = &[
     ("AUTH", "whether the function asks for a verified token: the parameter `Auth`"),
+    ("CUSTOMER_CLAIM", "the claim of a token that names the customer: the parameter `CustomerClaim`"),
+    ("SCOPE_ORDERS_OPERATE", "the issuer's name of the scope `orders:operate`"),
+    ("SCOPE_ORDERS_READ", "the issuer's name of the scope `orders:read`"),
+    ("SCOPE_ORDERS_WRITE", "the issuer's name of the scope `orders:write`"),
+    ("SCOPE_PRODUCTS_WRITE", "the issuer's name of the scope `products:write`"),
     ("BUS", "the bus on which the function publishes again what a reminder asks for"),
     ("CARRIER_SECRET", "the secret with the carrier's key"),
     ("CARRIER_URL", "where the carrier answers"),

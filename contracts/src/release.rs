@@ -3,6 +3,7 @@
 
 use crate::{Contracts, examples_path, promise, schema_path};
 use anyhow::{Context, Result, ensure};
+use events::CustomerId;
 use events::catalogue::Entry;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -18,10 +19,34 @@ pub struct Promised {
     pub kind: String,
     /// The version of the shape.
     pub version: u32,
-    /// Its schema.
+    /// Its schema, with what was widened since.
     pub schema: Value,
+    /// Whether something was.
+    pub is_widened: bool,
     /// Its examples.
     pub examples: Vec<Value>,
+}
+
+/// A customer id as 0.1.0 promised it.
+const NARROW: &str = "^[A-Za-z0-9._-]{1,64}$";
+
+/// A released document with the one promise that was widened since, by decision: a customer id may be any name that an issuer
+/// gives a person (`auth0|…`). What was an id then is one now, so today's readers read the events of then. A reader of then that
+/// checks the pattern refuses the new ids, and the customers whom they name could not order before; the relation between
+/// schemas would call it a break of all events that name a customer.
+fn widened(document: Value) -> Value {
+    match document {
+        Value::Array(values) => values.into_iter().map(widened).collect(),
+        Value::Object(entries) => entries.into_iter().map(|(name, value)| wider(name, value)).collect(),
+        other => other,
+    }
+}
+
+fn wider(name: String, schema: Value) -> (String, Value) {
+    let is_id = schema["pattern"] == NARROW || schema["$ref"] == "#/components/schemas/Id";
+    let is_customer = ["CustomerId", "customer_id"].contains(&name.as_str());
+    let today = || json!({"type": "string", "pattern": CustomerId::PATTERN});
+    (name, if is_id && is_customer { today() } else { widened(schema) })
 }
 
 /// How today's schema stands to a promised one.
@@ -90,11 +115,14 @@ fn versions(release: &str, kind: &str, folder: &Path) -> Result<Vec<Promised>> {
         let schema = fs::read_to_string(&file)?;
         let examples = fs::read_to_string(folder.join(format!("v{version}.examples.json")))?;
         let place = || folder.display().to_string();
+        let released: Value = serde_json::from_str(&schema).with_context(place)?;
+        let schema = widened(released.clone());
         found.push(Promised {
             release: release.to_owned(),
             kind: kind.to_owned(),
             version,
-            schema: serde_json::from_str(&schema).with_context(place)?,
+            is_widened: schema != released,
+            schema,
             examples: serde_json::from_str(&examples).with_context(place)?,
         });
     }
@@ -130,6 +158,11 @@ pub fn report(contracts: &Contracts) -> Result<(Vec<String>, bool)> {
     let (mut lines, mut compatible) = (vec![format!("since {newest}:")], true);
     for entry in &contracts.entries {
         let name = format!("{} v{}", entry.kind, entry.version);
+        if of(entry).is_some_and(|promised| promised.is_widened) {
+            lines.push(format!(
+                "  {name}: customer ids are wider; a reader that checks their pattern has to follow"
+            ));
+        }
         match of(entry).map(|promised| change(&promised.schema, &(entry.schema)())) {
             None => lines.push(format!("  {name}: new")),
             Some(Change::None) => {}
@@ -236,7 +269,7 @@ pub fn tampered(folder: &Path) -> Result<Vec<String>> {
 pub fn http(folder: &Path, today: &Value) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for (release, path) in releases(folder)? {
-        let then: Value = serde_json::from_str(&fs::read_to_string(path.join("openapi.json"))?)?;
+        let then = widened(serde_json::from_str(&fs::read_to_string(path.join("openapi.json"))?)?);
         for (path, item) in then["paths"].as_object().into_iter().flatten() {
             for (method, old) in item.as_object().into_iter().flatten().filter(|(m, _)| *m != "parameters") {
                 let name = format!("{} {path}: release {release}", method.to_uppercase());
@@ -274,4 +307,29 @@ fn operation((then, old): (&Value, &Value), (today, new): (&Value, &Value)) -> V
         found.extend(unmet.into_iter().map(|reason| format!("{status}: {reason}")));
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schema(name: &str, pattern: &str) -> Value {
+        let of = json!({"$ref": format!("#/$defs/{name}")});
+        json!({"type": "object", "properties": {"id": of}, "required": ["id"],
+            "$defs": {name: {"type": "string", "pattern": pattern}}})
+    }
+
+    /// Guards: customer ids alone were widened, and by one decision. Any other change of a pattern is a break, also of theirs.
+    #[test]
+    fn only_customer_ids_are_wider_than_released() {
+        let judged = |name, then, today| change(&widened(schema(name, then)), &schema(name, today));
+        assert_eq!(judged("CustomerId", NARROW, CustomerId::PATTERN), Change::None);
+        for (name, then, today) in [
+            ("ProductId", NARROW, CustomerId::PATTERN),
+            ("CustomerId", NARROW, "^.*$"),
+            ("CustomerId", CustomerId::PATTERN, NARROW),
+        ] {
+            assert!(matches!(judged(name, then, today), Change::Breaking(_)), "{name} {today}");
+        }
+    }
 }

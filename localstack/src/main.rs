@@ -6,7 +6,7 @@ use clap::Parser;
 use localstack::aws::eventbridge::input_transformer::PipeData;
 use localstack::aws::iam::ADMINISTRATOR_KEY;
 use localstack::faults::Fault;
-use localstack::outside::token_issuer;
+use localstack::outside::token_issuer::{self, Dialect};
 use localstack::stack::{self, Options, Stack};
 use localstack::{seed, template};
 use std::collections::BTreeSet;
@@ -61,6 +61,9 @@ struct Arguments {
     /// Allow every request without a token, for a first look
     #[arg(long)]
     no_auth: bool,
+    /// Whose access tokens the local issuer writes, and so which parameters the templates get
+    #[arg(long, value_enum, default_value_t)]
+    issuer: Dialect,
     /// Divide the waits of state machines, schedules and failed messages by this
     #[arg(long, default_value_t = 1)]
     time_scale: u32,
@@ -88,6 +91,7 @@ impl Arguments {
             stage: self.stage.clone(),
             pipe_data: self.pipe_data,
             no_auth: self.no_auth,
+            issuer: self.issuer,
             time_scale: self.time_scale,
             parameters: self.parameters.iter().cloned().collect(),
             faults: self.faults.clone(),
@@ -206,6 +210,7 @@ fn announce(stack: &Stack, options: &Options) -> Result<()> {
     let kept = if options.in_memory { "in memory only".into() } else { options.data.display().to_string() };
     let (api, endpoint, provider) = (&stack.api, &stack.endpoint, &stack.provider_url);
     let Credentials { token, fetch, header } = Credentials::new(stack, options)?;
+    let customer = stack.issuer.customer(CUSTOMER);
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
@@ -224,7 +229,7 @@ Quadrille is running. Ctrl-C stops it.
 Place an order and see what becomes of it:
 {fetch}
   curl -s {api}/orders{header} -H 'content-type: application/json' -H 'prefer: wait=5' \
-    -d '{{"customer_id": "{CUSTOMER}", "items": [{{"product_id": "espresso-beans", "quantity": 2}}]}}'
+    -d '{{"customer_id": "{customer}", "items": [{{"product_id": "espresso-beans", "quantity": 2}}]}}'
 
 and look at it again with the order_id of the answer:
 

@@ -204,6 +204,13 @@ impl Client {
     }
 }
 
+/// A text as one segment of a path or one value of a query.
+#[must_use]
+pub fn encoded(text: &str) -> String {
+    let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-');
+    text.bytes().map(|c| if plain(c) { char::from(c).to_string() } else { format!("%{c:02X}") }).collect()
+}
+
 /// An order of `quantity` units of one product.
 #[must_use]
 pub fn order_of(product: &str, quantity: u64) -> Value {

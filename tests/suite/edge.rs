@@ -82,32 +82,35 @@ async fn fifty_equal_answers(platform: &Platform, product: &str) {
 
 #[test]
 fn a_key_is_for_one_request_of_one_customer() {
-    on_platform(async |platform| {
-        let product = platform.product(100).await;
-        let key = fresh("key");
-        let first = post_under(&platform.api, &key, &order_of(&product, 1)).await;
-        let reordered = format!(
-            r#"{{"items": [{{"quantity": 1, "product_id": "{product}"}}], "payment_method": "pm_card_visa",
-            "customer_id": "ada"}}"#
-        );
-        let again = post_under(&platform.api, &key, &serde_json::from_str(&reordered).unwrap()).await;
-        assert_eq!(first.body, again.body);
-        let other = post_under(&platform.api, &key, &order_of(&product, 2)).await;
-        assert_eq!((other.status, &other.body["error"]), (422, &json!("IDEMPOTENCY_KEY_REUSED")));
-        let mut of_bob = order_of(&product, 1);
-        of_bob["customer_id"] = "bob".into();
-        let bobs = post_under(&platform.api, &key, &of_bob).await;
-        assert_eq!(bobs.status, 202);
-        assert_ne!(bobs.body["order_id"], first.body["order_id"]);
-        // The other name of the header is the same key.
-        let headers = [("content-type", "application/json"), ("x-idempotency-key", key.as_str())];
-        let body = order_of(&product, 1).to_string();
-        let same = platform.api.send_with(Method::POST, "/orders", &headers, body.clone()).await.unwrap();
-        assert_eq!(same.body, first.body);
-        let both = [headers[0], headers[1], ("idempotency-key", "another")];
-        let both = platform.api.send_with(Method::POST, "/orders", &both, body).await.unwrap();
-        assert_eq!((both.status, &both.body["errors"][0]["rule"]), (400, &json!("conflict")));
-    });
+    on_platform(keys_are_the_customers_own);
+}
+
+pub async fn keys_are_the_customers_own(platform: &Platform) {
+    let product = platform.product(100).await;
+    let key = fresh("key");
+    let first = post_under(&platform.api, &key, &platform.order_of(&product, 1)).await;
+    let reordered = format!(
+        r#"{{"items": [{{"quantity": 1, "product_id": "{product}"}}], "payment_method": "pm_card_visa",
+        "customer_id": "{}"}}"#,
+        platform.customer("ada")
+    );
+    let again = post_under(&platform.api, &key, &serde_json::from_str(&reordered).unwrap()).await;
+    assert_eq!(first.body, again.body);
+    let other = post_under(&platform.api, &key, &platform.order_of(&product, 2)).await;
+    assert_eq!((other.status, &other.body["error"]), (422, &json!("IDEMPOTENCY_KEY_REUSED")));
+    let mut of_bob = platform.order_of(&product, 1);
+    of_bob["customer_id"] = platform.customer("bob").into();
+    let bobs = post_under(&platform.api, &key, &of_bob).await;
+    assert_eq!(bobs.status, 202);
+    assert_ne!(bobs.body["order_id"], first.body["order_id"]);
+    // The other name of the header is the same key.
+    let headers = [("content-type", "application/json"), ("x-idempotency-key", key.as_str())];
+    let body = platform.order_of(&product, 1).to_string();
+    let same = platform.api.send_with(Method::POST, "/orders", &headers, body.clone()).await.unwrap();
+    assert_eq!(same.body, first.body);
+    let both = [headers[0], headers[1], ("idempotency-key", "another")];
+    let both = platform.api.send_with(Method::POST, "/orders", &both, body).await.unwrap();
+    assert_eq!((both.status, &both.body["errors"][0]["rule"]), (400, &json!("conflict")));
 }
 
 /// Guards: a failure is never stored as the answer.
@@ -193,29 +196,31 @@ fn a_pending_order_is_cancelled_and_a_confirmed_one_is_not() {
 
 #[test]
 fn lists_are_newest_first_and_paged_without_gaps_or_repeats() {
-    on_platform(async |platform| {
-        let product = platform.product(100).await;
-        let customer = fresh("c");
-        let api = platform.bearing(&customer, "orders:read orders:write");
-        let mut placed = Vec::new();
-        for _ in 0..5 {
-            let mut order = order_of(&product, 1);
-            order["customer_id"] = customer.as_str().into();
-            placed.push(api.place(&order).await.unwrap());
-        }
-        placed.reverse();
-        let (mut seen, mut path) = (Vec::new(), "/orders?limit=2".to_owned());
-        loop {
-            let page = api.get(&path).await.unwrap();
-            assert_eq!(page.status, 200, "{}", page.body);
-            let orders = page.body["orders"].as_array().unwrap().clone();
-            assert!(orders.len() <= 2);
-            seen.extend(orders.iter().map(|order| order["order_id"].as_str().unwrap().to_owned()));
-            let Some(next) = page.body["next_cursor"].as_str() else { break };
-            path = format!("/orders?limit=2&cursor={next}");
-        }
-        assert_eq!(seen, placed);
-    });
+    on_platform(lists_are_paged);
+}
+
+pub async fn lists_are_paged(platform: &Platform) {
+    let product = platform.product(100).await;
+    let customer = fresh("c");
+    let api = platform.bearing(&customer, "orders:read orders:write");
+    let mut placed = Vec::new();
+    for _ in 0..5 {
+        let mut order = order_of(&product, 1);
+        order["customer_id"] = platform.customer(&customer).into();
+        placed.push(api.place(&order).await.unwrap());
+    }
+    placed.reverse();
+    let (mut seen, mut path) = (Vec::new(), "/orders?limit=2".to_owned());
+    loop {
+        let page = api.get(&path).await.unwrap();
+        assert_eq!(page.status, 200, "{}", page.body);
+        let orders = page.body["orders"].as_array().unwrap().clone();
+        assert!(orders.len() <= 2);
+        seen.extend(orders.iter().map(|order| order["order_id"].as_str().unwrap().to_owned()));
+        let Some(next) = page.body["next_cursor"].as_str() else { break };
+        path = format!("/orders?limit=2&cursor={next}");
+    }
+    assert_eq!(seen, placed);
 }
 
 /// Guards: cursors are sealed and bound to their list; limits hold; a parameter that does not exist is named.
@@ -229,7 +234,7 @@ fn wrong_queries_are_refused_by_the_parameters_name() {
         let cursor = page["next_cursor"].as_str().unwrap();
         for (path, field) in [
             ("/orders".to_owned(), "customer_id"),
-            ("/orders?customer_id=a%23b".to_owned(), "customer_id"),
+            ("/orders?customer_id=a%2Fb".to_owned(), "customer_id"),
             ("/orders?customer_id=ada&limit=0".to_owned(), "limit"),
             ("/orders?customer_id=ada&limit=101".to_owned(), "limit"),
             ("/orders?customer_id=ada&limit=1.5".to_owned(), "limit"),

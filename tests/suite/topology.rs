@@ -7,6 +7,7 @@ use chassis::http::Api;
 use chassis::store::MemoryStore;
 use contracts::{Contracts, wiring};
 use inventory::api::ProductsApi;
+use localstack::template::yaml::{self, Kind, Node};
 use localstack::template::{self, resources::Model};
 use orders::http::OrdersApi;
 use orders::saga::step::Step;
@@ -16,6 +17,7 @@ use payments::provider::circuit_breaker::{CALLS, REFUSED};
 use payments::provider::https::{CAPTURE_TIMEOUT, TIMEOUT};
 use payments::reactor::{CAPTURES, DIFFERENT};
 use std::collections::BTreeSet;
+use std::fs;
 use std::time::Duration;
 
 fn model() -> Model {
@@ -49,6 +51,27 @@ fn a_role_is_for_one_resource_of_this_account() {
         assert!(condition["StringEquals"]["aws:SourceAccount"].is_string(), "{arn}: {statement}");
         assert!(condition["ArnLike"]["aws:SourceArn"].is_string(), "{arn}: {statement}");
     }
+}
+
+/// Guards: CloudFormation creates a route before the stage that has settings for it. Their keys are no references that would
+/// order them, and API Gateway refuses settings for a route that is not there yet.
+#[test]
+fn every_route_with_settings_is_there_before_its_stage() {
+    let text = fs::read_to_string(root().join("infra/api.yaml")).unwrap();
+    let template = yaml::read("api.yaml", &text).unwrap();
+    let resource = |name: &str| template.get("Resources").unwrap().get(name).unwrap();
+    let Kind::Seq(before) = &resource("ApiStage").get("DependsOn").unwrap().kind else { panic!() };
+    let key = |node: &Node| {
+        let properties = resource(node.text().unwrap()).get("Properties").unwrap();
+        properties.get("RouteKey").unwrap().text().unwrap().to_owned()
+    };
+    let before: BTreeSet<String> = before.iter().map(key).collect();
+    let set: BTreeSet<String> = model().api_stages[0].route_settings.clone().unwrap().into_keys().collect();
+    assert_eq!(before, set);
+    // A route that any caller reaches has settings of its own.
+    let model = model();
+    let open = model.routes.iter().filter(|route| route.authorization_type.as_deref() != Some("JWT"));
+    assert_eq!(open.map(|route| route.route_key.clone()).collect::<BTreeSet<_>>(), set);
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use crate::aws::eventbridge::input_transformer::PipeData;
 use crate::faults::Fault;
-use crate::outside::{carrier, token_issuer};
+use crate::outside::carrier;
+use crate::outside::token_issuer::{self, Dialect};
 use crate::template::names::{self, Names};
 use crate::template::{self, resources::Model};
 use anyhow::Result;
@@ -31,6 +32,8 @@ pub struct Options {
     pub pipe_data: PipeData,
     /// Allows every request without a token: the templates' parameter `Auth` is `none`.
     pub no_auth: bool,
+    /// Whose tokens the local issuer writes.
+    pub issuer: Dialect,
     /// Divides the waits of state machines, schedules, and messages whose function reported a failure, for tests that
     /// would otherwise take minutes.
     pub time_scale: u32,
@@ -91,10 +94,11 @@ impl Options {
             ("ProviderKey", "sk_test_simulator"),
             ("FallbackPaymentMethod", "pm_card_visa"),
             ("Auth", if self.no_auth { "none" } else { "jwt" }),
-            ("TokenIssuer", issuer),
         ];
         let mut parameters: BTreeMap<_, _> =
             pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        parameters.insert("TokenIssuer".into(), format!("{issuer}{}", self.issuer.path()));
+        parameters.extend(self.issuer.parameters().into_iter().map(|(name, value)| (name.to_owned(), value)));
         parameters.extend(self.parameters.clone());
         parameters
     }

@@ -68,8 +68,8 @@ impl Parts {
         let Compute { queues, iam, functions, schedules, machines } = Compute::connect(plan)?;
         let Messaging { faults, buses, simulators, topics, pipes } =
             Messaging::connect(plan, &queues, &machines)?;
-        let issuer = TokenIssuer::open(options.kept(), urls.issuer())?;
-        let gateway = Arc::new(Gateway::new(model, &functions, &issuer)?);
+        let issuer = TokenIssuer::open(options.kept(), &urls.issuer(), options.issuer)?;
+        let gateway = Arc::new(Gateway::new(model, &functions, &issuer, &data.logs)?);
         let endpoint = Arc::new(Endpoint {
             dynamodb: data.database.clone(),
             queues: queues.clone(),

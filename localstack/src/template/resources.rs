@@ -226,7 +226,11 @@ properties! {
         stage_name: String,
         auto_deploy: Option<bool>,
         default_route_settings: Option<RouteSettings>,
+        /// By route key. CloudFormation types it as JSON: its members are those of `DefaultRouteSettings`.
+        route_settings: Option<BTreeMap<String, RouteSettings>>,
+        access_log_settings: Option<AccessLogSettings>,
     }
+    AccessLogSettings { destination_arn: String, format: String }
     RouteSettings { throttling_rate_limit: u64, throttling_burst_limit: u64 }
     /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-apigatewayv2-authorizer.html>
     Authorizer {
@@ -284,6 +288,7 @@ pub struct Model {
     pub machines: Vec<StateMachine>,
     pub apis: Vec<Api>,
     pub api_stages: Vec<Stage>,
+    pub log_groups: Vec<LogGroup>,
     /// Authorizers by id.
     pub authorizers: BTreeMap<String, Authorizer>,
     /// Integrations by id.

@@ -4,7 +4,7 @@
 use super::declared::Declared;
 use super::names::{self, Names};
 use super::refused::Refused;
-use super::resources::{Authorizer, LogGroup, Model, Role};
+use super::resources::{Authorizer, Model, Role};
 
 pub struct ResourceType {
     /// `AWS::SQS::Queue`
@@ -64,7 +64,7 @@ static TYPES: [ResourceType; 22] = [
         .attributes(&[("Arn", |it| names::function_arn(it.name))])
         .only(&[("Runtime", &["provided.al2023"])]),
     row("AWS::Lambda::Permission", |model, it| it.push(&mut model.permissions)),
-    row("AWS::Logs::LogGroup", |_, it| it.typed::<LogGroup>().map(drop))
+    row("AWS::Logs::LogGroup", |model, it| it.push(&mut model.log_groups))
         .named("LogGroupName")
         .attributes(&[("Arn", |it| names::arn("logs", &format!("log-group:{}:*", it.name)))]),
     row("AWS::Pipes::Pipe", |model, it| it.push(&mut model.pipes)).named("Name").only(&[

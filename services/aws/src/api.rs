@@ -1,5 +1,6 @@
 //! HTTP through API Gateway: its payload format 2.0 read as a request, and a response as it wants it.
 
+use crate::claims::Claims;
 use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
 use aws_lambda_events::http::{HeaderMap, HeaderName, HeaderValue};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -12,20 +13,23 @@ use uuid::Uuid;
 /// Lets `api` answer one request of the gateway, before the function is stopped at `deadline`.
 pub async fn respond<A: Api>(
     api: &A,
+    claims: &Claims,
     event: ApiGatewayV2httpRequest,
     deadline: Option<DateTime<Utc>>,
 ) -> ApiGatewayV2httpResponse {
-    to_gateway(answer(api, event, deadline).await)
+    let caller = caller(claims, &event);
+    to_gateway(answer(api, caller, event, deadline).await)
 }
 
 async fn answer<A: Api>(
     api: &A,
+    caller: Option<Caller>,
     event: ApiGatewayV2httpRequest,
     deadline: Option<DateTime<Utc>>,
 ) -> Response {
     let correlation_id = RandomIds.fresh();
     let answer = match read(event, correlation_id, deadline) {
-        Ok(request) => api.answer(request).await,
+        Ok(request) => api.answer(Request { caller, ..request }).await,
         Err(problem) => Err(problem),
     };
     let answer = answer.unwrap_or_else(|problem| {
@@ -45,13 +49,9 @@ fn report(problem: &Problem, correlation_id: Uuid) {
 }
 
 /// The caller of a request; `None` when no authorizer stood before it.
-fn caller(event: &ApiGatewayV2httpRequest) -> Option<Caller> {
-    let claims = &event.request_context.authorizer.as_ref()?.jwt.as_ref()?.claims;
-    let scopes = claims.get("scope").map(String::as_str).unwrap_or_default();
-    Some(Caller {
-        subject: claims.get("sub").cloned().unwrap_or_default(),
-        scopes: scopes.split(' ').filter(|scope| !scope.is_empty()).map(str::to_owned).collect(),
-    })
+fn caller(claims: &Claims, event: &ApiGatewayV2httpRequest) -> Option<Caller> {
+    let token = event.request_context.authorizer.as_ref()?.jwt.as_ref()?;
+    Some(claims.caller(&token.claims))
 }
 
 /// The values of a name in the query, joined by commas as the gateway does: a second value is not lost.
@@ -69,7 +69,7 @@ fn read(
     correlation_id: Uuid,
     deadline: Option<DateTime<Utc>>,
 ) -> Result<Request, Problem> {
-    let (caller, query) = (caller(&event), query(&event));
+    let query = query(&event);
     let text = event.body.unwrap_or_default();
     let body = if event.is_base64_encoded {
         STANDARD.decode(text).map_err(|_| Problem::bad_request("the body is not valid base64"))?
@@ -88,7 +88,7 @@ fn read(
         body,
         method: event.request_context.http.method.to_string(),
         raw_path: event.raw_path.unwrap_or_default(),
-        caller,
+        caller: None,
         correlation_id,
         deadline,
     })
@@ -97,7 +97,7 @@ fn read(
 fn to_gateway(response: Response) -> ApiGatewayV2httpResponse {
     let mut out = ApiGatewayV2httpResponse::default();
     out.status_code = response.status.into();
-    out.body = Some(response.body.to_string().into());
+    out.body = (!response.body.is_null()).then(|| response.body.to_string().into());
     let mut headers = HeaderMap::new();
     for (name, value) in response.headers {
         // Every value is ours and printable; one that were not is left out rather than failing the answer.
@@ -119,6 +119,7 @@ mod tests {
 
     impl Api for Broken {
         const ROUTES: &'static [&'static str] = &[];
+        const SCOPES: &'static [&'static str] = &[];
 
         async fn answer(&self, _request: Request) -> Result<Response, Problem> {
             Err(self.0.clone().into())
@@ -140,7 +141,7 @@ mod tests {
     async fn a_server_error_gives_a_correlation_id_and_nothing_else() {
         let secret = "table prod-quadrille-orders: key 42";
         for failure in [Failure::Poison(secret.into()), Failure::Transient(secret.into())] {
-            let answer = answer(&Broken(failure), ApiGatewayV2httpRequest::default(), None).await;
+            let answer = answer(&Broken(failure), None, ApiGatewayV2httpRequest::default(), None).await;
             let Value::Object(body) = &answer.body else { panic!("{answer:?}") };
             let header = answer.headers.iter().find(|(name, _)| *name == "x-correlation-id").unwrap();
             assert_eq!(body["correlation_id"], header.1.as_str());

@@ -1,5 +1,6 @@
 //! The shell that Lambda calls. The same binary runs on Lambda and on the local stack.
 
+use crate::claims::Claims;
 use crate::{api, dynamodb::DynamoStore, eventbridge::EventBus, queue, sdk, secrets::Secret, sns::SnsTopic};
 use anyhow::{Result, anyhow};
 use aws_config::SdkConfig;
@@ -118,14 +119,17 @@ fn boxed<T>(invocation: impl Future<Output = T> + Send + 'static) -> Pin<Box<dyn
 /// Answers HTTP requests until Lambda freezes the process.
 ///
 /// # Errors
-/// When the Runtime API cannot be reached.
+/// When the environment does not say how tokens are read, or the Runtime API cannot be reached.
 pub async fn serve_api<A: Api>(api: A) -> Result<()> {
     end_with_parent();
-    let api = Arc::new(api);
+    let served = Arc::new((api, Claims::from_environment(A::SCOPES)?));
     let answer = move |event: LambdaEvent<ApiGatewayV2httpRequest>| {
-        let api = Arc::clone(&api);
+        let served = Arc::clone(&served);
         let stopped = i64::try_from(event.context.deadline).ok().and_then(DateTime::from_timestamp_millis);
-        boxed(async move { Ok::<_, Error>(api::respond(api.as_ref(), event.payload, stopped).await) })
+        boxed(async move {
+            let (api, claims) = served.as_ref();
+            Ok::<_, Error>(api::respond(api, claims, event.payload, stopped).await)
+        })
     };
     Runtime::new(service_fn(answer)).run_concurrent().await.map_err(|e| anyhow!(e))
 }

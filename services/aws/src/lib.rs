@@ -2,6 +2,7 @@
 //! binary.
 
 pub mod api;
+pub mod claims;
 pub mod dynamodb;
 pub mod eventbridge;
 pub mod invoke;

@@ -2,7 +2,7 @@
 
 use crate::product::{self, BELOW_HELD, Listed, Listing, MOVED, Product, Seen, Shelf, UNCOUNTED, UNSEEN};
 use chassis::aggregate::{Loaded, load};
-use chassis::http::access::{Auth, require};
+use chassis::http::access::{self, Auth, LIST_PRODUCTS, require};
 use chassis::http::conditional::{IfMatch, if_match};
 use chassis::http::fields::{self, Fields};
 use chassis::http::{Api, FieldError, Problem, Request, Response};
@@ -26,13 +26,12 @@ pub struct ProductsApi<S> {
     pub auth: Auth,
 }
 
-/// The scope that lists products.
-const WRITE: &str = "products:write";
-/// The scopes that see them, each enough.
-const READ: [&str; 2] = ["orders:read", WRITE];
+/// The scopes that see products, each enough.
+const READ: &[&str] = &[access::READ, LIST_PRODUCTS];
 
 impl<S: Store> Api for ProductsApi<S> {
     const ROUTES: &'static [&'static str] = &["PUT /products/{id}", "GET /products/{id}"];
+    const SCOPES: &'static [&'static str] = READ;
 
     async fn answer(&self, request: Request) -> Result<Response, Problem> {
         match request.route.as_str() {
@@ -72,7 +71,7 @@ fn seen(request: &Request) -> Result<Seen, Problem> {
 
 impl<S: Store> ProductsApi<S> {
     async fn get(&self, request: &Request) -> Result<Response, Problem> {
-        require(self.auth, request, &READ)?;
+        require(self.auth, request, READ)?;
         let id = product_id(request)?;
         let loaded: Loaded<Product> = load(&self.ports.store, &product::id(&id)).await?;
         let shown = json(&id, &loaded.state).ok_or_else(|| Problem::not_found(format!("no product {id}")))?;
@@ -80,7 +79,7 @@ impl<S: Store> ProductsApi<S> {
     }
 
     async fn put(&self, request: &Request) -> Result<Response, Problem> {
-        require(self.auth, request, &[WRITE])?;
+        require(self.auth, request, &[LIST_PRODUCTS])?;
         fields::expect_json(request)?;
         let id = &product_id(request)?;
         let listing = self.read(id, request)?;

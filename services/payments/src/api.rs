@@ -4,7 +4,7 @@ use crate::customer::{self, Customer, Message};
 use crate::provider::circuit_breaker::{CircuitBreaker, Open};
 use crate::provider::{Attachment, CallError, PaymentProvider};
 use chassis::aggregate::{Loaded, load};
-use chassis::http::access::{Access, Auth, require};
+use chassis::http::access::{Access, Auth, OPERATE, READ, WRITE, require};
 use chassis::http::fields::{self, Fields};
 use chassis::http::{Api, FieldError, Problem, Request, Response};
 use chassis::outbox::Cause;
@@ -25,15 +25,12 @@ pub struct CustomersApi<P, S> {
 
 const PUT: &str = "PUT /customers/{id}/payment-method";
 const GET: &str = "GET /customers/{id}/payment-method";
-/// The scope that saves.
-const WRITE: &str = "orders:write";
-/// The scope that sees.
-const READ: &str = "orders:read";
 /// How often one request creates a customer: the first key may be spent.
 const MAX_CREATIONS: u32 = 2;
 
 impl<P: PaymentProvider, S: Store> Api for CustomersApi<P, S> {
     const ROUTES: &'static [&'static str] = &[PUT, GET];
+    const SCOPES: &'static [&'static str] = &[READ, WRITE, OPERATE];
 
     async fn answer(&self, request: Request) -> Result<Response, Problem> {
         match request.route.as_str() {

@@ -150,7 +150,7 @@ impl Customer {
 /// Where payments keeps a customer.
 #[must_use]
 pub fn id(customer: &CustomerId) -> AggregateId {
-    AggregateId::new("customer", customer)
+    AggregateId::new("customer", customer.key())
 }
 
 #[cfg(test)]

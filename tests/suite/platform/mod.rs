@@ -9,15 +9,16 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::Credentials;
 use contracts::openapi::{self, Description};
 use localstack::aws::eventbridge::input_transformer::PipeData;
-use localstack::outside::token_issuer as issuer;
+use localstack::outside::token_issuer::{self as issuer, Dialect};
 use localstack::stack::{Options, Stack};
 use operator::dead_letters::Stage as OperatedStage;
+use serde_json::Value;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
-use tests::client::Client;
+use tests::client::{Client, order_of};
 use tests::invariants::{self, Report};
 use tests::process::Process;
 use tokio::runtime::Runtime;
@@ -64,7 +65,12 @@ pub fn copy(from: &Path, to: &Path) {
 }
 
 /// Tests ask more often than a stage lets them.
-const UNTHROTTLED: [(&str, &str); 2] = [("RequestRate", "1000000"), ("RequestBurst", "1000000")];
+const UNTHROTTLED: [(&str, &str); 4] = [
+    ("RequestRate", "1000000"),
+    ("RequestBurst", "1000000"),
+    ("OpenRequestRate", "1000000"),
+    ("OpenRequestBurst", "1000000"),
+];
 
 /// Any free ports, in memory.
 pub fn options(name: &str) -> Options {
@@ -80,6 +86,7 @@ pub fn options(name: &str) -> Options {
         stage: "test".into(),
         pipe_data: PipeData::Object,
         no_auth: false,
+        issuer: Dialect::Plain,
         time_scale: 100,
         parameters: UNTHROTTLED.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         faults: Vec::new(),
@@ -148,6 +155,18 @@ impl Platform {
         (OperatedStage { name: "test".into(), queues, table }, bus)
     }
 
+    /// The id of the customer that the issuer gives a subject.
+    pub fn customer(&self, subject: &str) -> String {
+        self.stack.issuer.customer(subject)
+    }
+
+    /// An order of `quantity` units for the customer `ada`, under the id that the issuer gives her.
+    pub fn order_of(&self, product: &str, quantity: u64) -> Value {
+        let mut order = order_of(product, quantity);
+        order["customer_id"] = self.customer("ada").into();
+        order
+    }
+
     /// The API in the name of a customer with these scopes.
     pub fn bearing(&self, customer: &str, scope: &str) -> Client {
         self.api.bearing(self.stack.issuer.token(customer, scope).unwrap())
@@ -158,7 +177,7 @@ impl Platform {
         let body = serde_json::json!({"TableName": format!("test-quadrille-{table}"), "Select": "COUNT"});
         let (status, answer) = self.stack.dynamodb.call("Scan", body.to_string().as_bytes());
         assert_eq!(status, 200, "{answer:?}");
-        serde_json::from_slice::<serde_json::Value>(&answer).unwrap()["Count"].as_u64().unwrap()
+        serde_json::from_slice::<Value>(&answer).unwrap()["Count"].as_u64().unwrap()
     }
 }
 
@@ -192,6 +211,6 @@ pub fn in_trouble(name: &str, story: impl AsyncFnOnce(&Platform)) {
 /// The platform as a process of its own, which can be killed.
 pub fn process(data: &Path) -> Process {
     let unthrottled = UNTHROTTLED.map(|(name, value)| format!("--parameter={name}={value}"));
-    let flags = ["--stage", "test", &unthrottled[0], &unthrottled[1]];
-    Process::start(&BINARIES, &root().join("infra"), data, &flags).unwrap()
+    let flags = ["--stage", "test"].into_iter().chain(unthrottled.iter().map(String::as_str));
+    Process::start(&BINARIES, &root().join("infra"), data, &flags.collect::<Vec<_>>()).unwrap()
 }

@@ -1,22 +1,27 @@
 //! The HTTP API: routes to functions, behind the stage's throttling and the routes' authorizer.
 
+use super::access_log::{AccessLog, Entry};
 use super::authorizer::{Authorizer, Denied};
 use super::cors;
 use super::payload::{self, Invocation};
 use super::routes::{Authorization, Route, Routes};
-use super::throttle::Throttle;
-use crate::aws::lambda::Functions;
+use super::throttle::Throttles;
+use crate::aws::lambda::{Functions, InvokeError};
 use crate::outside::token_issuer::TokenIssuer;
 use crate::support::http::{self, Request, Response};
 use crate::template::resources::{Cors, Model};
 use anyhow::{Result, ensure};
+use bytes::Bytes;
+use chrono::Utc;
 use hyper::StatusCode;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::http::request::Parts;
 use serde_json::json;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use uuid::Uuid;
 
 /// The most bytes of a body that API Gateway passes on.
 const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
@@ -24,39 +29,47 @@ const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
 pub struct Gateway {
     routes: Routes,
     authorizer: Authorizer,
-    throttle: Option<Throttle>,
+    throttles: Throttles,
     cors: Option<Cors>,
+    log: Option<AccessLog>,
 }
 
 impl Gateway {
-    /// The API as declared; tokens are those of `issuer`.
+    /// The API as declared; tokens are those of `issuer`, and its access log goes to the folder `logs`.
     ///
     /// # Errors
-    /// When the templates declare more than one API, or a route that leads nowhere.
-    pub fn new(model: &Model, functions: &Functions, issuer: &TokenIssuer) -> Result<Self> {
+    /// When the templates declare more than one API, a route that leads nowhere, settings for a route that there is not, an
+    /// origin that is none, or an access log that AWS refuses.
+    pub fn new(model: &Model, functions: &Functions, issuer: &TokenIssuer, logs: &Path) -> Result<Self> {
         ensure!(model.apis.len() <= 1, "the local stack runs one HTTP API, the templates declare more");
-        let settings = model.api_stages.iter().find_map(|stage| stage.default_route_settings.as_ref());
-        Ok(Self {
-            routes: Routes::new(model, functions)?,
-            authorizer: Authorizer::new(issuer),
-            throttle: settings.map(|settings| Throttle::new(settings, Instant::now())),
-            cors: model.apis.first().and_then(|api| api.cors_configuration.clone()),
-        })
+        let stage = model.api_stages.first();
+        let routes = Routes::new(model, functions)?;
+        let throttles = Throttles::new(stage, Instant::now());
+        for key in throttles.routes() {
+            // AWS's own text.
+            ensure!(routes.has(key), "Unable to find Route by key {key} within the provided RouteSettings");
+        }
+        let cors = model.apis.first().and_then(|api| api.cors_configuration.clone());
+        cors.as_ref().map_or(Ok(()), cors::check)?;
+        let settings = stage.and_then(|stage| stage.access_log_settings.as_ref());
+        let log = settings.map(|settings| AccessLog::open(settings, &model.log_groups, logs)).transpose()?;
+        Ok(Self { routes, authorizer: Authorizer::new(issuer), throttles, cors, log })
     }
 
-    async fn route(&self, parts: &Parts, body: Incoming) -> Response {
-        if let Some(Err(wait)) = self.throttle.as_ref().map(|throttle| throttle.take(Instant::now())) {
+    async fn route(&self, parts: &Parts, body: Incoming, entry: &mut Entry) -> Response {
+        let found = self.routes.find(&parts.method, parts.uri.path());
+        let key = found.as_ref().map(|(route, _)| route.key.as_str());
+        entry.route_key = key.unwrap_or_default().to_owned();
+        if let Err(wait) = self.throttles.take(key, Instant::now()) {
             return too_many(wait);
         }
-        let Some((route, parameters)) = self.routes.find(&parts.method, parts.uri.path()) else {
-            return message(StatusCode::NOT_FOUND, "Not Found");
-        };
-        let mut claims = None;
+        let Some((route, parameters)) = found else { return self.unrouted(parts) };
+        let mut token = None;
         if let Some(Authorization { jwt, scopes }) = &route.authorization {
-            let token = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-            match self.authorizer.check(token, jwt, scopes) {
-                Ok(checked) => claims = Some(checked),
-                Err(reason) => return denied(reason, scopes),
+            let header = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+            match self.authorizer.check(header, jwt, scopes) {
+                Ok(checked) => token = Some(checked),
+                Err(reason) => return denied(reason, scopes, entry),
             }
         }
         let body = match http::body(body, MAX_BODY_BYTES).await {
@@ -66,32 +79,78 @@ impl Gateway {
             }
             Err(status) => return message(status, status.canonical_reason().unwrap_or_default()),
         };
-        invoke(route, Invocation { route_key: &route.key, parts, parameters, claims, body: &body }).await
+        let (request_id, time) = (entry.request_id.clone(), entry.time.clone());
+        let (request_id, time) = (request_id.as_str(), time.as_str());
+        let body = &body;
+        let invocation =
+            Invocation { route_key: &route.key, parts, parameters, token, body, request_id, time };
+        self.integrate(route, &invocation, entry).await
+    }
+
+    /// The answer to a request that matches no route.
+    fn unrouted(&self, parts: &Parts) -> Response {
+        match &self.cors {
+            Some(cors) if cors::is_preflight(parts) => cors::preflight(cors, parts),
+            _ => message(StatusCode::NOT_FOUND, "Not Found"),
+        }
+    }
+
+    /// The integration's answer, with the API's CORS headers.
+    async fn integrate(&self, route: &Route, invocation: &Invocation<'_>, entry: &mut Entry) -> Response {
+        let parts = invocation.parts;
+        let started = Instant::now();
+        let answered = invoke(route, payload::event(invocation).to_string().into()).await;
+        entry.integration_milliseconds = Some(started.elapsed().as_millis());
+        match answered {
+            Ok(mut response) => {
+                self.cors.iter().for_each(|cors| cors::apply(cors, parts, &mut response));
+                response
+            }
+            Err((status, reason)) => {
+                entry.integration_error = Some(reason);
+                message(status, status.canonical_reason().unwrap_or_default())
+            }
+        }
     }
 }
 
 /// Answers a request through its route's function.
 pub async fn answer(gateway: Arc<Gateway>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let Some(cors) = &gateway.cors else { return gateway.route(&parts, body).await };
-    if let Some(answer) = cors::preflight(cors, &parts) {
-        return answer;
+    let started = Instant::now();
+    let mut entry = Entry {
+        request_id: Uuid::new_v4().to_string(),
+        time: Utc::now().format("%d/%b/%Y:%H:%M:%S +0000").to_string(),
+        method: parts.method.to_string(),
+        ..Entry::default()
+    };
+    let response = gateway.route(&parts, body, &mut entry).await;
+    if let Some(log) = &gateway.log {
+        entry.status = response.status().as_u16();
+        entry.response_bytes = response.body().size_hint().lower();
+        entry.milliseconds = started.elapsed().as_millis();
+        log.write(&entry);
     }
-    let mut response = gateway.route(&parts, body).await;
-    cors::allow(cors, &parts, &mut response);
     response
 }
 
-async fn invoke(route: &Route, invocation: Invocation<'_>) -> Response {
-    let event = payload::event(invocation).to_string();
-    let broken = || message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
-    match tokio::time::timeout(route.timeout, route.function.invoke(event.into())).await {
-        Ok(Ok(answer)) => payload::response(&answer).unwrap_or_else(broken),
+/// The function's answer, or the gateway's status and the reason in the access log.
+async fn invoke(route: &Route, event: Bytes) -> Result<Response, (StatusCode, String)> {
+    let broken = |reason: String| (StatusCode::INTERNAL_SERVER_ERROR, reason);
+    match tokio::time::timeout(route.timeout, route.function.invoke(event)).await {
+        Ok(Ok(answer)) => {
+            payload::response(&answer).ok_or_else(|| broken("the answer is not in payload format 2.0".into()))
+        }
         Ok(Err(error)) => {
             tracing::warn!("{}: {error}", route.key);
-            broken()
+            // What the function said may quote a request, and has quotes that would end the text in a line of JSON.
+            let said = matches!(error, InvokeError::Failed(_));
+            Err(broken(if said { "the function failed".into() } else { error.to_string() }))
         }
-        Err(_) => message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
+        Err(_) => {
+            let reason = format!("no answer within {} ms", route.timeout.as_millis());
+            Err((StatusCode::SERVICE_UNAVAILABLE, reason))
+        }
     }
 }
 
@@ -100,7 +159,7 @@ fn message(status: StatusCode, text: &str) -> Response {
 }
 
 /// Refuses a request as API Gateway does.
-fn denied(denied: Denied, scopes: &[String]) -> Response {
+fn denied(denied: Denied, scopes: &[String], entry: &mut Entry) -> Response {
     let (status, text, challenge) = match denied {
         Denied::Unauthorized => (StatusCode::UNAUTHORIZED, "Unauthorized", "Bearer".to_owned()),
         Denied::Forbidden => {
@@ -108,6 +167,7 @@ fn denied(denied: Denied, scopes: &[String]) -> Response {
             (StatusCode::FORBIDDEN, "Forbidden", challenge)
         }
     };
+    entry.authorizer_error = Some(text);
     let mut response = message(status, text);
     if let Ok(challenge) = challenge.parse() {
         response.headers_mut().insert(WWW_AUTHENTICATE, challenge);

@@ -1,5 +1,6 @@
 //! API Gateway's HTTP APIs.
 
+pub mod access_log;
 pub mod authorizer;
 pub mod cors;
 pub mod gateway;

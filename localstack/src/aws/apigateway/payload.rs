@@ -2,6 +2,7 @@
 //!
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>
 
+use super::authorizer::Token;
 use crate::support::http::Response;
 use crate::template::names::ACCOUNT;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -10,9 +11,9 @@ use chrono::Utc;
 use http_body_util::Full;
 use hyper::HeaderMap;
 use hyper::http::request::Parts;
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use uuid::Uuid;
 
 /// A request as its function gets it.
 pub struct Invocation<'a> {
@@ -20,41 +21,50 @@ pub struct Invocation<'a> {
     pub parts: &'a Parts,
     /// The parameters in the path.
     pub parameters: Map<String, Value>,
-    /// The token's claims, where the route asks for a token.
-    pub claims: Option<Map<String, Value>>,
+    /// The token, where the route asks for one.
+    pub token: Option<Token>,
+    pub request_id: &'a str,
+    pub time: &'a str,
     pub body: &'a Bytes,
 }
 
 /// The event in payload format 2.0.
-pub fn event(invocation: Invocation<'_>) -> Value {
-    let Invocation { route_key, parts, parameters, claims, body } = invocation;
+pub fn event(invocation: &Invocation<'_>) -> Value {
+    let Invocation { route_key, parts, parameters, token, body, .. } = invocation;
     let query = parts.uri.query().unwrap_or_default();
     let text = std::str::from_utf8(body).ok();
     let mut event = json!({
         "version": "2.0",
         "routeKey": route_key,
-        "rawPath": parts.uri.path(),
+        "rawPath": decoded(parts.uri.path()),
         "rawQueryString": query,
         "headers": headers(&parts.headers),
-        "requestContext": context(route_key, parts),
+        "requestContext": context(invocation),
         "isBase64Encoded": text.is_none(),
     });
     if !body.is_empty() {
         event["body"] = text.map_or_else(|| STANDARD.encode(body).into(), Value::from);
     }
     if !parameters.is_empty() {
-        event["pathParameters"] = Value::Object(parameters);
+        event["pathParameters"] = Value::Object(parameters.clone());
     }
     if !query.is_empty() {
         event["queryStringParameters"] = Value::Object(query_parameters(query));
     }
-    if let Some(claims) = claims {
-        event["requestContext"]["authorizer"] = json!({"jwt": {"claims": claims, "scopes": null}});
+    if let Some(Token { claims, scopes }) = token {
+        event["requestContext"]["authorizer"] = json!({"jwt": {"claims": claims, "scopes": scopes}});
     }
     event
 }
 
-fn context(route_key: &str, parts: &Parts) -> Value {
+/// HTTP APIs decode a path before they hand it over; REST APIs do not.
+/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html>
+fn decoded(path: &str) -> String {
+    percent_decode_str(path).decode_utf8_lossy().into_owned()
+}
+
+fn context(invocation: &Invocation<'_>) -> Value {
+    let Invocation { route_key, parts, request_id, time, .. } = invocation;
     let user_agent = parts.headers.get("user-agent").and_then(|value| value.to_str().ok());
     json!({
         "accountId": ACCOUNT,
@@ -63,15 +73,15 @@ fn context(route_key: &str, parts: &Parts) -> Value {
         "domainPrefix": "local",
         "http": {
             "method": parts.method.as_str(),
-            "path": parts.uri.path(),
+            "path": decoded(parts.uri.path()),
             "protocol": "HTTP/1.1",
             "sourceIp": "127.0.0.1",
             "userAgent": user_agent.unwrap_or_default(),
         },
-        "requestId": Uuid::new_v4().to_string(),
+        "requestId": request_id,
         "routeKey": route_key,
         "stage": "$default",
-        "time": Utc::now().format("%d/%b/%Y:%H:%M:%S +0000").to_string(),
+        "time": time,
         "timeEpoch": Utc::now().timestamp_millis(),
     })
 }

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// The key of the route for requests that match no other route.
 const DEFAULT: &str = "$default";
+/// The methods that a route key may name. `ANY` is not implemented.
+const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 /// API Gateway's default.
 const TIMEOUT_MILLIS: u64 = 30_000;
 
@@ -21,7 +23,7 @@ pub struct Route {
     /// `GET /orders/{id}`
     pub key: String,
     method: String,
-    segments: Vec<String>,
+    segments: Vec<Segment>,
     pub function: Arc<Function>,
     pub timeout: Duration,
     /// A route without one is open to every caller.
@@ -48,16 +50,22 @@ impl Routes {
         Ok(Self(routes.collect::<Result<_>>()?))
     }
 
-    /// The route of a request, with the parameters in its path.
+    /// The route of a request, with the parameters in its path: of those that match the most specific one. A full match goes
+    /// before one with a greedy variable, and that before `$default`.
     #[must_use]
     pub fn find(&self, method: &Method, path: &str) -> Option<(&Route, Map<String, Value>)> {
         let segments: Vec<&str> = path.split('/').collect();
-        let exact = self.0.iter().filter(|route| route.method == method.as_str()).find_map(|route| {
-            let parameters = bind(&route.segments, &segments)?;
-            Some((route, parameters))
-        });
+        let of_method = self.0.iter().filter(|route| route.method == method.as_str());
+        let matching = of_method.filter_map(|route| Some((route, bind(&route.segments, &segments)?)));
+        let best = matching.min_by_key(|(route, _)| rank(&route.segments));
         let default = || self.0.iter().find(|route| route.key == DEFAULT).map(|r| (r, Map::new()));
-        exact.or_else(default)
+        best.or_else(default)
+    }
+
+    /// Whether a route has this key.
+    #[must_use]
+    pub fn has(&self, key: &str) -> bool {
+        self.0.iter().any(|route| route.key == key)
     }
 }
 
@@ -74,10 +82,11 @@ impl Route {
             DEFAULT => ("", ""),
             key => key.split_once(' ').context("a route key is METHOD /path")?,
         };
+        ensure!(method.is_empty() || METHODS.contains(&method), "{key}: {method} is not implemented");
         Ok(Self {
             key: key.clone(),
             method: method.to_owned(),
-            segments: path.split('/').map(str::to_owned).collect(),
+            segments: pattern(path)?,
             function,
             timeout: Duration::from_millis(integration.timeout_in_millis.unwrap_or(TIMEOUT_MILLIS)),
             authorization: Authorization::new(declared, model)?,
@@ -109,21 +118,66 @@ impl Authorization {
     }
 }
 
-/// The parameters of a path; `None` for a path that does not match the pattern.
-fn bind(pattern: &[String], path: &[&str]) -> Option<Map<String, Value>> {
-    if pattern.len() != path.len() {
+/// One part of a route's path.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Segment {
+    Literal(String),
+    /// `{id}`: any one segment.
+    Variable(String),
+    /// `{proxy+}`: the rest of the path, at least one segment.
+    Greedy(String),
+}
+
+/// A route's path as segments.
+fn pattern(path: &str) -> Result<Vec<Segment>> {
+    let segment = |text: &str| match text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+        None => Segment::Literal(text.to_owned()),
+        Some(name) => match name.strip_suffix('+') {
+            Some(name) => Segment::Greedy(name.to_owned()),
+            None => Segment::Variable(name.to_owned()),
+        },
+    };
+    let segments: Vec<Segment> = path.split('/').map(segment).collect();
+    let greedy = segments.iter().position(|segment| matches!(segment, Segment::Greedy(_)));
+    ensure!(
+        greedy.is_none_or(|at| at + 1 == segments.len()),
+        "{path}: a greedy variable has to be the last part"
+    );
+    Ok(segments)
+}
+
+/// How specific a route is, the most specific first: whole paths before greedy ones, then part by part a literal before a
+/// variable.
+fn rank(pattern: &[Segment]) -> (bool, Vec<u8>) {
+    let kind = |segment: &Segment| match segment {
+        Segment::Literal(_) => 0,
+        Segment::Variable(_) => 1,
+        Segment::Greedy(_) => 2,
+    };
+    let kinds: Vec<u8> = pattern.iter().map(kind).collect();
+    (kinds.contains(&2), kinds)
+}
+
+/// The parameters of a path; `None` for a path that does not match the pattern. API Gateway decodes them.
+fn bind(pattern: &[Segment], path: &[&str]) -> Option<Map<String, Value>> {
+    let is_greedy = matches!(pattern.last(), Some(Segment::Greedy(_)));
+    if path.len() < pattern.len() || (!is_greedy && path.len() > pattern.len()) {
         return None;
     }
     let mut parameters = Map::new();
-    for (wanted, got) in pattern.iter().zip(path) {
-        match wanted.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
-            Some(_) if got.is_empty() => return None,
-            Some(name) => {
-                let value = percent_decode_str(got).decode_utf8_lossy().into_owned();
-                parameters.insert(name.to_owned(), value.into());
-            }
-            None if wanted == got => {}
-            None => return None,
+    let mut keep = |name: &String, text: &str| {
+        let value = percent_decode_str(text).decode_utf8_lossy().into_owned();
+        parameters.insert(name.clone(), value.into());
+        !text.is_empty()
+    };
+    for (at, (wanted, got)) in pattern.iter().zip(path).enumerate() {
+        let is_right = match wanted {
+            Segment::Literal(text) => text == got,
+            Segment::Variable(name) => keep(name, got),
+            Segment::Greedy(name) => keep(name, &path.get(at..).unwrap_or_default().join("/")),
+        };
+        if !is_right {
+            return None;
         }
     }
     Some(parameters)
@@ -133,16 +187,26 @@ fn bind(pattern: &[String], path: &[&str]) -> Option<Map<String, Value>> {
 mod tests {
     use super::*;
 
-    fn pattern(path: &str) -> Vec<String> {
-        path.split('/').map(str::to_owned).collect()
+    fn bound(path: &str, of: &str) -> Option<Map<String, Value>> {
+        bind(&pattern(of).unwrap(), &path.split('/').collect::<Vec<_>>())
     }
 
     #[test]
     fn routes_match_whole_paths() {
-        let bound = |path: &str| bind(&pattern("/orders/{id}"), &path.split('/').collect::<Vec<_>>());
-        assert_eq!(bound("/orders/a%20b").unwrap()["id"], "a b");
+        assert_eq!(bound("/orders/a%20b", "/orders/{id}").unwrap()["id"], "a b");
         for other in ["/orders", "/orders/", "/orders/1/events", "/products/1"] {
-            assert!(bound(other).is_none(), "{other}");
+            assert!(bound(other, "/orders/{id}").is_none(), "{other}");
         }
+        assert_eq!(bound("/orders/1/events", "/{proxy+}").unwrap()["proxy"], "orders/1/events");
+        assert!(bound("/", "/{proxy+}").is_none());
+        assert!(pattern("/{proxy+}/events").is_err());
+    }
+
+    /// Guards: the order in which routes are chosen, as in AWS's own example.
+    #[test]
+    fn the_most_specific_route_is_chosen() {
+        let mut patterns = ["/{proxy+}", "/pets/{proxy+}", "/pets/dog/{id}", "/pets/dog/1"];
+        patterns.sort_by_key(|path| rank(&pattern(path).unwrap()));
+        assert_eq!(patterns, ["/pets/dog/1", "/pets/dog/{id}", "/pets/{proxy+}", "/{proxy+}"]);
     }
 }

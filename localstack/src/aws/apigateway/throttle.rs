@@ -1,13 +1,47 @@
-//! A stage's throttling: a token bucket, `burst` tokens deep and filled at `rate` a second.
+//! A stage's throttling: token buckets, each `burst` tokens deep and filled at `rate` a second. A route with settings of its
+//! own has a bucket of its own; all others share the stage's. (AWS documents no more than that the stage's settings hold for
+//! every route; should each route have a bucket of its own there, AWS lets more pass than the local stack.)
 //!
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-throttling.html>
 
-use crate::template::resources::RouteSettings;
+use crate::template::resources::{RouteSettings, Stage};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// One token, in the bucket's unit: a rate a second fills in nanoseconds, without fractions.
 const TOKEN: u128 = 1_000_000_000;
+
+/// The buckets of a stage.
+pub struct Throttles {
+    stage: Option<Throttle>,
+    /// By route key.
+    routes: BTreeMap<String, Throttle>,
+}
+
+impl Throttles {
+    /// Starts with full buckets.
+    #[must_use]
+    pub fn new(stage: Option<&Stage>, now: Instant) -> Self {
+        let of_routes = stage.and_then(|stage| stage.route_settings.as_ref()).into_iter().flatten();
+        Self {
+            stage: stage.and_then(|s| s.default_route_settings.as_ref()).map(|s| Throttle::new(s, now)),
+            routes: of_routes.map(|(key, settings)| (key.clone(), Throttle::new(settings, now))).collect(),
+        }
+    }
+
+    /// The route keys with a bucket of their own.
+    pub fn routes(&self) -> impl Iterator<Item = &String> {
+        self.routes.keys()
+    }
+
+    /// # Errors
+    /// The time until the next token, when the bucket of this route is empty.
+    pub fn take(&self, route: Option<&str>, now: Instant) -> Result<(), Duration> {
+        let own = route.and_then(|route| self.routes.get(route));
+        own.or(self.stage.as_ref()).map_or(Ok(()), |throttle| throttle.take(now))
+    }
+}
 
 pub struct Throttle {
     rate: u128,

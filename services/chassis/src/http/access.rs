@@ -4,8 +4,14 @@ use super::{Caller, Problem, Request};
 use events::CustomerId;
 use std::str::FromStr;
 
+/// The scope that sees orders and what they are charged to.
+pub const READ: &str = "orders:read";
+/// The scope that places and cancels orders, and saves what they are charged to.
+pub const WRITE: &str = "orders:write";
 /// The scope of people who see and act on every customer's orders.
 pub const OPERATE: &str = "orders:operate";
+/// The scope that lists products and counts stock.
+pub const LIST_PRODUCTS: &str = "products:write";
 
 /// Whether the stage has an authorizer. A function that expects one refuses a request that came around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +41,7 @@ impl FromStr for Auth {
 /// 401 without a verified caller, 403 for a token without any of the scopes.
 pub fn require(auth: Auth, request: &Request, scopes: &[&str]) -> Result<(), Problem> {
     let Some(caller) = verified(auth, request)? else { return Ok(()) };
-    match caller.scopes.iter().any(|scope| scopes.contains(&scope.as_str())) {
+    match caller.scopes.iter().any(|scope| scopes.contains(scope)) {
         true => Ok(()),
         false => Err(Problem::new(403, "FORBIDDEN", "the token has none of the scopes that this needs")),
     }
@@ -67,12 +73,12 @@ impl Access {
     pub fn of(auth: Auth, request: &Request) -> Result<Self, Problem> {
         match verified(auth, request)? {
             None => Ok(Self::All),
-            Some(caller) if caller.scopes.iter().any(|scope| scope == OPERATE) => Ok(Self::All),
+            Some(caller) if caller.scopes.contains(&OPERATE) => Ok(Self::All),
             Some(caller) => {
                 let customer = caller
-                    .subject
+                    .customer
                     .parse()
-                    .map_err(|_| Problem::new(403, "FORBIDDEN", "the token's subject is not a customer"))?;
+                    .map_err(|_| Problem::new(403, "FORBIDDEN", "the token does not name a customer"))?;
                 Ok(Self::Own(customer))
             }
         }
@@ -101,15 +107,15 @@ impl Access {
 mod tests {
     use super::*;
 
-    fn request(caller: Option<(&str, &str)>) -> Request {
-        let caller = caller.map(|(subject, scopes)| Caller {
-            subject: subject.to_owned(),
-            scopes: scopes.split(' ').map(str::to_owned).collect(),
+    fn request(caller: Option<(&str, &'static str)>) -> Request {
+        let caller = caller.map(|(customer, scopes)| Caller {
+            customer: customer.to_owned(),
+            scopes: scopes.split(' ').collect(),
         });
         Request { caller, ..Request::default() }
     }
 
-    fn status(caller: Option<(&str, &str)>) -> u16 {
+    fn status(caller: Option<(&str, &'static str)>) -> u16 {
         Access::of(Auth::Jwt, &request(caller)).unwrap_err().status
     }
 
@@ -137,6 +143,8 @@ mod tests {
         let access = Access::of(Auth::Jwt, &request(Some(("ada", "orders:read orders:write")))).unwrap();
         assert!(access.includes(&"ada".parse().unwrap()) && !access.includes(&"bob".parse().unwrap()));
         assert_eq!(Access::of(Auth::Jwt, &request(Some(("ops", OPERATE)))), Ok(Access::All));
-        assert_eq!(status(Some(("no#customer", "orders:read"))), 403);
+        for no_customer in ["", "no customer", "no/customer"] {
+            assert_eq!(status(Some((no_customer, "orders:read"))), 403);
+        }
     }
 }

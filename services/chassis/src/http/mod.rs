@@ -61,13 +61,13 @@ impl Request {
 }
 
 /// A verified token, as the gateway's authorizer hands it over. The authorizer has checked its signature, issuer, audience
-/// and age, and the scopes of the route.
+/// and age, and the scopes of the route. The adapter has read it in the way that its issuer writes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Caller {
-    /// The `sub` claim.
-    pub subject: String,
-    /// The `scope` claim, split.
-    pub scopes: Vec<String>,
+    /// The claim that names the customer, as it came; empty when the token has none.
+    pub customer: String,
+    /// Its scopes, by their names in [`access`].
+    pub scopes: Vec<&'static str>,
 }
 
 /// One rule that one field of a request breaks.
@@ -258,6 +258,8 @@ impl From<Problem> for Response {
 pub trait Api: Send + Sync + 'static {
     /// Its routes, as the template spells them: `GET /orders/{id}`.
     const ROUTES: &'static [&'static str];
+    /// The scopes that it asks for, by their names in [`access`].
+    const SCOPES: &'static [&'static str];
 
     /// Answers a request.
     fn answer(&self, request: Request) -> impl Future<Output = Result<Response, Problem>> + Send;

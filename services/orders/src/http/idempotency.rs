@@ -64,7 +64,7 @@ impl Once {
     pub fn new(key: &str, customer: &CustomerId, body: &[u8]) -> Self {
         let value = serde_json::from_slice::<Value>(body).map(|value| value.to_string());
         let fingerprint = digest(value.as_ref().map_or(body, |text| text.as_bytes()));
-        let pk = format!("idempotency#{customer}#{}", digest(key.as_bytes()));
+        let pk = format!("idempotency#{}#{}", customer.key(), digest(key.as_bytes()));
         Self { row: Key::new(pk, "request"), fingerprint }
     }
 

@@ -11,7 +11,7 @@ pub mod view;
 use crate::projections::{admission, prices};
 use crate::saga::{Message, Saga};
 use chassis::aggregate::load;
-use chassis::http::access::{Access, Auth};
+use chassis::http::access::{Access, Auth, OPERATE, READ, WRITE, require};
 use chassis::http::cursor::Cursors;
 use chassis::http::{Api, CORRELATION, Problem, Request, Response, fields};
 use chassis::outbox::Cause;
@@ -53,10 +53,13 @@ impl<S: Store> Api for OrdersApi<S> {
         "POST /orders/{id}/cancel",
         "GET /health",
         "GET /openapi.json",
+        "OPTIONS /{proxy+}",
         "$default",
     ];
+    const SCOPES: &'static [&'static str] = &[READ, WRITE, OPERATE];
 
     async fn answer(&self, request: Request) -> Result<Response, Problem> {
+        require_scope(self.auth, &request)?;
         match request.route.as_str() {
             "POST /orders" => self.place(&request).await,
             "GET /orders" => self.list(&request).await,
@@ -66,9 +69,25 @@ impl<S: Store> Api for OrdersApi<S> {
             "POST /orders/{id}/cancel" => self.cancel(&request).await,
             "GET /health" => Ok(self.health()),
             "GET /openapi.json" => openapi::document(),
+            "OPTIONS /{proxy+}" => Ok(preflight()),
             _ => Err(openapi::no_such_route(&request)),
         }
     }
+}
+
+/// Checks the scope of a route again, as [`require`] says why. What describes the platform is open.
+fn require_scope(auth: Auth, request: &Request) -> Result<(), Problem> {
+    match request.route.as_str() {
+        "GET /health" | "GET /openapi.json" | "OPTIONS /{proxy+}" | "$default" => Ok(()),
+        route if route.starts_with("GET ") => require(auth, request, &[READ]),
+        _ => require(auth, request, &[WRITE]),
+    }
+}
+
+/// The answer to a browser that asks what a page of another origin may send. The gateway adds the answer itself as headers; it
+/// is the ok status that has to come from here.
+fn preflight() -> Response {
+    Response { status: 204, headers: Vec::new(), body: Value::Null }
 }
 
 /// An order that orders has accepted, now or for an earlier request with the same key.

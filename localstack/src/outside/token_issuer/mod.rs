@@ -1,6 +1,10 @@
 //! A token issuer for one machine. Its key is made at the first start and kept with the data, so that a token outlives
 //! a restart. It issues any token to any caller that reaches the AWS endpoint on loopback: it stands for the login page
-//! that a real issuer would show.
+//! that a real issuer would show. Its tokens have the shape of one of several [dialects](Dialect).
+
+mod dialect;
+
+pub use dialect::{Dialect, Grant};
 
 use crate::support::http::{self, Response};
 use crate::support::secret_file;
@@ -11,7 +15,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use rsa::pkcs1::{DecodeRsaPrivateKey, EncodeRsaPrivateKey};
 use rsa::traits::PublicKeyParts;
 use rsa::{RsaPrivateKey, rand_core::OsRng};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
@@ -20,13 +24,10 @@ use std::sync::Arc;
 pub const PATH: &str = "/issuer";
 /// The name of its one key.
 pub const KEY_ID: &str = "local";
-/// RSA, because API Gateway takes nothing else.
+/// RSA, because API Gateway accepts nothing else.
 const BITS: usize = 2048;
 /// How long a token is valid: 30 days, for a first look, an export in a shell, a month of tests.
 const SECONDS: i64 = 30 * 24 * 3600;
-/// The audience of its tokens: the template's default.
-pub(crate) const AUDIENCE: &str = "quadrille";
-
 /// Every scope that a route asks for, and the operator's.
 pub const SCOPES: &str = "orders:read orders:write orders:operate products:write";
 /// The scopes of a customer.
@@ -37,21 +38,13 @@ const CUSTOMER_SCOPES: &str = "orders:read orders:write";
 pub struct TokenIssuer(Arc<Keys>);
 
 struct Keys {
+    dialect: Dialect,
+    /// As its tokens spell it.
     url: String,
     signing: EncodingKey,
     verifying: DecodingKey,
     /// The public key as a JSON Web Key.
     public: Value,
-}
-
-#[derive(Serialize)]
-pub(crate) struct Claims<'a> {
-    pub iss: &'a str,
-    pub aud: &'a str,
-    pub sub: &'a str,
-    pub scope: &'a str,
-    pub iat: i64,
-    pub exp: i64,
 }
 
 /// `?subject=ada&scope=orders:read`
@@ -68,11 +61,11 @@ fn default_subject() -> String {
 }
 
 impl TokenIssuer {
-    /// The issuer at `url`, with the key that `folder` keeps; without a folder it is made anew.
+    /// The issuer below `url`, with the key that `folder` keeps; without a folder it is made anew.
     ///
     /// # Errors
     /// When the key cannot be made, read or kept.
-    pub fn open(folder: Option<&Path>, url: String) -> Result<Self> {
+    pub fn open(folder: Option<&Path>, url: &str, dialect: Dialect) -> Result<Self> {
         let path = folder.map(|folder| folder.join("issuer.der"));
         let kept = path.as_ref().and_then(|path| std::fs::read(path).ok());
         let key = match &kept {
@@ -86,32 +79,38 @@ impl TokenIssuer {
         let part = |bytes: Vec<u8>| URL_SAFE_NO_PAD.encode(bytes);
         let (n, e) = (part(key.n().to_bytes_be()), part(key.e().to_bytes_be()));
         Ok(Self(Arc::new(Keys {
-            url,
+            dialect,
+            url: format!("{url}{}", dialect.path()),
             signing: EncodingKey::from_rsa_der(der.as_bytes()),
             verifying: DecodingKey::from_rsa_components(&n, &e)?,
             public: json!({"kty": "RSA", "use": "sig", "alg": "RS256", "kid": KEY_ID, "n": n, "e": e}),
         })))
     }
 
-    /// A token for `subject`; the scopes are separated by blanks.
+    /// The customer's id of `subject`, as the platform reads it from a token.
+    #[must_use]
+    pub fn customer(&self, subject: &str) -> String {
+        self.0.dialect.customer(subject)
+    }
+
+    /// A token for `subject`; the scopes have this project's names and are separated by blanks.
     ///
     /// # Errors
     /// When it cannot be signed.
     pub fn token(&self, subject: &str, scope: &str) -> Result<String> {
-        let iat = chrono::Utc::now().timestamp();
-        let claims = Claims {
-            iss: &self.0.url,
-            aud: AUDIENCE,
-            sub: subject,
-            scope,
-            iat,
-            exp: iat.saturating_add(SECONDS),
+        let issued = chrono::Utc::now().timestamp();
+        let grant = Grant {
+            issuer: &self.0.url,
+            subject,
+            scopes: scope,
+            issued,
+            expires: issued.saturating_add(SECONDS),
         };
         let header = Header { kid: Some(KEY_ID.into()), ..Header::new(Algorithm::RS256) };
-        self.sign(&header, &claims)
+        self.sign(&header, &self.0.dialect.claims(&grant))
     }
 
-    pub(crate) fn sign(&self, header: &Header, claims: &Claims<'_>) -> Result<String> {
+    pub(crate) fn sign(&self, header: &Header, claims: &Value) -> Result<String> {
         Ok(jsonwebtoken::encode(header, claims, &self.0.signing)?)
     }
 
@@ -125,9 +124,12 @@ impl TokenIssuer {
     #[must_use]
     pub fn answer(&self, path: &str, query: &str) -> Response {
         let url = &self.0.url;
-        match path {
+        let base = url.trim_end_matches('/');
+        // Shells get their tokens at the same place in every dialect.
+        let own = self.0.dialect.path();
+        match path.strip_prefix(own.trim_end_matches('/')).unwrap_or(path) {
             "/.well-known/openid-configuration" => json_answer(&json!({
-                "issuer": url, "jwks_uri": format!("{url}/keys"), "token_endpoint": format!("{url}/token"),
+                "issuer": url, "jwks_uri": format!("{base}/keys"), "token_endpoint": format!("{base}/token"),
                 "id_token_signing_alg_values_supported": ["RS256"],
             })),
             "/keys" => json_answer(&json!({"keys": [self.0.public]})),
@@ -142,7 +144,7 @@ impl TokenIssuer {
             form_urlencoded::parse(query.as_bytes()).map(|(n, v)| (n.into_owned(), Value::from(v))).collect(),
         );
         let issued = asked
-            .context("takes subject and scope")
+            .context("the parameters are subject and scope")
             .and_then(|asked| self.token(&asked.subject, asked.scope.as_deref().unwrap_or(CUSTOMER_SCOPES)));
         match issued {
             Ok(token) => http::json(200, "text/plain", token),
