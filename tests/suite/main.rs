@@ -16,6 +16,7 @@ mod dance;
 mod description;
 mod edge;
 mod envelopes;
+mod fan_out;
 mod faults;
 mod fuzz;
 mod layering;

@@ -31,7 +31,8 @@ pub enum TransactionFault {
 pub struct Targets {
     pub queues: BTreeSet<String>,
     pub functions: BTreeSet<String>,
-    pub pipes: BTreeSet<String>,
+    /// Pipes, and functions that read a stream.
+    pub streams: BTreeSet<String>,
     /// Types of the events that at least one rule lets in.
     pub events: BTreeSet<String>,
 }
@@ -75,13 +76,15 @@ impl Faults {
                 ("function", Some(function), &self.targets.functions)
             }
             Fault::Throttle { function, .. } => ("function", function.as_ref(), &self.targets.functions),
-            Fault::Stop { pipe } => ("pipe", Some(pipe), &self.targets.pipes),
-            Fault::Provider { .. } | Fault::Carrier { .. } => ("", None, &self.targets.queues),
+            Fault::Stop { pipe } => ("pipe", Some(pipe), &self.targets.streams),
+            Fault::Provider { .. } | Fault::Carrier { .. } | Fault::Refuse { .. } => {
+                ("", None, &self.targets.queues)
+            }
         };
         if let Some(name) = name.filter(|name| !targets.contains(*name)) {
             bail!("there is no {what} {name}");
         }
-        if let Fault::Drop { event: Some(event), .. } = &fault
+        if let Fault::Drop { event: Some(event), .. } | Fault::Refuse { event: Some(event), .. } = &fault
             && !self.targets.events.contains(event)
         {
             bail!("no rule lets in an event {event}");
@@ -150,6 +153,15 @@ impl Faults {
         None
     }
 
+    /// Whether the bus refuses this event.
+    #[must_use]
+    pub fn bus_refuses(&self, event: &str) -> bool {
+        self.outage(|fault| match fault {
+            Fault::Refuse { event: of, times } if of.as_deref().is_none_or(|of| of == event) => Some(times),
+            _ => None,
+        })
+    }
+
     /// Whether the payment provider fails this call.
     #[must_use]
     pub fn provider_fails(&self) -> bool {
@@ -171,7 +183,7 @@ impl Faults {
         })
     }
 
-    /// Returns once no fault stops the pipe.
+    /// Returns once no fault stops the pipe or mapping.
     pub async fn wait_while_stopped(&self, pipe: &str) {
         loop {
             let changed = self.changed.notified();
@@ -210,7 +222,7 @@ mod tests {
         let dial = Faults::new(Targets {
             queues: names(),
             functions: names(),
-            pipes: names(),
+            streams: names(),
             events: ["x".into()].into(),
         });
         set.iter().for_each(|fault| dial.set(fault.clone()).unwrap());
