@@ -4,6 +4,7 @@
 use crate::statuses::{self, ALL, Arrival, Explored};
 use crate::{Contracts, wiring};
 use anyhow::{Context, Result, bail};
+use localstack::template::resources::Function;
 use localstack::template::yaml::{self, Node};
 use orders::saga::Status;
 use std::collections::{BTreeMap, BTreeSet};
@@ -178,7 +179,7 @@ const VARIABLES: &[(&str, &str)] = &[
     ("SCOPE_ORDERS_READ", "the issuer's name of the scope `orders:read`"),
     ("SCOPE_ORDERS_WRITE", "the issuer's name of the scope `orders:write`"),
     ("SCOPE_PRODUCTS_WRITE", "the issuer's name of the scope `products:write`"),
-    ("BUS", "the bus on which the function publishes again what a reminder asks for"),
+    ("BUS", "the bus on which the function publishes"),
     ("CARRIER_SECRET", "the secret with the carrier's key"),
     ("CARRIER_URL", "where the carrier answers"),
     (
@@ -195,10 +196,17 @@ const VARIABLES: &[(&str, &str)] = &[
     ("TOPIC", "the topic for customers' messages"),
 ];
 
+/// The two functions that need no table, of which a service has one.
+fn is_way_out(function: &&Function) -> bool {
+    ["outbox", "relay"].contains(&function.handler.as_str())
+}
+
 /// Every variable that a template gives its functions, on a stage named dev.
 fn variables(contracts: &Contracts) -> Result<String> {
     let mut functions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let all = wiring::model(contracts)?.functions;
+    let mut all = wiring::model(contracts)?.functions;
+    all.extend(wiring::model_with(contracts, "relay")?.functions.into_iter().filter(|f| is_way_out(&f)));
+    let with_table = all.iter().filter(|function| !is_way_out(function)).count();
     for function in &all {
         for variable in function.environment.iter().flat_map(|environment| environment.variables.keys()) {
             let name = function.function_name.trim_start_matches("dev-quadrille-").to_owned();
@@ -210,8 +218,8 @@ fn variables(contracts: &Contracts) -> Result<String> {
         let about = VARIABLES.iter().find(|(name, _)| *name == variable).map(|(_, about)| *about);
         let about =
             about.with_context(|| format!("{variable}: say what it is for in contracts/src/documents.rs"))?;
-        let of = if of.len() == all.len() {
-            "every one".to_owned()
+        let of = if of.len() == with_table {
+            "every one but outbox and relay".to_owned()
         } else {
             of.into_iter().collect::<Vec<_>>().join(", ")
         };

@@ -201,19 +201,16 @@ fn broken<'a>(
 /// Whether an old event, as the bus would bring it, is still read by each service that consumes it; if not, the
 /// file to edit, and why.
 fn reads_again(contracts: &Contracts, entry: &Entry, data: &Value) -> Option<(String, String)> {
-    let text = Value::String(data.to_string());
-    for placed in [data, &text] {
-        let detail = json!({"metadata": wiring::metadata(entry), "data": placed});
-        let envelope = match Envelope::read(detail) {
-            Ok(envelope) => envelope,
-            Err(error) => return Some(("events/src/envelope.rs".into(), error.to_string())),
-        };
-        for consumer in &contracts.consumers {
-            let mut views = consumer.subscriptions.iter();
-            let view = views.find(|s| (s.kind, s.version) == (entry.kind, entry.version));
-            if let Some(reason) = view.and_then(|view| (view.read)(&envelope.data).err()) {
-                return Some((views_file(consumer.service), reason));
-            }
+    let detail = json!({"metadata": wiring::metadata(entry), "data": data});
+    let envelope = match Envelope::read(detail) {
+        Ok(envelope) => envelope,
+        Err(error) => return Some(("events/src/envelope.rs".into(), error.to_string())),
+    };
+    for consumer in &contracts.consumers {
+        let mut views = consumer.subscriptions.iter();
+        let view = views.find(|s| (s.kind, s.version) == (entry.kind, entry.version));
+        if let Some(reason) = view.and_then(|view| (view.read)(&envelope.data).err()) {
+            return Some((views_file(consumer.service), reason));
         }
     }
     (entry.reread)(data).err().map(|reason| (type_file(entry), reason))

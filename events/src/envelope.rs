@@ -3,9 +3,8 @@
 use crate::{Event, EventId, reading};
 use chrono::{DateTime, SubsecRound, Utc};
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned, de::Error as _, de::Unexpected};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use std::str::FromStr;
 use uuid::Uuid;
 
 /// Serialises a time as RFC 3339 in UTC with exactly three decimals, so that texts sort as times do.
@@ -46,15 +45,6 @@ pub struct Replay {
     pub consumer: Option<String>,
 }
 
-/// A number, or the text of one: a pipe may place DynamoDB's `N`, which is a text, with its quotes.
-fn lenient<'de, D: Deserializer<'de>, T: FromStr + DeserializeOwned>(from: D) -> Result<T, D::Error> {
-    let number = || D::Error::invalid_type(Unexpected::Other("something else"), &"a whole number");
-    match Value::deserialize(from)? {
-        Value::String(text) => text.parse().map_err(|_| number()),
-        other => T::deserialize(other).map_err(|_| number()),
-    }
-}
-
 /// Who said what, when, about what, because of what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Metadata {
@@ -66,13 +56,11 @@ pub struct Metadata {
     #[serde(rename = "type")]
     pub kind: String,
     /// The version of the data's shape.
-    #[serde(deserialize_with = "lenient")]
     pub version: u32,
     /// The order id, or the product id for catalogue facts.
     pub subject: String,
     /// Position in the producer's history of this subject, from 1. A row that the producer only recorded has a
     /// number too and is never published, so numbers may be missing on the bus: order by it, wait for none.
-    #[serde(deserialize_with = "lenient")]
     pub seq: u64,
     /// When it was committed, UTC, to the millisecond.
     #[serde(with = "millis")]
@@ -132,8 +120,7 @@ pub enum Unreadable {
 }
 
 impl Envelope {
-    /// Reads a `detail`. A pipe's template may leave `data` as an object or as JSON inside a string; public
-    /// accounts of EventBridge Pipes differ, so both are accepted.
+    /// Reads a `detail`.
     ///
     /// # Errors
     /// [`Unreadable::Envelope`] when it is not one.
@@ -142,10 +129,8 @@ impl Envelope {
         let data = detail.get_mut("data").map(Value::take);
         let mut envelope: Self = reading::read(&detail).map_err(|e| Unreadable::Envelope(e.to_string()))?;
         envelope.data = data.unwrap_or_default();
-        if let Value::String(text) = &envelope.data {
-            let not_json =
-                |_| Unreadable::Envelope("data: expected an object, or the JSON text of one".into());
-            envelope.data = serde_json::from_str(text).map_err(not_json)?;
+        if !envelope.data.is_object() {
+            return Err(Unreadable::Envelope("data: expected an object".into()));
         }
         let about = envelope.data.get("order_id").and_then(Value::as_str);
         if about.is_some_and(|order_id| order_id != envelope.metadata.subject) {
@@ -210,13 +195,20 @@ mod tests {
         }, "data": data})
     }
 
+    /// Guards: the bus has one shape: data is an object, version and seq are integers.
     #[test]
-    fn data_may_arrive_as_an_object_or_as_a_string() {
+    fn texts_in_the_place_of_objects_and_numbers_are_refused() {
         let object = json!({"product_id": "beans", "available": 3, "held": 0});
-        let mut text = detail(&Value::String(object.to_string()));
-        text["metadata"]["seq"] = "1".into();
-        text["metadata"]["version"] = "1".into();
-        assert_eq!(Envelope::read(detail(&object)), Envelope::read(text));
+        assert!(Envelope::read(detail(&object)).is_ok());
+        let refused = |change: fn(&mut Value)| {
+            let mut detail = detail(&object);
+            change(&mut detail);
+            assert!(matches!(Envelope::read(detail), Err(Unreadable::Envelope(_))));
+        };
+        refused(|detail| detail["data"] = detail["data"].to_string().into());
+        refused(|detail| detail["data"] = Value::Null);
+        refused(|detail| detail["metadata"]["seq"] = "1".into());
+        refused(|detail| detail["metadata"]["version"] = "1".into());
     }
 
     /// Guards: an event is filed under the order it is about.

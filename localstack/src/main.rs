@@ -3,7 +3,6 @@
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use localstack::aws::eventbridge::input_transformer::PipeData;
 use localstack::aws::iam::ADMINISTRATOR_KEY;
 use localstack::faults::Fault;
 use localstack::outside::token_issuer::{self, Dialect};
@@ -55,16 +54,13 @@ struct Arguments {
     /// The stage to run
     #[arg(long, default_value = "local")]
     stage: String,
-    /// How pipes place texts that stand unquoted in their template
-    #[arg(long, value_enum, default_value_t)]
-    pipe_data: PipeData,
     /// Allow every request without a token, for a first look
     #[arg(long)]
     no_auth: bool,
     /// Whose access tokens the local issuer writes, and so which parameters the templates get
     #[arg(long, value_enum, default_value_t)]
     issuer: Dialect,
-    /// Divide the waits of state machines, schedules and failed messages by this
+    /// Divide the waits of state machines, schedules, and failed messages and records by this
     #[arg(long, default_value_t = 1)]
     time_scale: u32,
     /// Set a parameter of the templates, NAME=VALUE (repeatable): RequestRate=50, AllowedOrigins=http://localhost:5173
@@ -89,7 +85,6 @@ impl Arguments {
             aws_port: self.aws_port,
             provider_port: self.provider_port,
             stage: self.stage.clone(),
-            pipe_data: self.pipe_data,
             no_auth: self.no_auth,
             issuer: self.issuer,
             time_scale: self.time_scale,

@@ -1,10 +1,8 @@
 //! The dance over HTTP: what the answers say, many buyers at once, and stock counts. How orders end is in `stories`.
 
-use crate::platform::{Platform, on_platform, options, run};
-use crate::stories::outcomes::an_order_is_reserved_charged_confirmed_and_shipped;
+use crate::platform::on_platform;
 use futures_util::future::join_all;
 use hyper::Method;
-use localstack::aws::eventbridge::input_transformer::PipeData;
 use serde_json::json;
 use std::time::Duration;
 use tests::client::order_of;
@@ -23,16 +21,6 @@ fn an_order_is_accepted_with_its_place_and_its_price() {
         assert_eq!(answer.headers["location"], format!("/orders/{id}"));
         assert_eq!(answer.headers["x-correlation-id"], answer.body["correlation_id"].as_str().unwrap());
         assert_eq!(platform.api.ended(id, TIMEOUT).await.unwrap()["status"], "FULFILLED");
-    });
-}
-
-/// Guards: the reader accepts `data` and numbers as a pipe may place them, as JSON or as text.
-#[test]
-fn the_dance_is_the_same_when_pipes_quote_what_they_place() {
-    run(async {
-        let options = localstack::stack::Options { pipe_data: PipeData::String, ..options("quoted") };
-        let platform = Platform::start(&options).await.unwrap();
-        an_order_is_reserved_charged_confirmed_and_shipped(&mut &platform).await;
     });
 }
 

@@ -419,7 +419,7 @@ fn a_wait_ends_before_the_function_does() {
         fs::write(infra.join("orders.yaml"), template.replace("Timeout: 15\n", "Timeout: 3\n")).unwrap();
         let platform = Platform::start(&Options { infra, ..options("short-function") }).await.unwrap();
         let product = platform.product(10).await;
-        platform.stack.faults.set(Fault::Stop { pipe: "test-quadrille-orders".into() }).unwrap();
+        platform.stack.faults.set(Fault::Stop { pipe: platform.reader("orders") }).unwrap();
         let started = Instant::now();
         let placed = post_waiting(&platform.api, &order_of(&product, 1)).await;
         assert_eq!((placed.status, &placed.body["status"]), (202, &json!("PENDING")), "{}", placed.body);

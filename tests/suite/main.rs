@@ -18,6 +18,7 @@ mod description;
 mod dialects;
 mod edge;
 mod envelopes;
+mod fan_out;
 mod faults;
 mod fuzz;
 mod layering;

@@ -142,7 +142,7 @@ fn payments_waits_for_its_provider_within_its_functions_time() {
     assert_eq!(queue.visibility_timeout, Some(180));
 }
 
-/// Guards: what a rule, pipe, schedule or asynchronous call cannot deliver is kept in a dead-letter queue.
+/// Guards: what a rule, pipe, relay, schedule or asynchronous call cannot deliver is kept in a dead-letter queue.
 #[test]
 fn every_delivery_has_a_dead_letter_queue() {
     let model = model();
@@ -155,6 +155,12 @@ fn every_delivery_has_a_dead_letter_queue() {
         let dead = &pipe.source_parameters.stream.dead_letter_config;
         without.extend(dead.is_none().then_some(pipe.name.as_str()));
     }
+    let relayed = wiring::model_with(&Contracts::of(&root()), "relay").unwrap();
+    assert_eq!(relayed.stream_mappings.len(), model.pipes.len());
+    for mapping in &relayed.stream_mappings {
+        let dead = &mapping.destination_config;
+        without.extend(dead.is_none().then_some(mapping.function_name.as_str()));
+    }
     for schedule in &model.schedules {
         let name = template::names::last_part(&schedule.target.arn);
         let function = model.functions.iter().find(|f| f.function_name == name).unwrap();
@@ -162,6 +168,37 @@ fn every_delivery_has_a_dead_letter_queue() {
         without.extend((!dead).then_some(name));
     }
     assert_eq!(without, Vec::<&str>::new());
+}
+
+/// Guards: the pipe and the relay that may stand in its place give up alike; each isolates a record that fails.
+#[test]
+fn pipes_and_relays_try_alike() {
+    let (model, relayed) = (model(), wiring::model_with(&Contracts::of(&root()), "relay").unwrap());
+    for (pipe, mapping) in model.pipes.iter().zip(&relayed.stream_mappings) {
+        let stream = &pipe.source_parameters.stream;
+        assert_eq!(stream.maximum_retry_attempts, mapping.maximum_retry_attempts, "{}", pipe.name);
+        assert_eq!(stream.maximum_record_age_in_seconds, mapping.maximum_record_age_in_seconds);
+        assert_eq!(stream.on_partial_batch_item_failure.as_deref(), Some("AUTOMATIC_BISECT"));
+        assert_eq!(mapping.bisect_batch_on_function_error, Some(true), "{}", mapping.function_name);
+        assert!(mapping.function_response_types.is_some(), "{}", mapping.function_name);
+    }
+    assert!(model.stream_mappings.is_empty() && relayed.pipes.is_empty());
+}
+
+/// Guards: a function that makes envelopes has no permission but its log.
+#[test]
+fn the_pipes_functions_may_write_their_logs_and_nothing_else() {
+    let model = model();
+    let outboxes: Vec<_> = model.functions.iter().filter(|function| function.handler == "outbox").collect();
+    assert_eq!(outboxes.len(), model.pipes.len());
+    for function in outboxes {
+        assert!(function.environment.is_none(), "{}", function.function_name);
+        let policies = model.roles[&function.role].policies.iter().flatten();
+        let statements = policies.flat_map(|policy| policy.policy_document["Statement"].as_array().unwrap());
+        let actions = statements.flat_map(|statement| statement["Action"].as_array().unwrap());
+        let logs = |action: &serde_json::Value| action.as_str().unwrap().starts_with("logs:");
+        assert!(actions.clone().count() > 0 && actions.clone().all(logs), "{}", function.function_name);
+    }
 }
 
 /// Guards: a step is reminded when its service's own queue has given up, and not before: the patience of a step is longer

@@ -33,8 +33,9 @@ pub enum TransactionFault {
 pub struct Targets {
     pub queues: BTreeSet<String>,
     pub functions: BTreeSet<String>,
-    pub pipes: BTreeSet<String>,
     pub tables: BTreeSet<String>,
+    /// Pipes, and functions that read a stream.
+    pub streams: BTreeSet<String>,
     /// Types of the events that at least one rule lets in.
     pub events: BTreeSet<String>,
 }
@@ -83,8 +84,10 @@ impl Faults {
             Fault::Hold { table, .. } | Fault::Unprocessed { table, .. } => {
                 ("table", table.as_ref(), &self.targets.tables)
             }
-            Fault::Stop { pipe } => ("pipe", Some(pipe), &self.targets.pipes),
-            Fault::Provider { .. } | Fault::Carrier { .. } => ("", None, &self.targets.queues),
+            Fault::Stop { pipe } => ("pipe", Some(pipe), &self.targets.streams),
+            Fault::Provider { .. } | Fault::Carrier { .. } | Fault::Refuse { .. } => {
+                ("", None, &self.targets.queues)
+            }
         };
         if let Some(name) = name.filter(|name| !targets.contains(*name)) {
             bail!("there is no {what} {name}");
@@ -94,7 +97,7 @@ impl Faults {
         {
             bail!("there is no table {table}");
         }
-        if let Fault::Drop { event: Some(event), .. } = &fault
+        if let Fault::Drop { event: Some(event), .. } | Fault::Refuse { event: Some(event), .. } = &fault
             && !self.targets.events.contains(event)
         {
             bail!("no rule lets in an event {event}");
@@ -180,15 +183,18 @@ impl Faults {
     /// Whether the next read of several rows leaves keys unprocessed.
     #[must_use]
     pub fn leaves_unprocessed(&self, tables: &[String]) -> bool {
-        self.outage(|fault| match fault.concerns_call(None, tables) {
-            true => {
-                if let Fault::Unprocessed { times, .. } = fault {
-                    Some(times)
-                } else {
-                    None
-                }
-            }
-            false => None,
+        self.outage(|fault| {
+            let concerns = fault.concerns_call(None, tables);
+            if let Fault::Unprocessed { times, .. } = fault { Some(times).filter(|_| concerns) } else { None }
+        })
+    }
+
+    /// Whether the bus refuses this event.
+    #[must_use]
+    pub fn bus_refuses(&self, event: &str) -> bool {
+        self.outage(|fault| match fault {
+            Fault::Refuse { event: of, times } if of.as_deref().is_none_or(|of| of == event) => Some(times),
+            _ => None,
         })
     }
 
@@ -213,7 +219,7 @@ impl Faults {
         })
     }
 
-    /// Returns once no fault stops the pipe.
+    /// Returns once no fault stops the pipe or mapping.
     pub async fn wait_while_stopped(&self, pipe: &str) {
         loop {
             let changed = self.changed.notified();
@@ -252,8 +258,8 @@ mod tests {
         let dial = Faults::new(Targets {
             queues: names(),
             functions: names(),
-            pipes: names(),
             tables: names(),
+            streams: names(),
             events: ["x".into()].into(),
         });
         set.iter().for_each(|fault| dial.set(fault.clone()).unwrap());

@@ -79,8 +79,15 @@ pub enum Fault {
         table: Option<String>,
         times: u32,
     },
-    /// The pipe stands still until the fault is cleared.
+    /// The pipe, or the mapping of the function that relays in its place, stands still until the fault is cleared.
     Stop { pipe: String },
+    /// The bus refuses the next entries.
+    Refuse {
+        /// Only events of this type.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        event: Option<String>,
+        times: u32,
+    },
     /// The payment provider fails the next calls, whatever their token.
     Provider { times: u32 },
     /// The carrier fails the next calls, whatever is in the parcel.

@@ -7,6 +7,7 @@ use crate::aws::stepfunctions::StateMachines;
 use crate::template::names;
 use crate::template::resources::Model;
 use anyhow::{Context, Result, ensure};
+use std::collections::BTreeSet;
 
 /// Checks the permissions between resources.
 ///
@@ -19,17 +20,45 @@ pub fn check(model: &Model, iam: &Iam) -> Result<()> {
     for pipe in &model.pipes {
         let stream = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"];
         iam.require(&pipe.role_arn, &stream, &pipe.source)?;
+        iam.require(&pipe.role_arn, &["lambda:InvokeFunction"], &pipe.enrichment)?;
         iam.require(&pipe.role_arn, &["events:PutEvents"], &pipe.target)?;
         if let Some(dead) = &pipe.source_parameters.stream.dead_letter_config {
             iam.require(&pipe.role_arn, &["sqs:SendMessage"], &dead.arn)?;
         }
     }
     for mapping in &model.mappings {
-        let name = names::last_part(&mapping.function_name);
-        let function = model.functions.iter().find(|function| function.function_name == name);
-        let function = function.with_context(|| format!("no template declares the function {name}"))?;
         let queue = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
-        iam.require(&function.role, &queue, &mapping.event_source_arn)?;
+        iam.require(role_of(model, &mapping.function_name)?, &queue, &mapping.event_source_arn)?;
+    }
+    for mapping in &model.stream_mappings {
+        let role = role_of(model, &mapping.function_name)?;
+        iam.require(role, &STREAM_OF_A_FUNCTION, &mapping.event_source_arn)?;
+        if let Some(config) = &mapping.destination_config {
+            iam.require(role, &["sqs:SendMessage"], &config.on_failure.destination)?;
+        }
+    }
+    check_readers(model)
+}
+
+/// What the role of a function with a stream has to allow.
+///
+/// <https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-eventsourcemapping.html>
+const STREAM_OF_A_FUNCTION: [&str; 4] =
+    ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"];
+
+/// The role of a function by its name or ARN.
+fn role_of<'a>(model: &'a Model, function: &str) -> Result<&'a str> {
+    let name = names::last_part(function);
+    let declared = model.functions.iter().find(|function| function.function_name == name);
+    Ok(&declared.with_context(|| format!("no template declares the function {name}"))?.role)
+}
+
+/// The local stack wakes one reader of each stream.
+fn check_readers(model: &Model) -> Result<()> {
+    let mut streams = BTreeSet::new();
+    let mappings = model.stream_mappings.iter().map(|mapping| &mapping.event_source_arn);
+    for stream in model.pipes.iter().map(|pipe| &pipe.source).chain(mappings) {
+        ensure!(streams.insert(stream), "{stream}: two readers of one stream are not implemented");
     }
     Ok(())
 }

@@ -1,6 +1,5 @@
 //! The options of a stack, and the parameters that its templates get.
 
-use crate::aws::eventbridge::input_transformer::PipeData;
 use crate::faults::Fault;
 use crate::outside::carrier;
 use crate::outside::token_issuer::{self, Dialect};
@@ -29,13 +28,12 @@ pub struct Options {
     /// 0 for any free port.
     pub provider_port: u16,
     pub stage: String,
-    pub pipe_data: PipeData,
     /// Allows every request without a token: the templates' parameter `Auth` is `none`.
     pub no_auth: bool,
     /// Whose tokens the local issuer writes.
     pub issuer: Dialect,
-    /// Divides the waits of state machines, schedules, and messages whose function reported a failure, for tests that
-    /// would otherwise take minutes.
+    /// Divides the waits of state machines and schedules, and of messages and records whose function reported a failure,
+    /// for tests that would otherwise take minutes.
     pub time_scale: u32,
     /// Values of the templates' parameters, by name.
     pub parameters: BTreeMap<String, String>,

@@ -6,7 +6,7 @@ use super::options::{Options, Urls};
 use crate::aws::apigateway::Gateway;
 use crate::aws::endpoint::Endpoint;
 use crate::aws::eventbridge::bus::{self, Buses};
-use crate::aws::eventbridge::pipes::{self, Pipe};
+use crate::aws::eventbridge::pipes::Pipe;
 use crate::aws::iam::Iam;
 use crate::aws::lambda::{Function, Functions, Poller, Sandbox};
 use crate::aws::scheduler::{self, Schedule};
@@ -14,11 +14,14 @@ use crate::aws::secretsmanager::Secrets;
 use crate::aws::sns::Topics;
 use crate::aws::sqs::Queues;
 use crate::aws::stepfunctions::{Setup, StateMachines};
+use crate::aws::streams::{StreamMapping, shard};
 use crate::faults::{Fault, Faults, Targets};
 use crate::outside::simulators::Simulators;
 use crate::outside::token_issuer::TokenIssuer;
+use crate::template::names;
 use crate::template::resources::{self, Model};
 use anyhow::{Context, Result};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What the parts are made from.
@@ -36,7 +39,7 @@ pub struct Parts {
     pub schedules: Vec<Schedule>,
     pub machines: StateMachines,
     pub simulators: Simulators,
-    pub pipes: Vec<Arc<Pipe>>,
+    pub fan_out: FanOut,
     pub gateway: Arc<Gateway>,
     pub endpoint: Arc<Endpoint>,
 }
@@ -56,7 +59,22 @@ struct Messaging {
     buses: Buses,
     simulators: Simulators,
     topics: Topics,
-    pipes: Vec<Arc<Pipe>>,
+    fan_out: FanOut,
+}
+
+/// What reads the tables' streams.
+#[derive(Clone, Default)]
+pub struct FanOut {
+    pub pipes: Vec<Arc<Pipe>>,
+    pub mappings: Vec<Arc<StreamMapping>>,
+}
+
+impl FanOut {
+    /// Whether every record of every stream is settled.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.pipes.iter().all(|pipe| pipe.is_idle()) && self.mappings.iter().all(|mapping| mapping.is_idle())
+    }
 }
 
 impl Parts {
@@ -66,8 +84,8 @@ impl Parts {
     pub fn connect(plan: &Plan<'_>) -> Result<Self> {
         let Plan { options, urls, model, data } = *plan;
         let Compute { queues, iam, functions, schedules, machines } = Compute::connect(plan)?;
-        let Messaging { faults, buses, simulators, topics, pipes } =
-            Messaging::connect(plan, &queues, &machines)?;
+        let Messaging { faults, buses, simulators, topics, fan_out } =
+            Messaging::connect(plan, &queues, &machines, &functions)?;
         let issuer = TokenIssuer::open(options.kept(), &urls.issuer(), options.issuer)?;
         let gateway = Arc::new(Gateway::new(model, &functions, &issuer, &data.logs)?);
         let endpoint = Arc::new(Endpoint {
@@ -85,29 +103,33 @@ impl Parts {
         });
         let poller = |mapping| Poller::new(mapping, &queues, &functions, options.time_scale);
         let pollers = model.mappings.iter().map(poller).collect::<Result<_>>()?;
-        Ok(Self { queues, functions, pollers, schedules, machines, simulators, pipes, gateway, endpoint })
+        Ok(Self { queues, functions, pollers, schedules, machines, simulators, fan_out, gateway, endpoint })
     }
 }
 
 impl Messaging {
-    fn connect(plan: &Plan<'_>, queues: &Queues, machines: &StateMachines) -> Result<Self> {
+    fn connect(
+        plan: &Plan<'_>,
+        queues: &Queues,
+        machines: &StateMachines,
+        functions: &Functions,
+    ) -> Result<Self> {
         let Plan { options, model, data: DataFolder { database, journal, past, .. }, .. } = *plan;
         let faults = dial(model, &options.faults)?;
         let connections = bus::Connections { queues, machines, journal, faults: &faults };
         let buses = Buses::start(model, &connections)?;
         let simulators = Simulators::new(journal, past, &faults, options.time_scale)?;
         let topics = Topics::start(&model.topics, journal, past)?;
-        let connections = pipes::Connections {
+        let connections = shard::Connections {
             database,
-            buses: &buses,
             queues,
             journal,
             positions: &past.positions,
-            data: options.pipe_data,
             faults: &faults,
+            time_scale: options.time_scale,
         };
-        let pipes = pipes(&model.pipes, &connections)?;
-        Ok(Self { faults, buses, simulators, topics, pipes })
+        let fan_out = FanOut::connect(model, &buses, functions, &connections)?;
+        Ok(Self { faults, buses, simulators, topics, fan_out })
     }
 }
 
@@ -139,24 +161,45 @@ impl Compute {
     }
 }
 
+/// The names under which the readers of streams are stopped: a pipe's own, a mapping's function's.
+fn streams(model: &Model) -> BTreeSet<String> {
+    let mappings = model.stream_mappings.iter().map(|mapping| names::last_part(&mapping.function_name));
+    let pipes = model.pipes.iter().map(|pipe| pipe.name.as_str());
+    pipes.chain(mappings).map(str::to_owned).collect()
+}
+
 /// The fault dial, with the faults that are set from the start.
 fn dial(model: &Model, set: &[Fault]) -> Result<Faults> {
     let events = model.rules.iter().filter_map(|rule| rule.event_pattern["detail-type"].as_array()).flatten();
     let dial = Faults::new(Targets {
         queues: model.queues.iter().map(|queue| queue.queue_name.clone()).collect(),
         functions: model.functions.iter().map(|function| function.function_name.clone()).collect(),
-        pipes: model.pipes.iter().map(|pipe| pipe.name.clone()).collect(),
         tables: model.tables.iter().map(|table| table.table_name.clone()).collect(),
+        streams: streams(model),
         events: events.filter_map(|kind| kind.as_str().map(str::to_owned)).collect(),
     });
     set.iter().try_for_each(|fault| dial.set(fault.clone()))?;
     Ok(dial)
 }
 
-fn pipes(declared: &[resources::Pipe], connections: &pipes::Connections<'_>) -> Result<Vec<Arc<Pipe>>> {
-    let pipe = |declared: &resources::Pipe| {
-        let pipe = Pipe::new(declared, connections).map(Arc::new);
-        pipe.with_context(|| format!("pipe {}", declared.name))
-    };
-    declared.iter().map(pipe).collect()
+impl FanOut {
+    fn connect(
+        model: &Model,
+        buses: &Buses,
+        functions: &Functions,
+        connections: &shard::Connections<'_>,
+    ) -> Result<Self> {
+        let pipe = |declared: &resources::Pipe| {
+            let pipe = Pipe::new(declared, buses, functions, connections).map(Arc::new);
+            pipe.with_context(|| format!("pipe {}", declared.name))
+        };
+        let mapping = |declared: &resources::StreamMapping| {
+            let mapping = StreamMapping::new(declared, functions, connections).map(Arc::new);
+            mapping.with_context(|| format!("the mapping of {}", declared.function_name))
+        };
+        Ok(Self {
+            pipes: model.pipes.iter().map(pipe).collect::<Result<_>>()?,
+            mappings: model.stream_mappings.iter().map(mapping).collect::<Result<_>>()?,
+        })
+    }
 }

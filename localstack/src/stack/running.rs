@@ -2,10 +2,9 @@
 
 use super::data_folder::DataFolder;
 use super::options::{Options, Urls};
-use super::parts::{Parts, Plan};
+use super::parts::{FanOut, Parts, Plan};
 use super::ports::Ports;
 use crate::aws::dynamodb::Database;
-use crate::aws::eventbridge::pipes::Pipe;
 use crate::aws::lambda::{Functions, runtime_api};
 use crate::aws::sns::Topics;
 use crate::aws::sqs::Queues;
@@ -46,7 +45,7 @@ pub struct Stack {
     pub faults: Faults,
     pub issuer: TokenIssuer,
     pub machines: StateMachines,
-    pipes: Vec<Arc<Pipe>>,
+    fan_out: FanOut,
     tasks: JoinSet<()>,
     /// Held, not read.
     _lock: Option<File>,
@@ -86,13 +85,13 @@ impl Stack {
             faults: parts.endpoint.faults.clone(),
             issuer: parts.endpoint.issuer.clone(),
             machines: parts.machines,
-            pipes: parts.pipes,
+            fan_out: parts.fan_out,
             tasks,
             _lock: data.lock,
         }
     }
 
-    /// Waits until the platform is idle: every pipe has carried every record, no events queue holds a message, and no
+    /// Waits until the platform is idle: every record of every stream is settled, no events queue holds a message, and no
     /// function and no execution is running. Dead-letter queues do not count.
     ///
     /// # Errors
@@ -111,7 +110,7 @@ impl Stack {
     fn is_idle(&self) -> bool {
         let queues = self.queues.all();
         let mut events = queues.iter().filter(|queue| !queue.name.ends_with("-dlq"));
-        self.pipes.iter().all(|pipe| pipe.is_idle())
+        self.fan_out.is_idle()
             && events.all(|queue| queue.depth() == (0, 0))
             && self.machines.is_idle()
             && self.functions.all().all(|function| function.is_idle())
@@ -125,9 +124,12 @@ impl Stack {
 
 /// Starts everything that works without being called.
 fn run(tasks: &mut JoinSet<()>, parts: &mut Parts, database: &Database) {
-    for pipe in &parts.pipes {
-        let pipe = Arc::clone(pipe);
+    let FanOut { pipes, mappings } = parts.fan_out.clone();
+    for pipe in pipes {
         tasks.spawn(async move { pipe.run().await });
+    }
+    for mapping in mappings {
+        tasks.spawn(async move { mapping.run().await });
     }
     for function in parts.functions.all() {
         let function = Arc::clone(function);

@@ -28,8 +28,8 @@ pub enum Entry {
     },
     /// A message was deleted.
     Deleted { id: String },
-    /// A pipe has read up to a record of its stream.
-    Position { pipe: String, sequence: i64 },
+    /// A pipe or mapping has settled its stream up to a record.
+    Position { reader: String, sequence: i64 },
     Archived {
         archive: String,
         /// Epoch milliseconds.
@@ -67,7 +67,7 @@ pub struct KeptMessage {
 pub struct Past {
     /// Oldest first.
     pub messages: Vec<KeptMessage>,
-    /// By pipe.
+    /// By pipe or mapping.
     pub positions: HashMap<String, i64>,
     /// Keys and values.
     records: Vec<(String, String)>,
@@ -204,9 +204,9 @@ fn write(connection: &Connection, entry: &Entry) -> rusqlite::Result<()> {
         Entry::Deleted { id } => {
             connection.prepare_cached("DELETE FROM messages WHERE id = ?1")?.execute([id])
         }
-        Entry::Position { pipe, sequence } => connection
+        Entry::Position { reader, sequence } => connection
             .prepare_cached("INSERT OR REPLACE INTO positions (pipe, sequence) VALUES (?1, ?2)")?
-            .execute(params![pipe, sequence]),
+            .execute(params![reader, sequence]),
         Entry::Archived { archive, at, event } => connection
             .prepare_cached("INSERT INTO archived (archive, at, event) VALUES (?1, ?2, ?3)")?
             .execute(params![archive, at, event]),

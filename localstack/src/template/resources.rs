@@ -102,6 +102,7 @@ properties! {
         role_arn: String,
         source: String,
         source_parameters: PipeSource,
+        enrichment: String,
         target: String,
         target_parameters: PipeTarget,
         log_configuration: Option<PipeLogs>,
@@ -160,6 +161,21 @@ properties! {
         batch_size: Option<u32>,
         function_response_types: Option<Vec<String>>,
     }
+    /// The same type for a table's stream, which has other properties.
+    StreamMapping {
+        event_source_arn: String,
+        function_name: String,
+        starting_position: String,
+        batch_size: Option<u32>,
+        maximum_retry_attempts: Option<i32>,
+        maximum_record_age_in_seconds: Option<i32>,
+        bisect_batch_on_function_error: Option<bool>,
+        function_response_types: Option<Vec<String>>,
+        filter_criteria: Option<FilterCriteria>,
+        destination_config: Option<DestinationConfig>,
+    }
+    DestinationConfig { on_failure: OnFailure }
+    OnFailure { destination: String }
     /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-scheduler-schedule.html>
     Schedule {
         name: String,
@@ -280,7 +296,10 @@ pub struct Model {
     pub rules: Vec<Rule>,
     pub pipes: Vec<Pipe>,
     pub functions: Vec<Function>,
+    /// Of queues.
     pub mappings: Vec<EventSourceMapping>,
+    /// Of tables' streams.
+    pub stream_mappings: Vec<StreamMapping>,
     pub permissions: Vec<Permission>,
     /// Roles by ARN.
     pub roles: BTreeMap<String, Role>,

@@ -57,8 +57,10 @@ static TYPES: [ResourceType; 22] = [
         .named("Name")
         .attributes(&[("Arn", |it| names::rule_arn(it.bus, it.name))]),
     row("AWS::IAM::Role", role).named("RoleName").attributes(&[("Arn", |it| names::role_arn(it.name))]),
-    row("AWS::Lambda::EventSourceMapping", |model, it| it.push(&mut model.mappings))
-        .only(&[("FunctionResponseTypes", &["ReportBatchItemFailures"])]),
+    row("AWS::Lambda::EventSourceMapping", mapping).only(&[
+        ("FunctionResponseTypes", &["ReportBatchItemFailures"]),
+        ("StartingPosition", &["TRIM_HORIZON"]),
+    ]),
     row("AWS::Lambda::Function", |model, it| it.push(&mut model.functions))
         .named("FunctionName")
         .attributes(&[("Arn", |it| names::function_arn(it.name))])
@@ -106,6 +108,15 @@ fn authorizer(model: &mut Model, it: &Declared<'_>) -> Result<(), Refused> {
 fn integration(model: &mut Model, it: &Declared<'_>) -> Result<(), Refused> {
     model.integrations.insert(it.generated_name(), it.typed()?);
     Ok(())
+}
+
+/// A queue's mapping and a stream's have different properties.
+fn mapping(model: &mut Model, it: &Declared<'_>) -> Result<(), Refused> {
+    let source = it.properties["EventSourceArn"].as_str().unwrap_or_default();
+    match names::table_of_stream(source) {
+        Some(_) => it.push(&mut model.stream_mappings),
+        None => it.push(&mut model.mappings),
+    }
 }
 
 fn role(model: &mut Model, it: &Declared<'_>) -> Result<(), Refused> {

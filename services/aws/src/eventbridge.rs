@@ -2,7 +2,7 @@
 
 use crate::sdk::in_a_line;
 use aws_config::SdkConfig;
-use aws_sdk_eventbridge::types::{PutEventsRequestEntry, PutEventsResultEntry};
+use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use aws_sdk_eventbridge::{Client, primitives::DateTime};
 use chassis::Failure;
 use chassis::ports::Bus;
@@ -11,6 +11,19 @@ use serde_json::{Value, json};
 
 /// The most entries of one call: <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html>
 const MAX_ENTRIES: usize = 10;
+/// The most bytes of one call. EventBridge allows more since 2026; this was its limit before, and holds everywhere.
+///
+/// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevent-size.html>
+const MAX_BYTES: usize = 256 * 1024;
+
+/// Why events were not published: those before the place `first` were.
+#[derive(Debug)]
+pub struct Refused {
+    /// The place of the first event that was not.
+    pub first: usize,
+    /// Why.
+    pub failure: Failure,
+}
 
 /// Reads the body of a queue's message: an EventBridge event with our envelope as its detail. The rest of the event
 /// changes with every publication.
@@ -50,19 +63,74 @@ impl EventBus {
             .detail(json!(event).to_string())
             .build()
     }
+
+    /// Publishes events in their order, as many in one call as it may hold.
+    ///
+    /// # Errors
+    /// [`Refused`], at the first call of which an entry is not published.
+    pub async fn put(&self, events: &[Envelope]) -> Result<(), Refused> {
+        let entries: Vec<PutEventsRequestEntry> = events.iter().map(|event| self.entry(event)).collect();
+        let (mut first, mut rest) = (0, entries.as_slice());
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(fitting(rest));
+            self.call(now).await.map_err(|refused| Refused { first: first + refused.first, ..refused })?;
+            (first, rest) = (first + now.len(), later);
+        }
+        Ok(())
+    }
+
+    async fn call(&self, entries: &[PutEventsRequestEntry]) -> Result<(), Refused> {
+        let sent = self.client.put_events().set_entries(Some(entries.to_vec())).send().await;
+        let answer = sent.map_err(|e| {
+            let failure = Failure::Transient(format!("bus: {}", in_a_line(&e)));
+            Refused { first: 0, failure }
+        })?;
+        // The call succeeds even when entries of it fail.
+        let refused = answer.entries().iter().enumerate();
+        let mut refused = refused.filter_map(|(place, entry)| Some((place, entry.error_code()?)));
+        refused.next().map_or(Ok(()), |(first, code)| {
+            let failure = Failure::Transient(format!("bus: an entry was refused: {code}"));
+            Err(Refused { first, failure })
+        })
+    }
+}
+
+/// How many of the entries fit into one call; at least one.
+fn fitting(entries: &[PutEventsRequestEntry]) -> usize {
+    let sizes = entries.iter().take(MAX_ENTRIES).scan(0, |sum, entry| {
+        *sum += size(entry);
+        Some(*sum)
+    });
+    sizes.take_while(|sum| *sum <= MAX_BYTES).count().max(1)
+}
+
+/// An entry's bytes as EventBridge counts them: 14 for the time, and its texts.
+fn size(entry: &PutEventsRequestEntry) -> usize {
+    let texts = [entry.source(), entry.detail_type(), entry.detail()].into_iter().flatten();
+    let resources = entry.resources().iter().map(String::as_str);
+    texts.chain(resources).map(str::len).sum::<usize>() + 14
 }
 
 impl Bus for EventBus {
     async fn publish(&self, events: &[Envelope]) -> Result<(), Failure> {
-        for some in events.chunks(MAX_ENTRIES) {
-            let entries = some.iter().map(|event| self.entry(event)).collect();
-            let sent = self.client.put_events().set_entries(Some(entries)).send().await;
-            let answer = sent.map_err(|e| Failure::Transient(format!("bus: {}", in_a_line(&e))))?;
-            // The call succeeds even when entries of it fail.
-            if let Some(refused) = answer.entries().iter().find_map(PutEventsResultEntry::error_code) {
-                return Err(Failure::Transient(format!("bus: an entry was not taken: {refused}")));
-            }
-        }
-        Ok(())
+        self.put(events).await.map_err(|refused| refused.failure)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(bytes: usize, number: usize) -> Vec<PutEventsRequestEntry> {
+        vec![PutEventsRequestEntry::builder().detail("x".repeat(bytes)).build(); number]
+    }
+
+    /// Guards: a call holds ten entries and 256 KiB at most, and one entry at least.
+    #[test]
+    fn a_call_holds_what_it_may() {
+        assert_eq!(fitting(&entries(100, 3)), 3);
+        assert_eq!(fitting(&entries(100, 11)), 10);
+        assert_eq!(fitting(&entries(64 * 1024, 10)), 3);
+        assert_eq!(fitting(&entries(MAX_BYTES, 2)), 1);
     }
 }

@@ -1,7 +1,9 @@
 //! The shell that Lambda calls. The same binary runs on Lambda and on the local stack.
 
 use crate::claims::Claims;
-use crate::{api, dynamodb::DynamoStore, eventbridge::EventBus, queue, sdk, secrets::Secret, sns::SnsTopic};
+use crate::{
+    api, dynamodb::DynamoStore, eventbridge::EventBus, outbox, queue, sdk, secrets::Secret, sns::SnsTopic,
+};
 use anyhow::{Result, anyhow};
 use aws_config::SdkConfig;
 use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
@@ -9,7 +11,7 @@ use aws_lambda_events::sqs::SqsEvent;
 use chassis::config::{self, ConfigError};
 use chassis::http::Api;
 use chassis::task::{Task, TaskError};
-use chassis::{EventHandler, Ports, log};
+use chassis::{EventHandler, Failure, Ports, log};
 use chrono::DateTime;
 use events::reading;
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, Runtime, service_fn};
@@ -22,7 +24,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Runs a service's binary: one thread, its log, its SDK, its table, and the function that the template's `Handler`
-/// names. `serve` wires that function, which is all that differs between services.
+/// names. `serve` wires that function, which is all that differs between services. Two handlers are the same in each and
+/// need no table: `outbox` makes envelopes of the stream's records for the pipe, `relay` publishes them where there is none.
 pub fn run(service: &'static str, serve: impl AsyncFnOnce(Function) -> Result<()>) -> ExitCode {
     if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
         return refuse(&format!("{service} is a Lambda function; `cargo dev` runs it on this machine"), 2);
@@ -34,7 +37,13 @@ pub fn run(service: &'static str, serve: impl AsyncFnOnce(Function) -> Result<()
         Ok(runtime) => runtime,
         Err(error) => return refuse(&error.to_string(), 1),
     };
-    let served = runtime.block_on(async { serve(Function::from_environment().await?).await });
+    let served = runtime.block_on(async {
+        match config::handler()?.as_str() {
+            "outbox" => serve_outbox().await,
+            "relay" => serve_relay(EventBus::new(&sdk::sdk_config().await, config::required("BUS")?)).await,
+            _ => serve(Function::from_environment().await?).await,
+        }
+    });
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => refuse(&format!("{error:#}"), 1),
@@ -170,4 +179,38 @@ pub async fn serve_tasks<T: Task>(task: T) -> Result<()> {
         })
     };
     Runtime::new(service_fn(answer)).run_concurrent().await.map_err(|e| anyhow!(e))
+}
+
+/// Makes envelopes of the stream's records for a pipe until Lambda freezes the process.
+///
+/// # Errors
+/// When the Runtime API cannot be reached.
+async fn serve_outbox() -> Result<()> {
+    end_with_parent();
+    let answer = |event: LambdaEvent<Vec<Value>>| {
+        boxed(async move { outbox::enriched(&event.payload).map_err(|failure| failed(&failure)) })
+    };
+    Runtime::new(service_fn(answer)).run_concurrent().await.map_err(|e| anyhow!(e))
+}
+
+/// Publishes what the stream's records show until Lambda freezes the process.
+///
+/// # Errors
+/// When the Runtime API cannot be reached.
+async fn serve_relay(bus: EventBus) -> Result<()> {
+    end_with_parent();
+    let answer = move |event: LambdaEvent<Value>| {
+        let bus = bus.clone();
+        boxed(async move {
+            let records = event.payload["Records"].as_array().map_or(&[][..], Vec::as_slice);
+            outbox::relay(&bus, records).await.map_err(|failure| failed(&failure))
+        })
+    };
+    Runtime::new(service_fn(answer)).run_concurrent().await.map_err(|e| anyhow!(e))
+}
+
+/// The error of a function whose batch comes back.
+fn failed(failure: &Failure) -> Diagnostic {
+    tracing::warn!(class = failure.class(), reason = failure.to_string(), "batch failed");
+    Diagnostic { error_type: failure.class().to_owned(), error_message: failure.to_string() }
 }

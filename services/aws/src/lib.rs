@@ -7,6 +7,7 @@ pub mod dynamodb;
 pub mod eventbridge;
 pub mod invoke;
 pub mod lambda;
+pub mod outbox;
 pub mod queue;
 pub mod sdk;
 pub mod secrets;

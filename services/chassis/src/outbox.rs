@@ -180,7 +180,7 @@ fn new_trace(trace: Uuid, span: Uuid) -> String {
 /// The event rows for `entries` of one aggregate, numbered from `first_seq`.
 ///
 /// # Errors
-/// [`Failure::Poison`] when one has no data, or more than [`MAX_EVENT_BYTES`].
+/// [`Failure::Poison`] when one's data is no object, or has more than [`MAX_EVENT_BYTES`].
 pub fn event_rows(
     service: &str,
     entries: &[OutboxEntry],
@@ -200,8 +200,9 @@ fn event_row(
     Context { cause, now }: &Context<'_>,
 ) -> Result<Item, Failure> {
     let data = entry.data.to_string();
-    if entry.data.is_null() || data.len() > MAX_EVENT_BYTES {
-        let rule = format!("{} must have data of at most {MAX_EVENT_BYTES} bytes", entry.event);
+    if !entry.data.is_object() || data.len() > MAX_EVENT_BYTES {
+        let rule =
+            format!("{} must have an object of at most {MAX_EVENT_BYTES} bytes as its data", entry.event);
         return Err(Failure::Poison(rule));
     }
     let event_id = entry.learned_from.unwrap_or_else(|| cause.fact_id(service, &id.pk, place));
@@ -260,7 +261,10 @@ pub fn envelope_of(row: &Item) -> Result<Envelope, Failure> {
             replay: None,
             nudge: None,
         },
-        data: serde_json::from_str(text("data")?).map_err(|_| missing("data"))?,
+        data: serde_json::from_str(text("data")?)
+            .ok()
+            .filter(Value::is_object)
+            .ok_or_else(|| missing("data"))?,
     })
 }
 

@@ -63,7 +63,7 @@ impl<S: Store> Stage<S> {
         let reason = match (&message.error, &read) {
             (Some(error), _) => error.clone(),
             (None, Ok(event)) => self.noted(queue, event).await?,
-            (None, Err(_)) if queue.ends_with("-pipe-dlq") => "the pipe could not carry a record".into(),
+            (None, Err(_)) if queue.ends_with("-outbox-dlq") => "an event row could not be published".into(),
             (None, Err(failure)) => failure.to_string(),
         };
         Ok(DeadLetter { message, event: read.ok(), reason })
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn a_queue_names_its_service() {
         assert_eq!(service("dev", "dev-quadrille-payments-events-dlq"), Some("payments"));
-        assert_eq!(service("dev", "dev-quadrille-payments-pipe-dlq"), None);
+        assert_eq!(service("dev", "dev-quadrille-payments-outbox-dlq"), None);
         assert_eq!(service("dev", "prod-quadrille-payments-events-dlq"), None);
     }
 

@@ -133,8 +133,8 @@ pub const DRIFTS: &[(&str, &str, &str, &str)] = &[
     ),
     (
         "infra/orders.yaml",
-        "<$.dynamodb.NewImage.correlation_id.S>",
-        "<$.dynamodb.NewImage.causation_id.S>",
+        "\"data\": <$.data>",
+        "\"data\": <$.metadata>",
         "infra/orders.yaml: the pipe: order.created v1: it does not yield the envelope of the row",
     ),
     (
@@ -146,7 +146,32 @@ pub const DRIFTS: &[(&str, &str, &str, &str)] = &[
     (
         "infra/orders.yaml",
         "DetailType: $.dynamodb.NewImage.type.S",
-        "DetailType: $.dynamodb.NewImage.id.S",
+        "DetailType: $.dynamodb.NewImage.source.S",
         "infra/orders.yaml: the pipe: order.created v1: its detail-type is",
+    ),
+    (
+        "infra/orders.yaml",
+        "DetailType: $.dynamodb.NewImage.type.S",
+        "DetailType: $.metadata.type",
+        "infra/orders.yaml: the pipe: order.created v1: /metadata/type is not the same in the record and in what its \
+         function returns",
+    ),
+    (
+        "infra/orders.yaml",
+        "Enrichment: !GetAtt Outbox.Arn",
+        "Enrichment: !GetAtt Api.Arn",
+        "infra/orders.yaml: the pipe's enrichment is",
+    ),
+    (
+        "infra/orders.yaml",
+        "              \"NewImage\": {\"kind\": {\"S\": [\"published\"]}}}}\n\n  RelayLogs",
+        "              \"NewImage\": {\"kind\": {\"S\": [\"recorded\"]}}}}\n\n  RelayLogs",
+        "infra/orders.yaml: the relay does not get the records that the pipe carries",
+    ),
+    (
+        "infra/orders.yaml",
+        "Handler: relay",
+        "Handler: outbox",
+        "infra/orders.yaml: the relay does not publish on dev-quadrille",
     ),
 ];

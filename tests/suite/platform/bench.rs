@@ -43,7 +43,7 @@ fn queue(service: &str) -> String {
     format!("test-quadrille-{service}-events")
 }
 
-fn fault(trouble: &Trouble) -> Fault {
+fn fault(platform: &Platform, trouble: &Trouble) -> Fault {
     let millis = LATE_MILLIS;
     match *trouble {
         Trouble::Repeated(service, times) => {
@@ -54,7 +54,7 @@ fn fault(trouble: &Trouble) -> Fault {
         Trouble::Lost(service, event) => {
             Fault::Drop { queue: Some(queue(service)), event: Some(event.to_owned()), times: 1 }
         }
-        Trouble::Stopped(service) => Fault::Stop { pipe: format!("test-quadrille-{service}") },
+        Trouble::Stopped(service) => Fault::Stop { pipe: platform.reader(service) },
     }
 }
 
@@ -94,7 +94,7 @@ impl Bench for &Platform {
     }
 
     fn trouble(&mut self, trouble: Trouble) {
-        self.stack.faults.set(fault(&trouble)).unwrap();
+        self.stack.faults.set(fault(self, &trouble)).unwrap();
     }
 
     async fn heal(&mut self) {

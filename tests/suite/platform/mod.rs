@@ -8,11 +8,11 @@ use aws::{dynamodb::DynamoStore, eventbridge::EventBus, sqs::Queues};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::Credentials;
 use contracts::openapi::{self, Description};
-use localstack::aws::eventbridge::input_transformer::PipeData;
 use localstack::outside::token_issuer::{self as issuer, Dialect};
 use localstack::stack::{Options, Stack};
 use operator::dead_letters::Stage as OperatedStage;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -72,6 +72,17 @@ const UNTHROTTLED: [(&str, &str); 4] = [
     ("OpenRequestBurst", "1000000"),
 ];
 
+/// How events leave the tables: the variable `FAN_OUT`, `pipe` without it.
+fn fan_out() -> String {
+    std::env::var("FAN_OUT").unwrap_or_else(|_| "pipe".into())
+}
+
+fn parameters() -> BTreeMap<String, String> {
+    let unthrottled = UNTHROTTLED.map(|(name, value)| (name, value.to_owned()));
+    let all = unthrottled.into_iter().chain([("FanOut", fan_out())]);
+    all.map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
 /// Any free ports, in memory.
 pub fn options(name: &str) -> Options {
     Options {
@@ -84,11 +95,10 @@ pub fn options(name: &str) -> Options {
         aws_port: 0,
         provider_port: 0,
         stage: "test".into(),
-        pipe_data: PipeData::Object,
         no_auth: false,
         issuer: Dialect::Plain,
         time_scale: 100,
-        parameters: UNTHROTTLED.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        parameters: parameters(),
         faults: Vec::new(),
     }
 }
@@ -99,6 +109,8 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// A running platform and its clients.
 pub struct Platform {
     pub stack: Stack,
+    /// How events leave the tables: `pipe` or `relay`.
+    fan_out: String,
     pub api: Client,
     pub provider: Client,
 }
@@ -109,7 +121,8 @@ impl Platform {
         let token = stack.issuer.token("ada", issuer::SCOPES)?;
         let api = Client::new(&stack.api).bearing(token).checking(&DESCRIPTION);
         let provider = Client::new(&stack.provider_url);
-        Ok(Self { stack, api, provider })
+        let fan_out = options.parameters["FanOut"].clone();
+        Ok(Self { stack, fan_out, api, provider })
     }
 
     /// Lists a product under a name of its own and waits until orders can sell it.
@@ -122,6 +135,12 @@ impl Platform {
         let id = format!("{kind}-{}", uuid::Uuid::new_v4().simple());
         self.api.sell(&id, stock, TIMEOUT).await.unwrap();
         id
+    }
+
+    /// The name of what reads the stream of a service's table: its pipe, or the function that relays in its place.
+    pub fn reader(&self, service: &str) -> String {
+        let relays = self.fan_out == "relay";
+        format!("test-quadrille-{service}{}", if relays { "-relay" } else { "" })
     }
 
     /// I1 for these products, by the stock they started with, and I2 for these orders: both hold.
@@ -210,7 +229,8 @@ pub fn in_trouble(name: &str, story: impl AsyncFnOnce(&Platform)) {
 
 /// The platform as a process of its own, which can be killed.
 pub fn process(data: &Path) -> Process {
-    let unthrottled = UNTHROTTLED.map(|(name, value)| format!("--parameter={name}={value}"));
-    let flags = ["--stage", "test"].into_iter().chain(unthrottled.iter().map(String::as_str));
-    Process::start(&BINARIES, &root().join("infra"), data, &flags.collect::<Vec<_>>()).unwrap()
+    let mut flags = vec!["--stage".to_owned(), "test".to_owned()];
+    flags.extend(parameters().iter().map(|(name, value)| format!("--parameter={name}={value}")));
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    Process::start(&BINARIES, &root().join("infra"), data, &flags).unwrap()
 }

@@ -3,7 +3,7 @@
 //! <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html>
 
 use super::bus::{Buses, PutEventsEntry};
-use crate::aws::protocol::{Call, Outcome, ok};
+use crate::aws::protocol::{ApiError, Call, Outcome, ok};
 use crate::template::names;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -28,6 +28,27 @@ struct Entry {
     time: Option<f64>,
 }
 
+/// The most entries of a call.
+const MAX_ENTRIES: usize = 10;
+/// The most bytes of all entries of a call together. AWS allows 1 MiB since 2026; what keeps to the older limit is right
+/// under both.
+///
+/// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevent-size.html>
+const MAX_BYTES: usize = 256 * 1024;
+
+/// # Errors
+/// `ValidationException` for a call that is empty or too large.
+fn check(entries: &[Entry]) -> Result<(), ApiError> {
+    let refused = |why: &str| Err(ApiError::new("ValidationException", why));
+    if !(1..=MAX_ENTRIES).contains(&entries.len()) {
+        return refused("a call has 1 to 10 entries");
+    }
+    if entries.iter().map(Entry::size).sum::<usize>() > MAX_BYTES {
+        return refused("Total size of the entries in the request is over the limit.");
+    }
+    Ok(())
+}
+
 /// # Errors
 /// For the whole call; an entry's own error stands in the answer.
 pub async fn answer(buses: &Buses, call: &Call<'_>) -> Outcome {
@@ -35,6 +56,7 @@ pub async fn answer(buses: &Buses, call: &Call<'_>) -> Outcome {
         return Err(call.unknown());
     }
     let request: PutEvents = call.parse()?;
+    check(&request.entries)?;
     let mut results = Vec::new();
     for entry in request.entries {
         let bus = names::last_part(entry.event_bus_name.as_deref().unwrap_or("default")).to_owned();
@@ -47,6 +69,15 @@ pub async fn answer(buses: &Buses, call: &Call<'_>) -> Outcome {
     buses.flush().await;
     let failed = results.iter().filter(|result| result.get("ErrorCode").is_some()).count();
     ok(&json!({"FailedEntryCount": failed, "Entries": results}))
+}
+
+impl Entry {
+    /// Its bytes as EventBridge counts them.
+    fn size(&self) -> usize {
+        let texts = [&self.source, &self.detail_type, &self.detail].into_iter().flatten();
+        let time = if self.time.is_some() { 14 } else { 0 };
+        texts.chain(&self.resources).map(String::len).sum::<usize>() + time
+    }
 }
 
 impl From<Entry> for PutEventsEntry {

@@ -43,6 +43,8 @@ pub enum EntryError {
     MalformedDetail,
     #[error("more than {MAX_ENTRY_BYTES} bytes")]
     TooLarge,
+    #[error("refused by the fault dial")]
+    Refused,
     #[error("{0}")]
     NotDelivered(#[source] anyhow::Error),
 }
@@ -55,7 +57,7 @@ impl EntryError {
             Self::NoSuchBus => "ResourceNotFoundException",
             Self::MalformedDetail => "MalformedDetail",
             Self::TooLarge => "EntryTooLarge",
-            Self::NotDelivered(_) => "InternalFailure",
+            Self::Refused | Self::NotDelivered(_) => "InternalFailure",
         }
     }
 }
@@ -193,6 +195,9 @@ impl Buses {
         }
         if entry.detail.len() > MAX_ENTRY_BYTES {
             return Err(EntryError::TooLarge);
+        }
+        if self.faults.bus_refuses(&entry.detail_type) {
+            return Err(EntryError::Refused);
         }
         let id = Uuid::new_v4().to_string();
         let event = event(&id, entry);

@@ -2,7 +2,7 @@
 
 pub mod api;
 pub mod bus;
-pub mod input_transformer;
+pub mod element;
 pub mod pipes;
 
 pub use bus::{Buses, EntryError, PutEventsEntry};

@@ -1,142 +1,138 @@
-//! Pipes: each carries records from a table's stream, through its filter and template, to a bus.
+//! Pipes: each carries records of a table's stream, through its filter and its enrichment, to a bus.
 //!
 //! <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-dynamodb.html>
+//! <https://docs.aws.amazon.com/eventbridge/latest/userguide/pipes-enrichment.html>
 
 use super::bus::Buses;
-use super::input_transformer::{PipeData, Shape};
-use crate::aws::dynamodb::{Database, StreamRecord};
-use crate::aws::sqs::{Queue, Queues};
-use crate::faults::Faults;
-use crate::support::journal::{Entry, Journal};
+use super::element::Shape;
+use crate::aws::lambda::{Function, Functions};
+use crate::aws::streams::shard::Connections;
+use crate::aws::streams::{Outcome, Policy, Reader, Record, Shard, Source};
 use crate::template::names;
 use crate::template::resources::Pipe as Declared;
-use anyhow::{Context, Result};
-use serde_json::json;
-use std::collections::HashMap;
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::Notify;
 
-/// The most records of one read.
-const MAX_RECORDS: usize = 100;
+/// The most entries that a bus gets at once, and so the most that a batch may have: a pipe with larger ones is refused, and
+/// a longer answer of the enrichment is not sent.
+///
+/// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-batching-concurrency.html>
+const MAX_BATCH: usize = 10;
 
+/// A pipe at work.
 pub struct Pipe {
-    pub name: String,
-    table: String,
-    bus: String,
-    shape: Shape,
-    /// The sequence number of the last record that an earlier run carried; 0 for none.
-    start: i64,
-    dead_letters: Option<Arc<Queue>>,
-    database: Database,
-    buses: Buses,
-    journal: Journal,
-    faults: Faults,
-    written: Arc<Notify>,
-    idle: AtomicBool,
+    shard: Shard,
+    target: Target,
 }
 
-/// What pipes are connected to.
-pub struct Connections<'a> {
-    pub database: &'a Database,
-    pub buses: &'a Buses,
-    /// The dead-letter queues are among them.
-    pub queues: &'a Queues,
-    /// Keeps how far each pipe has read.
-    pub journal: &'a Journal,
-    /// How far each pipe had read when the stack stopped.
-    pub positions: &'a HashMap<String, i64>,
-    pub data: PipeData,
-    pub faults: &'a Faults,
+/// What gets the batches.
+struct Target {
+    pipe: String,
+    enrichment: Arc<Function>,
+    shape: Shape,
+    bus: String,
+    buses: Buses,
 }
 
 impl Pipe {
     /// A pipe as declared.
     ///
     /// # Errors
-    /// When its source, target, filter or template is not implemented or not declared.
-    pub fn new(declared: &Declared, connections: &Connections<'_>) -> Result<Self> {
-        let Connections { database, buses, queues, journal, positions, data, faults } = *connections;
-        let table = names::table_of_stream(&declared.source).context("its source is not a table's stream")?;
-        let written = database.written(table).with_context(|| format!("no template declares {table}"))?;
-        let dead_letters = declared.source_parameters.stream.dead_letter_config.as_ref();
-        let dead_letters = dead_letters.map(|config| queues.by_arn(&config.arn)).transpose()?;
-        Ok(Self {
-            name: declared.name.clone(),
-            table: table.to_owned(),
-            bus: names::last_part(&declared.target).to_owned(),
-            shape: Shape::new(declared, data)?,
-            start: positions.get(&declared.name).copied().unwrap_or(0),
+    /// When its source, enrichment, target, filter or template is not implemented or not declared.
+    pub fn new(
+        declared: &Declared,
+        buses: &Buses,
+        functions: &Functions,
+        connections: &Connections<'_>,
+    ) -> Result<Self> {
+        let stream = &declared.source_parameters.stream;
+        let batch_size = usize::try_from(stream.batch_size.context("a BatchSize is needed")?)?;
+        ensure!((1..=MAX_BATCH).contains(&batch_size), "a bus takes 1 to {MAX_BATCH} entries at once");
+        let policy = Policy {
+            batch_size,
+            retries: stream.maximum_retry_attempts.unwrap_or(-1),
+            max_age_seconds: stream.maximum_record_age_in_seconds.unwrap_or(-1),
+            bisects: stream.on_partial_batch_item_failure.is_some(),
+        };
+        let dead_letters = stream.dead_letter_config.as_ref().map(|config| config.arn.as_str());
+        let source = Source {
+            name: &declared.name,
+            stream: &declared.source,
+            filter: declared.source_parameters.filter_criteria.as_ref(),
+            policy,
             dead_letters,
-            database: database.clone(),
+        };
+        let target = Target {
+            pipe: declared.name.clone(),
+            enrichment: functions.get(&declared.enrichment)?,
+            shape: Shape::new(&declared.target_parameters)?,
+            bus: names::last_part(&declared.target).to_owned(),
             buses: buses.clone(),
-            journal: journal.clone(),
-            faults: faults.clone(),
-            written,
-            idle: AtomicBool::new(false),
-        })
+        };
+        Ok(Self { shard: Shard::new(&source, connections)?, target })
     }
 
-    /// Carries records, woken by each commit to the table, for as long as the process lives.
+    /// Carries records for as long as the process lives.
     pub async fn run(&self) {
-        let mut position = self.start;
-        loop {
-            self.faults.wait_while_stopped(&self.name).await;
-            let written = self.written.notified();
-            match self.database.stream(&self.table, position, MAX_RECORDS) {
-                Ok(records) if records.is_empty() => {
-                    self.idle.store(true, Ordering::SeqCst);
-                    written.await;
-                    self.idle.store(false, Ordering::SeqCst);
-                }
-                Ok(records) => {
-                    records.iter().for_each(|record| self.carry(record));
-                    if let Some(last) = records.last() {
-                        position = last.sequence;
-                        let pipe = self.name.clone();
-                        self.journal.write(vec![Entry::Position { pipe, sequence: position }]);
-                    }
-                }
-                Err(error) => {
-                    tracing::error!(pipe = self.name, "cannot read the stream: {error}");
-                    return;
-                }
-            }
-        }
+        self.shard.run(&self.target).await;
     }
 
-    /// Whether the pipe has carried every record of the stream.
+    /// Whether every record of the stream is settled.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.idle.load(Ordering::SeqCst)
+        self.shard.is_idle()
+    }
+}
+
+impl Target {
+    /// The elements that the enrichment returns; none for an empty answer. The batch is an array, for one record too.
+    async fn enriched(&self, batch: &[Record]) -> Result<Vec<Value>> {
+        let records: Vec<&str> = batch.iter().map(|record| record.json.as_str()).collect();
+        let answer = self.enrichment.invoke(format!("[{}]", records.join(",")).into()).await?;
+        match serde_json::from_slice(&answer).context("the enrichment's answer is not JSON")? {
+            Value::Array(elements) if elements.len() <= MAX_BATCH => Ok(elements),
+            Value::Array(elements) => bail!("the enrichment returns {} elements", elements.len()),
+            Value::String(text) if text.is_empty() => Ok(Vec::new()),
+            Value::Object(fields) if fields.is_empty() => Ok(Vec::new()),
+            element @ Value::Object(_) => Ok(vec![element]),
+            _ => bail!("the enrichment returns neither an array nor an object"),
+        }
     }
 
-    fn carry(&self, record: &StreamRecord) {
-        let carried = match self.shape.make(record) {
-            Ok(None) => return,
-            Ok(Some(entry)) => {
-                let put = self.buses.put(&self.bus, &entry);
-                put.map(drop).map_err(|e| anyhow::anyhow!("{}: {e}", e.code()))
+    /// Puts every element on the bus; the ids of those that it refused, and why the last one was.
+    fn put(&self, elements: &[Value]) -> Result<(Vec<String>, String)> {
+        let entries: Vec<_> =
+            elements.iter().map(|element| self.shape.make(element)).collect::<Result<_>>()?;
+        let (mut refused, mut reason) = (Vec::new(), String::new());
+        for (entry, element) in entries.iter().zip(elements) {
+            if let Err(error) = self.buses.put(&self.bus, entry) {
+                refused.push(element["eventID"].as_str().unwrap_or_default().to_owned());
+                reason = format!("{}: {error}", error.code());
             }
-            Err(error) => Err(error),
-        };
-        if let Err(error) = carried {
-            self.dead_letter(record, &error);
         }
+        Ok((refused, reason))
     }
 
-    /// Sends a pointer to a record that cannot be carried to the dead-letter queue; as in AWS, the pointer names the
-    /// place in the stream and does not hold the record.
-    fn dead_letter(&self, record: &StreamRecord, error: &anyhow::Error) {
-        tracing::error!(pipe = self.name, sequence = record.sequence, "cannot carry a record: {error:#}");
-        if let Some(queue) = &self.dead_letters {
-            let sequence = record.sequence.to_string();
-            let pointer = json!({
-                "context": {"partnerResourceArn": self.name, "condition": "RetryAttemptsExhausted"},
-                "DDBStreamBatchInfo": {"startSequenceNumber": sequence, "endSequenceNumber": sequence,
-                    "batchSize": 1, "streamArn": self.table},
-            });
-            queue.send(&pointer.to_string());
+    async fn carry(&self, batch: &[Record]) -> Result<Outcome> {
+        let (refused, reason) = self.put(&self.enriched(batch).await?)?;
+        if refused.is_empty() {
+            return Ok(Outcome::Done);
         }
+        // Which record an element stands for is known by its `eventID` only; without one the whole batch is tried again.
+        let place = |id: &String| batch.iter().position(|record| record.id() == *id);
+        let places: Option<Vec<usize>> = refused.iter().map(place).collect();
+        Ok(places.map_or(Outcome::Failed(reason.clone()), |places| Outcome::Left(places, reason)))
+    }
+}
+
+impl Reader for Target {
+    async fn hand_over(&self, batch: &[Record]) -> Outcome {
+        self.carry(batch).await.unwrap_or_else(|error| Outcome::Failed(format!("{error:#}")))
+    }
+
+    fn head(&self, condition: &str, _tries: u32) -> Value {
+        let pipe = names::arn("pipes", &format!("pipe/{}", self.pipe));
+        json!({"context": {"partnerResourceArn": pipe, "condition": condition}})
     }
 }

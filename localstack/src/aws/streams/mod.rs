@@ -1,0 +1,10 @@
+//! What reads a table's stream: the one shard, with batches, retries and checkpoints; and Lambda's mapping of it to a
+//! function. Pipes read it too.
+
+pub mod mapping;
+pub mod record;
+pub mod shard;
+
+pub use mapping::StreamMapping;
+pub use record::{Filter, Record};
+pub use shard::{Outcome, Policy, Reader, Shard, Source};
