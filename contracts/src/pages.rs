@@ -58,6 +58,7 @@ confirmed orders; its last condition keeps out a replay of the archive, which is
 ```
 
 - Match on source, detail-type and `detail.metadata`, never inside `data`.
+- `data` is an object, and `version` and `seq` are integers, whichever way an event came to the bus.
 - Every event comes at least once, and in any order. Remember `detail.metadata.id` of what you have dealt with, in the
   transaction of your own change, and let a second delivery pass. (EventBridge's own `id` changes with each delivery.)
 - `seq` orders the events of one subject from one service. Numbers may be missing: wait for none.

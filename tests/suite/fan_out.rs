@@ -83,7 +83,7 @@ fn numbers(seen: &[Value], subject: &str) -> Vec<u64> {
     metadata.filter(|metadata| metadata["subject"] == subject).map(|m| m["seq"].as_u64().unwrap()).collect()
 }
 
-/// Event rows of rewards about `subject`, as rewards would write them: nobody on the platform consumes them.
+/// Event rows of rewards about `subject`, as rewards would write them. No service consumes them.
 fn rows(subject: &str, kinds: &[&str]) -> Vec<Item> {
     let entry = |kind: &&str| OutboxEntry {
         kind: chassis::outbox::EntryKind::Published,

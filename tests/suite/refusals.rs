@@ -65,7 +65,7 @@ const BREAKS: &[(&str, &str, &str, &str)] = &[
         "rewards.yaml",
         "BatchSize: 10\n          Maximum",
         "BatchSize: 11\n          Maximum",
-        "1 to 10 entries",
+        "1 to 10 records",
     ),
     ("rewards.yaml", "Action: lambda:InvokeFunction", "Action: lambda:Nothing", "lambda:InvokeFunction"),
     (

@@ -48,7 +48,7 @@ impl Pipe {
     ) -> Result<Self> {
         let stream = &declared.source_parameters.stream;
         let batch_size = usize::try_from(stream.batch_size.context("a BatchSize is needed")?)?;
-        ensure!((1..=MAX_BATCH).contains(&batch_size), "a bus takes 1 to {MAX_BATCH} entries at once");
+        ensure!((1..=MAX_BATCH).contains(&batch_size), "a batch for a bus has 1 to {MAX_BATCH} records");
         let policy = Policy {
             batch_size,
             retries: stream.maximum_retry_attempts.unwrap_or(-1),
