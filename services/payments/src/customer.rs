@@ -179,6 +179,14 @@ mod tests {
         Message::Gone { id: id.into() }
     }
 
+    /// Guards: no issuer's name of a customer breaks the key under which payments keeps it.
+    #[test]
+    fn a_customers_key_has_one_separator() {
+        let id = id(&"auth0|a#b".parse().unwrap());
+        assert_eq!(id.pk, "customer#auth0%7Ca%23b");
+        assert_eq!(AggregateId::of_partition(&id.pk).subject, id.subject);
+    }
+
     /// Guards: one customer at the provider. The first that is committed stays the one.
     #[test]
     fn the_first_customer_is_the_one() {

@@ -139,6 +139,7 @@ mod tests {
         assert_eq!(once("k", "ada", "{}").row, once("k", "ada", "[]").row);
         assert_ne!(once("k", "ada", "{}").row, once("k", "bob", "{}").row);
         assert_ne!(once("k", "ada", "{}").row, once("l", "ada", "{}").row);
+        assert!(once("k", "auth0|a#b", "{}").row.pk.starts_with("idempotency#auth0%7Ca%23b#"));
     }
 
     /// Guards: the fingerprint, and that age is checked against `expires_at`.
