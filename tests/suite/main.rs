@@ -19,6 +19,7 @@ mod envelopes;
 mod faults;
 mod fuzz;
 mod layering;
+mod messages;
 mod model;
 mod modules;
 mod outside;
