@@ -2,7 +2,8 @@
 //! names the event or the service, what is wrong, and the file to edit.
 
 use crate::{
-    Consumer, Contracts, documents, examples_path, named, openapi, pretty, promise, release, services, wiring,
+    Consumer, Contracts, documents, examples_path, messages, named, openapi, pretty, promise, release,
+    services, wiring,
 };
 use anyhow::Result;
 use events::Envelope;
@@ -17,10 +18,9 @@ use std::fs;
 /// When the folders cannot be read at all.
 pub fn breaches(contracts: &Contracts) -> Result<Vec<String>> {
     let mut found = services::drift(&contracts.services, &contracts.infra)?;
-    for entry in &contracts.entries {
-        found.extend(examples(contracts, entry));
-        found.extend(interest(contracts, entry));
-    }
+    found.extend(contracts.promises().flat_map(|entry| examples(contracts, entry)));
+    found.extend(contracts.entries.iter().flat_map(|entry| interest(contracts, entry)));
+    found.extend(messages::kinds_without_an_example(contracts));
     for consumer in &contracts.consumers {
         found.extend(consumer.subscriptions.iter().flat_map(|s| needs(contracts, consumer, s)));
     }
@@ -34,9 +34,12 @@ pub fn breaches(contracts: &Contracts) -> Result<Vec<String>> {
 /// The catalogue's file.
 const CATALOGUE: &str = "events/src/catalogue.rs";
 
-/// The file of an event's type.
+/// The file of an event's type, or of the message's.
 fn type_file(entry: &Entry) -> String {
-    format!("events/src/{}.rs", entry.producer)
+    match entry.kind {
+        messages::KIND => messages::TYPE_FILE.to_owned(),
+        _ => format!("events/src/{}.rs", entry.producer),
+    }
 }
 
 /// The file of a service's views.
@@ -158,7 +161,7 @@ fn promises(contracts: &Contracts) -> Result<Vec<String>> {
     found.extend(http.into_iter().map(|reason| format!("contracts/openapi.yaml: {reason}")));
     for old in release::promised(&contracts.folder)? {
         let name = format!("{} v{}: release {}", old.kind, old.version, old.release);
-        let today = contracts.entries.iter().find(|e| e.kind == old.kind && e.version == old.version);
+        let today = contracts.promises().find(|e| e.kind == old.kind && e.version == old.version);
         match today {
             Some(today) => {
                 found.extend(broken(contracts, &old, today).map(|reason| format!("{name} {reason}")));
@@ -227,7 +230,7 @@ fn files(contracts: &Contracts) -> Result<Vec<String>> {
     }
     let by_hand = ["API.md", "Cargo.toml", "openapi.yaml", "schemathesis.toml", "schemathesis_hooks.py"]
         .map(str::to_owned);
-    let by_hand = contracts.entries.iter().map(examples_path).chain(by_hand);
+    let by_hand = contracts.promises().map(examples_path).chain(by_hand);
     let known: BTreeSet<String> = by_hand.chain(generated.into_keys()).collect();
     for file in release::files_below(&contracts.folder)? {
         let path = file.strip_prefix(&contracts.folder).unwrap_or(&file).display().to_string();

@@ -14,7 +14,7 @@ impl Contracts {
     /// When an example or the OpenAPI description, on which some of them rest, cannot be read.
     pub fn generated(&self) -> Result<BTreeMap<String, String>> {
         let mut files = BTreeMap::new();
-        for entry in &self.entries {
+        for entry in self.promises() {
             files.insert(schema_path(entry), pretty(&(entry.schema)()));
         }
         for consumer in &self.consumers {
@@ -32,7 +32,7 @@ impl Contracts {
     /// # Errors
     /// When one cannot be made or written.
     pub fn bless(&self) -> Result<()> {
-        self.entries.iter().try_for_each(|entry| examples::begin(&self.folder, entry))?;
+        self.promises().try_for_each(|entry| examples::begin(&self.folder, entry))?;
         for (path, text) in self.generated()? {
             let path = self.folder.join(path);
             fs::create_dir_all(path.parent().unwrap_or(&self.folder))?;

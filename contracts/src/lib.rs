@@ -5,6 +5,7 @@ pub mod documents;
 pub mod examples;
 pub mod gate;
 mod generated;
+pub mod messages;
 pub mod openapi;
 pub mod pages;
 pub mod promise;
@@ -35,6 +36,8 @@ pub struct Consumer {
 pub struct Contracts {
     /// The catalogue, as the code has it.
     pub entries: Vec<Entry>,
+    /// The message to a customer, as the code has it: no event, and promised as one.
+    pub message: Entry,
     /// What each service consumes, as the code has it.
     pub consumers: Vec<Consumer>,
     /// The events that the services published in the stories of the tests; none when no story was played.
@@ -55,12 +58,18 @@ impl Contracts {
         let consumers = consumers.map(|(service, all)| Consumer { service, subscriptions: all.to_vec() });
         Self {
             entries: catalogue::entries(),
+            message: messages::entry(),
             consumers: consumers.collect(),
             published: None,
             folder: root.join("contracts"),
             infra: root.join("infra"),
             services: root.join("services"),
         }
+    }
+
+    /// Everything that has a schema, examples and releases: the events, and the message to a customer.
+    pub fn promises(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().chain(std::iter::once(&self.message))
     }
 
     /// The examples of an event's data.

@@ -156,7 +156,7 @@ pub fn report(contracts: &Contracts) -> Result<(Vec<String>, bool)> {
         promised.iter().find(|p| p.release == newest && p.kind == entry.kind && p.version == entry.version)
     };
     let (mut lines, mut compatible) = (vec![format!("since {newest}:")], true);
-    for entry in &contracts.entries {
+    for entry in contracts.promises() {
         let name = format!("{} v{}", entry.kind, entry.version);
         if of(entry).is_some_and(|promised| promised.is_widened) {
             lines.push(format!(
@@ -174,7 +174,7 @@ pub fn report(contracts: &Contracts) -> Result<(Vec<String>, bool)> {
         }
     }
     for gone in promised.iter().filter(|p| p.release == newest) {
-        if !contracts.entries.iter().any(|e| e.kind == gone.kind && e.version == gone.version) {
+        if !contracts.promises().any(|e| e.kind == gone.kind && e.version == gone.version) {
             compatible = false;
             lines.push(format!("  {} v{}: BREAKING, is not published any more", gone.kind, gone.version));
         }
@@ -193,7 +193,7 @@ pub fn make(contracts: &Contracts, release: &str) -> Result<()> {
     number(release).with_context(|| format!("{release:?} is not a release number like 0.2.0"))?;
     let folder = contracts.folder.join("released").join(release);
     ensure!(!folder.exists(), "{release} is released already; a promise is not rewritten");
-    for entry in &contracts.entries {
+    for entry in contracts.promises() {
         for path in [schema_path(entry), examples_path(entry)] {
             let to = folder.join(&path);
             fs::create_dir_all(to.parent().unwrap_or(&folder))?;

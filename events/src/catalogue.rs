@@ -147,7 +147,8 @@ fn generate<T: JsonSchema>() -> Schema {
 }
 
 /// The schema of `T` under a name of its own.
-fn named<T: JsonSchema>(title: &str, version: u32) -> Value {
+#[must_use]
+pub fn named<T: JsonSchema>(title: &str, version: u32) -> Value {
     let mut schema = generate::<T>();
     schema.insert("$id".into(), json!(format!("urn:quadrille:{title}:v{version}")));
     schema.insert("title".into(), json!(title));

@@ -199,6 +199,66 @@ fn a_consumer_that_needs_what_is_not_promised_is_named() {
     }
 }
 
+/// Guards: what a shop's mailer was promised. From its first release on, a message that breaks a mailer is named, also a new kind;
+/// before it, there is nothing to break.
+#[test]
+fn a_message_that_breaks_a_released_one_is_named() {
+    fn changed(change: impl Fn(&mut Value)) -> Value {
+        let mut schema = (contracts::messages::entry().schema)();
+        change(&mut schema);
+        schema
+    }
+    fn without_text() -> Value {
+        changed(|schema| drop(schema["properties"].as_object_mut().unwrap().remove("text")))
+    }
+    fn one_more_kind() -> Value {
+        changed(|schema| {
+            let kinds = schema["oneOf"].as_array_mut().unwrap();
+            let mut lost = kinds[0].clone();
+            lost["properties"]["kind"]["const"] = "ORDER_LOST".into();
+            kinds.push(lost);
+        })
+    }
+    fn one_more_field() -> Value {
+        changed(|schema| schema["properties"]["language"] = json!({"type": "string"}))
+    }
+    let mut contracts = planted("messages");
+    contracts.message.schema = without_text;
+    let of_message = |(lines, compatible): (Vec<String>, bool)| {
+        let line = lines.into_iter().find(|line| line.starts_with("  messages v1: "));
+        (line.unwrap_or_default(), compatible)
+    };
+    let report = |contracts: &Contracts| of_message(release::report(contracts).unwrap());
+    assert_eq!(report(&contracts), ("  messages v1: new".to_owned(), true));
+    contracts.message.schema = contracts::messages::entry().schema;
+    release::make(&contracts, "0.2.0").unwrap();
+    for (schema, breach) in [
+        (without_text as fn() -> Value, "text: is read, and never written"),
+        (one_more_kind, "the data: one of the alternatives written is not read"),
+    ] {
+        contracts.message.schema = schema;
+        names(&contracts, &format!("messages v1: release 0.2.0 is broken: {breach}"));
+        let (line, compatible) = report(&contracts);
+        assert!(line.contains("BREAKING") && !compatible, "{line}");
+    }
+    contracts.message.schema = one_more_field;
+    assert_eq!(report(&contracts), ("  messages v1: changed, compatible".to_owned(), true));
+}
+
+/// Guards: a kind of message without an example.
+#[test]
+fn a_kind_of_message_without_an_example_is_named() {
+    let contracts = planted("kinds");
+    let path = contracts.folder.join("messages/v1.examples.json");
+    let mut examples: Vec<Value> = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    examples.retain(|example| example["kind"] != "ORDER_FAILED");
+    fs::write(path, contracts::pretty(&examples.into())).unwrap();
+    names(
+        &contracts,
+        "messages v1: contracts/messages/v1.examples.json has no example of the kind ORDER_FAILED",
+    );
+}
+
 #[test]
 fn an_event_without_a_producer_or_a_consumer_is_named() {
     let mut contracts = planted("alone");

@@ -22,6 +22,7 @@ mod fan_out;
 mod faults;
 mod fuzz;
 mod layering;
+mod messages;
 mod model;
 mod modules;
 mod outside;

@@ -179,6 +179,12 @@ fn the_page_of_the_api_is_what_happens() {
     run_page("contracts/API.md");
 }
 
+/// The mailer on this page is the one that a shop would begin with.
+#[test]
+fn the_page_of_the_contracts_is_what_happens() {
+    run_page("contracts/README.md");
+}
+
 #[test]
 fn the_page_of_the_services_is_what_happens() {
     run_page("services/README.md");

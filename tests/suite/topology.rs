@@ -9,6 +9,7 @@ use contracts::{Contracts, wiring};
 use inventory::api::ProductsApi;
 use localstack::template::yaml::{self, Kind, Node};
 use localstack::template::{self, resources::Model};
+use operator::dead_letters::source;
 use orders::http::OrdersApi;
 use orders::saga::step::Step;
 use orders::sweeper::MAX_SECONDS;
@@ -77,7 +78,7 @@ fn every_route_with_settings_is_there_before_its_stage() {
 #[test]
 fn every_queue_has_a_dead_letter_queue_of_fourteen_days_or_is_one() {
     for queue in model().queues {
-        if queue.queue_name.ends_with("-dlq") {
+        if source(&queue.queue_name).is_some() {
             assert_eq!(queue.message_retention_period, Some(14 * 24 * 3600), "{}", queue.queue_name);
         } else {
             assert!(queue.redrive_policy.is_some(), "{}", queue.queue_name);
@@ -95,7 +96,7 @@ fn every_dead_letter_queue_has_an_alarm() {
             of_queue && alarm.metric_name == "ApproximateNumberOfMessagesVisible" && alarm.threshold == 0
         })
     };
-    let dead = model.queues.iter().filter(|queue| queue.queue_name.ends_with("-dlq"));
+    let dead = model.queues.iter().filter(|queue| source(&queue.queue_name).is_some());
     let unwatched: Vec<&str> = dead.map(|q| q.queue_name.as_str()).filter(|name| !watched(name)).collect();
     assert_eq!(unwatched, Vec::<&str>::new(), "queues without an alarm in their template");
 }
@@ -167,6 +168,10 @@ fn every_delivery_has_a_dead_letter_queue() {
         let dead = schedule.target.dead_letter_config.is_some() && function.dead_letter_config.is_some();
         without.extend((!dead).then_some(name));
     }
+    for subscription in &model.subscriptions {
+        let dead = &subscription.redrive_policy;
+        without.extend(dead.is_none().then_some(subscription.endpoint.as_str()));
+    }
     assert_eq!(without, Vec::<&str>::new());
 }
 
@@ -198,6 +203,26 @@ fn the_pipes_functions_may_write_their_logs_and_nothing_else() {
         let actions = statements.flat_map(|statement| statement["Action"].as_array().unwrap());
         let logs = |action: &serde_json::Value| action.as_str().unwrap().starts_with("logs:");
         assert!(actions.clone().count() > 0 && actions.clone().all(logs), "{}", function.function_name);
+    }
+}
+
+/// Guards: what is published lies in a queue, and an alarm sounds when no reader comes for it. A topic without a subscription
+/// accepts messages and drops them.
+#[test]
+fn every_topic_leads_to_a_queue_and_an_alarm_watches_its_reader() {
+    let model = model();
+    assert!(!model.topics.is_empty());
+    for topic in &model.topics {
+        let arn = template::names::arn("sns", &topic.topic_name);
+        let mut queues = model.subscriptions.iter().filter(|subscription| subscription.topic_arn == arn);
+        let queue = queues.next().unwrap_or_else(|| panic!("{arn} has no subscription"));
+        let queue = template::names::last_part(&queue.endpoint);
+        let watched = model.alarms.iter().any(|alarm| {
+            let of_queue = alarm.dimensions.iter().any(|d| d.name == "QueueName" && d.value == queue);
+            of_queue && alarm.metric_name == "ApproximateAgeOfOldestMessage"
+        });
+        assert!(watched, "no alarm watches the age of what lies in {queue}");
+        assert!(topic.kms_master_key_id.is_some(), "{arn} is not encrypted");
     }
 }
 

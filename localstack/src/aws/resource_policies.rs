@@ -14,6 +14,7 @@ use iam_rs::{
 
 const ASSUME: &str = "sts:AssumeRole";
 const EVENTS: &str = "events.amazonaws.com";
+const SNS: &str = "sns.amazonaws.com";
 
 /// A resource for which a service works under a role.
 struct Work<'a> {
@@ -116,11 +117,26 @@ impl Caller<'_> {
     }
 }
 
-/// Checks that the policy of every rule's target queue, and of its dead-letter queue, lets EventBridge send to it.
+/// Checks that the policy of every queue to which a rule or a topic delivers, and of the dead-letter queue of each delivery,
+/// lets EventBridge or SNS send to it.
 ///
 /// # Errors
-/// Names rule and queue.
+/// Names rule or topic, and queue.
 pub fn check_queues(model: &Model) -> Result<()> {
+    check_rules(model)?;
+    // <https://docs.aws.amazon.com/sns/latest/dg/subscribe-sqs-queue-to-sns-topic.html>
+    for subscription in &model.subscriptions {
+        let topic = &subscription.topic_arn;
+        let dead = subscription.redrive_policy.as_ref().map(|policy| &policy.dead_letter_target_arn);
+        for queue in std::iter::once(&subscription.endpoint).chain(dead) {
+            let allowed = admits(model, queue, &Caller { service: SNS, source: Some(topic) })?;
+            ensure!(allowed, "topic {topic} may not send to {queue}: no queue policy allows it");
+        }
+    }
+    Ok(())
+}
+
+fn check_rules(model: &Model) -> Result<()> {
     for rule in &model.rules {
         let source = names::rule_arn(&rule.event_bus_name, &rule.name);
         for target in &rule.targets {

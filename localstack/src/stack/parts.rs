@@ -119,7 +119,7 @@ impl Messaging {
         let connections = bus::Connections { queues, machines, journal, faults: &faults };
         let buses = Buses::start(model, &connections)?;
         let simulators = Simulators::new(journal, past, &faults, options.time_scale)?;
-        let topics = Topics::start(&model.topics, journal, past)?;
+        let topics = Topics::start((&model.topics, &model.subscriptions), queues, (journal, past))?;
         let connections = shard::Connections {
             database,
             queues,
@@ -171,8 +171,10 @@ fn streams(model: &Model) -> BTreeSet<String> {
 /// The fault dial, with the faults that are set from the start.
 fn dial(model: &Model, set: &[Fault]) -> Result<Faults> {
     let events = model.rules.iter().filter_map(|rule| rule.event_pattern["detail-type"].as_array()).flatten();
+    // The bus sends to no FIFO queue: a fault there would be ignored.
+    let standard = model.queues.iter().filter(|queue| queue.fifo_queue.is_none());
     let dial = Faults::new(Targets {
-        queues: model.queues.iter().map(|queue| queue.queue_name.clone()).collect(),
+        queues: standard.map(|queue| queue.queue_name.clone()).collect(),
         functions: model.functions.iter().map(|function| function.function_name.clone()).collect(),
         tables: model.tables.iter().map(|table| table.table_name.clone()).collect(),
         streams: streams(model),

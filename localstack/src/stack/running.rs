@@ -7,7 +7,7 @@ use super::ports::Ports;
 use crate::aws::dynamodb::Database;
 use crate::aws::lambda::{Functions, runtime_api};
 use crate::aws::sns::Topics;
-use crate::aws::sqs::Queues;
+use crate::aws::sqs::{Queue, Queues};
 use crate::aws::stepfunctions::StateMachines;
 use crate::aws::{apigateway, endpoint};
 use crate::faults::Faults;
@@ -46,6 +46,8 @@ pub struct Stack {
     pub issuer: TokenIssuer,
     pub machines: StateMachines,
     fan_out: FanOut,
+    /// The queues that feed functions.
+    fed: Vec<Arc<Queue>>,
     tasks: JoinSet<()>,
     /// Held, not read.
     _lock: Option<File>,
@@ -63,14 +65,15 @@ impl Stack {
         let model = options.model(&urls)?;
         let data = DataFolder::open(options, &model)?;
         let mut parts = Parts::connect(&Plan { options, urls: &urls, model: &model, data: &data })?;
+        let fed = parts.pollers.iter().map(|poller| Arc::clone(&poller.queue)).collect();
         let mut tasks = JoinSet::new();
         run(&mut tasks, &mut parts, &data.database);
         serve(&mut tasks, &parts, ports);
         parts.machines.resume();
-        Ok(Self::new(parts, urls, data, tasks))
+        Ok(Self::new(parts, urls, data, (fed, tasks)))
     }
 
-    fn new(parts: Parts, urls: Urls, data: DataFolder, tasks: JoinSet<()>) -> Self {
+    fn new(parts: Parts, urls: Urls, data: DataFolder, (fed, tasks): (Vec<Arc<Queue>>, JoinSet<()>)) -> Self {
         Self {
             api: urls.api,
             endpoint: urls.endpoint,
@@ -86,13 +89,14 @@ impl Stack {
             issuer: parts.endpoint.issuer.clone(),
             machines: parts.machines,
             fan_out: parts.fan_out,
+            fed,
             tasks,
             _lock: data.lock,
         }
     }
 
-    /// Waits until the platform is idle: every record of every stream is settled, no events queue holds a message, and no
-    /// function and no execution is running. Dead-letter queues do not count.
+    /// Waits until the platform is idle: every record of every stream is settled, no queue that feeds a function holds a
+    /// message, and no function and no execution is running. Dead letters and customers' messages do not count.
     ///
     /// # Errors
     /// When the platform is still busy after `timeout`.
@@ -108,10 +112,8 @@ impl Stack {
     }
 
     fn is_idle(&self) -> bool {
-        let queues = self.queues.all();
-        let mut events = queues.iter().filter(|queue| !queue.name.ends_with("-dlq"));
         self.fan_out.is_idle()
-            && events.all(|queue| queue.depth() == (0, 0))
+            && self.fed.iter().all(|queue| queue.depth() == (0, 0))
             && self.machines.is_idle()
             && self.functions.all().all(|function| function.is_idle())
     }

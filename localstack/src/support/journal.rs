@@ -25,6 +25,8 @@ pub enum Entry {
         sent_at: i64,
         /// How often the message was received.
         receives: u32,
+        /// Its place in a FIFO queue, as JSON.
+        place: Option<String>,
     },
     /// A message was deleted.
     Deleted { id: String },
@@ -60,6 +62,8 @@ pub struct KeptMessage {
     pub sent_at: i64,
     /// How often the message was received.
     pub receives: u32,
+    /// Its place in a FIFO queue, as JSON.
+    pub place: Option<String>,
 }
 
 /// Everything that the journal held when it was opened.
@@ -110,6 +114,7 @@ impl Journal {
         let Some(path) = path else { return Ok((Self(None), Past::default())) };
         let connection = Connection::open(path).with_context(|| path.display().to_string())?;
         connection.execute_batch(SCHEMA)?;
+        add_place(&connection)?;
         let past = read(&connection)?;
         let (commands, inbox) = mpsc::channel();
         std::thread::Builder::new().name("journal".into()).spawn(move || run(&connection, &inbox))?;
@@ -140,9 +145,18 @@ impl Journal {
     }
 }
 
+/// Journals from before FIFO queues lack the column.
+fn add_place(connection: &Connection) -> rusqlite::Result<()> {
+    let known = "SELECT count(*) FROM pragma_table_info('messages') WHERE name = 'place'";
+    if connection.query_row(known, [], |row| row.get::<_, i64>(0))? == 0 {
+        connection.execute_batch("ALTER TABLE messages ADD COLUMN place TEXT")?;
+    }
+    Ok(())
+}
+
 fn read(connection: &Connection) -> rusqlite::Result<Past> {
     let mut messages =
-        connection.prepare("SELECT id, queue, body, sent_at, receives FROM messages ORDER BY n")?;
+        connection.prepare("SELECT id, queue, body, sent_at, receives, place FROM messages ORDER BY n")?;
     let messages = messages.query_map([], |row| {
         Ok(KeptMessage {
             id: row.get(0)?,
@@ -150,6 +164,7 @@ fn read(connection: &Connection) -> rusqlite::Result<Past> {
             body: row.get(2)?,
             sent_at: row.get(3)?,
             receives: row.get(4)?,
+            place: row.get(5)?,
         })
     })?;
     let messages = messages.collect::<rusqlite::Result<_>>()?;
@@ -195,12 +210,12 @@ fn commit(
 
 fn write(connection: &Connection, entry: &Entry) -> rusqlite::Result<()> {
     match entry {
-        Entry::Message { id, queue, body, sent_at, receives } => connection
+        Entry::Message { id, queue, body, sent_at, receives, place } => connection
             .prepare_cached(
-                "INSERT INTO messages (id, queue, body, sent_at, receives) VALUES (?1, ?2, ?3, ?4, ?5)
-                 ON CONFLICT (id) DO UPDATE SET queue = ?2, receives = ?5",
+                "INSERT INTO messages (id, queue, body, sent_at, receives, place) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT (id) DO UPDATE SET queue = ?2, sent_at = ?4, receives = ?5, place = ?6",
             )?
-            .execute(params![id, queue, body, sent_at, receives]),
+            .execute(params![id, queue, body, sent_at, receives, place]),
         Entry::Deleted { id } => {
             connection.prepare_cached("DELETE FROM messages WHERE id = ?1")?.execute([id])
         }

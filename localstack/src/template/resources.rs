@@ -46,11 +46,26 @@ properties! {
         message_retention_period: Option<u32>,
         redrive_policy: Option<RedrivePolicy>,
         sqs_managed_sse_enabled: Option<bool>,
+        fifo_queue: Option<bool>,
+        content_based_deduplication: Option<bool>,
     }
     QueuePolicy { queues: Vec<String>, policy_document: Value }
 
     /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-sns-topic.html>
-    Topic { topic_name: String, fifo_topic: Option<bool>, content_based_deduplication: Option<bool> }
+    Topic {
+        topic_name: String,
+        fifo_topic: Option<bool>,
+        content_based_deduplication: Option<bool>,
+        kms_master_key_id: Option<String>,
+    }
+    /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-sns-subscription.html>
+    Subscription {
+        topic_arn: String,
+        protocol: String,
+        endpoint: String,
+        raw_message_delivery: Option<bool>,
+        redrive_policy: Option<Undelivered>,
+    }
 
     /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-cloudwatch-alarm.html>
     Alarm {
@@ -282,6 +297,13 @@ pub struct RedrivePolicy {
     pub max_receive_count: u32,
 }
 
+/// Where SNS puts what it cannot deliver to a subscription.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Undelivered {
+    pub dead_letter_target_arn: String,
+}
+
 /// Everything that the templates declare.
 #[derive(Clone, Debug, Default)]
 pub struct Model {
@@ -290,6 +312,7 @@ pub struct Model {
     pub queue_policies: Vec<QueuePolicy>,
     pub alarms: Vec<Alarm>,
     pub topics: Vec<Topic>,
+    pub subscriptions: Vec<Subscription>,
     pub schedules: Vec<Schedule>,
     pub buses: Vec<EventBus>,
     pub archives: Vec<Archive>,

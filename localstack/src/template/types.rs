@@ -30,7 +30,7 @@ pub struct Identity<'a> {
 
 /// The rows. `Ref` gives the resource's name where a row does not say otherwise. Attributes follow the section
 /// "Return values" of each type's page in the CloudFormation reference.
-static TYPES: [ResourceType; 22] = [
+static TYPES: [ResourceType; 23] = [
     row("AWS::ApiGatewayV2::Api", |model, it| it.push(&mut model.apis))
         .named("Name")
         .attributes(&[("ApiEndpoint", |it| it.names.api.clone())])
@@ -73,10 +73,16 @@ static TYPES: [ResourceType; 22] = [
         ("SourceParameters.DynamoDBStreamParameters.StartingPosition", &["TRIM_HORIZON"]),
         ("SourceParameters.DynamoDBStreamParameters.OnPartialBatchItemFailure", &["AUTOMATIC_BISECT"]),
     ]),
-    row("AWS::SNS::Topic", |model, it| it.push(&mut model.topics)).named("TopicName").attributes(&[
-        ("Ref", |it| names::arn("sns", it.name)),
-        ("TopicArn", |it| names::arn("sns", it.name)),
-    ]),
+    row("AWS::SNS::Subscription", |model, it| it.push(&mut model.subscriptions))
+        .only(&[("Protocol", &["sqs"])]),
+    // Another key than SNS's own would need permissions of KMS, which the local stack does not have.
+    row("AWS::SNS::Topic", |model, it| it.push(&mut model.topics))
+        .named("TopicName")
+        .attributes(&[
+            ("Ref", |it| names::arn("sns", it.name)),
+            ("TopicArn", |it| names::arn("sns", it.name)),
+        ])
+        .only(&[("KmsMasterKeyId", &["alias/aws/sns"])]),
     row("AWS::SQS::Queue", |model, it| it.push(&mut model.queues)).named("QueueName").attributes(&[
         ("Arn", |it| names::queue_arn(it.name)),
         ("Ref", |it| names::queue_url(&it.names.endpoint, it.name)),

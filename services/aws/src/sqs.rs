@@ -33,6 +33,8 @@ pub struct Received {
     pub sent_at: Option<DateTime<Utc>>,
     /// Why EventBridge could not deliver it, if EventBridge dead-lettered it.
     pub error: Option<String>,
+    /// Its group in a FIFO queue.
+    pub group: Option<String>,
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "handed to map_err")]
@@ -46,8 +48,10 @@ where
 
 impl From<Message> for Received {
     fn from(message: Message) -> Self {
-        let sent = message.attributes().and_then(|all| all.get(&MessageSystemAttributeName::SentTimestamp));
+        let attribute = |name| message.attributes()?.get(&name).cloned();
+        let sent = attribute(MessageSystemAttributeName::SentTimestamp);
         let sent_at = sent.and_then(|text| text.parse().ok()).and_then(DateTime::from_timestamp_millis);
+        let group = attribute(MessageSystemAttributeName::MessageGroupId);
         let said = |name: &str| message.message_attributes()?.get(name)?.string_value().map(str::to_owned);
         let error = said("ERROR_CODE").map(|code| match said("ERROR_MESSAGE") {
             Some(text) => format!("{code}: {text}"),
@@ -56,6 +60,7 @@ impl From<Message> for Received {
         Self {
             sent_at,
             error,
+            group,
             id: message.message_id.unwrap_or_default(),
             receipt: message.receipt_handle.unwrap_or_default(),
             body: message.body.unwrap_or_default(),
@@ -140,12 +145,17 @@ impl Queues {
         Ok(text.and_then(|text| text.parse().ok()).unwrap_or(0))
     }
 
-    /// Sends a body.
+    /// Sends a message's body once more, into its group if it has one. Its own id deduplicates then: a FIFO queue may still
+    /// remember the id under which the message came first, and would drop it.
     ///
     /// # Errors
     /// As [`Queues::list`].
-    pub async fn send(&self, url: &str, body: &str) -> Result<(), Failure> {
-        self.0.send_message().queue_url(url).message_body(body).send().await.map(drop).map_err(lost)
+    pub async fn send_again(&self, url: &str, message: &Received) -> Result<(), Failure> {
+        let mut send = self.0.send_message().queue_url(url).message_body(&message.body);
+        if let Some(group) = &message.group {
+            send = send.message_group_id(group).message_deduplication_id(&message.id);
+        }
+        send.send().await.map(drop).map_err(lost)
     }
 
     /// Deletes a message.

@@ -5,38 +5,51 @@ use chassis::{Decider, Refusal};
 use chrono::{DateTime, Utc};
 use events::orders::CancelReason;
 use events::{CustomerId, EventId, Money, OrderId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What happened to an order, as far as its customer cares.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Outcome {
-    /// It will happen.
+    /// The stock is held and the total is charged.
     OrderConfirmed,
     /// It is on its way.
-    OrderFulfilled { carrier: String, tracking_number: String },
+    OrderFulfilled {
+        /// Who carries the goods.
+        carrier: String,
+        /// The carrier's number for the parcel.
+        tracking_number: String,
+    },
     /// It will not happen.
-    OrderCancelled { reason: CancelReason },
+    OrderCancelled {
+        /// Why.
+        reason: CancelReason,
+    },
     /// What was paid was given back.
-    PaymentRefunded { amount: Money },
-    /// The refund failed so far: an operator looks into it.
+    PaymentRefunded {
+        /// How much.
+        amount: Money,
+    },
+    /// It will not happen, and the refund failed so far: an operator looks into it.
     OrderFailed,
 }
 
-/// A message as it is published.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A message to a customer, for a shop's own mailer. Published is not sent: this service knows no address, and what the
+/// mailer does with a message is not reported back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Notice {
-    /// The event it is about: its receiver deduplicates on it, as the topic does.
+    /// The event that the message is about: the mailer deduplicates on it.
     pub event_id: EventId,
-    /// The order; messages of one order are published in turn.
+    /// The order; the messages of one order are delivered as they were published.
     pub order_id: OrderId,
-    /// The customer, where the event names one.
+    /// The customer, where the event names one: the mailer looks the address up by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub customer_id: Option<CustomerId>,
     /// What happened.
     #[serde(flatten)]
     pub outcome: Outcome,
-    /// A sentence for people.
+    /// A sentence for people, in English.
     pub text: String,
 }
 
@@ -69,7 +82,7 @@ fn text(order_id: OrderId, outcome: &Outcome) -> String {
             format!("{whole}.{cents:02} {} of your order {order_id} were refunded.", currency.as_str())
         }
         Outcome::OrderFailed => {
-            format!("Your order {order_id} is cancelled; somebody is seeing to your refund.")
+            format!("Your order {order_id} is cancelled; our staff is seeing to your refund.")
         }
     }
 }
@@ -101,7 +114,7 @@ pub enum Notification {
 /// What notifications decides on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// Something happened that the customer learns of.
+    /// Something happened about which there is a message.
     Happened(Notice),
     /// The topic has accepted the message.
     Published,

@@ -15,8 +15,9 @@ use std::collections::BTreeMap;
 pub const MAX_PER_QUEUE: usize = 1000;
 /// How many queues are read at a time: SQS takes a while to say that a queue is empty.
 const AT_A_TIME: usize = 16;
-/// How the names of dead-letter queues end.
-pub const SUFFIX: &str = "-dlq";
+/// How the names of dead-letter queues end; those of FIFO queues end in [`FIFO`] after it.
+const SUFFIX: &str = "-dlq";
+const FIFO: &str = ".fifo";
 
 /// A stage, as an operator reaches it.
 pub struct Stage<S> {
@@ -39,10 +40,29 @@ pub struct DeadLetter {
     pub reason: String,
 }
 
+/// The queue whose dead letters a queue has: `x-events` of `x-events-dlq`, `x.fifo` of `x-dlq.fifo`; none when it is no
+/// dead-letter queue.
+#[must_use]
+pub fn source(queue: &str) -> Option<String> {
+    match queue.strip_suffix(FIFO) {
+        Some(name) => Some(format!("{}{FIFO}", name.strip_suffix(SUFFIX)?)),
+        None => queue.strip_suffix(SUFFIX).map(str::to_owned),
+    }
+}
+
 /// The service whose queue a dead-letter queue belongs to: `payments` of `dev-quadrille-payments-events-dlq`.
 #[must_use]
 pub fn service<'a>(stage: &str, queue: &'a str) -> Option<&'a str> {
     queue.strip_prefix(stage)?.strip_prefix("-quadrille-")?.strip_suffix("-events-dlq")
+}
+
+impl DeadLetter {
+    /// The order or other subject that it is about, if that can be read.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        let of_event = self.event.as_ref().map(|event| event.metadata.subject.as_str());
+        of_event.or(self.message.group.as_deref())
+    }
 }
 
 impl<S: Store> Stage<S> {
@@ -62,6 +82,7 @@ impl<S: Store> Stage<S> {
         let read = read_body(&message.body);
         let reason = match (&message.error, &read) {
             (Some(error), _) => error.clone(),
+            _ if message.group.is_some() => "a message to a customer that the mailer did not delete".into(),
             (None, Ok(event)) => self.noted(queue, event).await?,
             (None, Err(_)) if queue.ends_with("-outbox-dlq") => "an event row could not be published".into(),
             (None, Err(failure)) => failure.to_string(),
@@ -119,7 +140,7 @@ impl<S: Store> Stage<S> {
     /// As [`Stage::open`].
     pub async fn list(&self, now: DateTime<Utc>) -> Result<Vec<String>, Failure> {
         let mut queues = self.all().await?;
-        queues.retain(|queue, _| queue.ends_with(SUFFIX));
+        queues.retain(|queue, _| source(queue).is_some());
         let lists = queues.iter().map(|(queue, url)| self.list_one(queue, url, now));
         // Every queue is read to its end and its messages are released, even when another queue fails.
         let lines: Vec<Result<Vec<String>, Failure>> =
@@ -159,13 +180,12 @@ impl<S: Store> Stage<S> {
 /// `12 m  order.created  order 018f…  transient: …`
 fn line(dead_letter: &DeadLetter, now: DateTime<Utc>) -> String {
     let age = dead_letter.message.sent_at.map_or_else(|| "?".into(), |sent| age(now - sent));
-    match &dead_letter.event {
-        Some(event) => {
-            let metadata = &event.metadata;
-            format!("{age:>5}  {}  {}  {}", metadata.kind, metadata.subject, dead_letter.reason)
-        }
-        None => format!("{age:>5}  message {}  {}", dead_letter.message.id, dead_letter.reason),
-    }
+    let what = match (&dead_letter.event, &dead_letter.message.group) {
+        (Some(event), _) => format!("{}  {}", event.metadata.kind, event.metadata.subject),
+        (None, Some(order)) => format!("message  {order}"),
+        (None, None) => format!("message {}", dead_letter.message.id),
+    };
+    format!("{age:>5}  {what}  {}", dead_letter.reason)
 }
 
 /// The largest unit that fits.
@@ -187,6 +207,13 @@ mod tests {
         assert_eq!(service("dev", "dev-quadrille-payments-events-dlq"), Some("payments"));
         assert_eq!(service("dev", "dev-quadrille-payments-outbox-dlq"), None);
         assert_eq!(service("dev", "prod-quadrille-payments-events-dlq"), None);
+    }
+
+    #[test]
+    fn a_dead_letter_queue_names_its_source() {
+        assert_eq!(source("x-events-dlq").as_deref(), Some("x-events"));
+        assert_eq!(source("x-messages-dlq.fifo").as_deref(), Some("x-messages.fifo"));
+        assert_eq!((source("x-events"), source("x-messages.fifo")), (None, None));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Sending dead letters back to where they failed, and the verdict on each.
 
-use crate::dead_letters::{DeadLetter, MAX_PER_QUEUE, SUFFIX, Stage, service};
+use crate::dead_letters::{DeadLetter, MAX_PER_QUEUE, Stage, service, source};
 use chassis::inbox::failure_key;
 use chassis::ports::Bus;
 use chassis::store::Key;
@@ -72,9 +72,9 @@ impl<S: Store> Stage<S> {
         bus: &B,
     ) -> Result<(Vec<String>, bool), NotRedriven> {
         let queues = self.all().await?;
-        let url = queues.get(queue).filter(|_| queue.ends_with(SUFFIX));
-        let url = url.ok_or_else(|| NotRedriven::NoSuchQueue(queue.to_owned()))?;
-        let way = match queue.strip_suffix(SUFFIX).and_then(|name| queues.get(name)) {
+        let there = queues.get(queue).zip(source(queue));
+        let (url, source) = there.ok_or_else(|| NotRedriven::NoSuchQueue(queue.to_owned()))?;
+        let way = match queues.get(&source) {
             Some(url) => Way::Queue(url.clone()),
             None if queue.ends_with("-compensation-dlq") => Way::Bus,
             None => return Err(NotRedriven::NoEvents(queue.to_owned())),
@@ -108,8 +108,7 @@ impl<S: Store> Stage<S> {
                 break;
             }
             for dead_letter in dead_letters {
-                let about = dead_letter.event.as_ref().map(|event| event.metadata.subject.as_str());
-                if order.is_some_and(|order| about != Some(&order.to_string())) {
+                if order.is_some_and(|order| dead_letter.subject() != Some(&order.to_string())) {
                     kept.push(dead_letter);
                     continue;
                 }
@@ -130,15 +129,18 @@ impl<S: Store> Stage<S> {
         dead_letter: &DeadLetter,
         bus: &B,
     ) -> Result<Option<Outcome>, Failure> {
-        let Some(event) = &dead_letter.event else {
-            return Ok(Some(Outcome::Stays(dead_letter.reason.clone())));
-        };
-        let outcome = match way {
-            Way::Queue(target) => {
-                self.queues.send(target, &dead_letter.message.body).await?;
+        let outcome = match (way, &dead_letter.event) {
+            (Way::Queue(target), None) if dead_letter.message.group.is_some() => {
+                self.queues.send_again(target, &dead_letter.message).await?;
+                // No service reads it, so there is no verdict to wait for.
+                Some(Outcome::Dealt("in the queue for the mailer".into()))
+            }
+            (_, None) => return Ok(Some(Outcome::Stays(dead_letter.reason.clone()))),
+            (Way::Queue(target), Some(_)) => {
+                self.queues.send_again(target, &dead_letter.message).await?;
                 None
             }
-            Way::Bus => {
+            (Way::Bus, Some(event)) => {
                 bus.publish(std::slice::from_ref(event)).await?;
                 Some(Outcome::Dealt("published again on the bus".into()))
             }
@@ -189,9 +191,10 @@ impl<S: Store> Stage<S> {
 
 /// A dead letter in a few words.
 fn what(dead_letter: &DeadLetter) -> String {
-    match &dead_letter.event {
-        Some(event) => format!("{} {}", event.metadata.kind, event.metadata.subject),
-        None => format!("message {}", dead_letter.message.id),
+    match (&dead_letter.event, &dead_letter.message.group) {
+        (Some(event), _) => format!("{} {}", event.metadata.kind, event.metadata.subject),
+        (None, Some(order)) => format!("message {order}"),
+        (None, None) => format!("message {}", dead_letter.message.id),
     }
 }
 

@@ -5,6 +5,7 @@ use crate::bench::{Account, Bench, Flow, Parcel, Trouble};
 use aws::dynamodb::DynamoStore;
 use hyper::Method;
 use localstack::faults::Fault;
+use operator::dead_letters::source;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ impl Platform {
     pub fn dead_letters(&self) -> Vec<(String, usize)> {
         let queues = self.stack.queues.all();
         let depths = queues.iter().map(|queue| (queue.name.clone(), queue.depth().0));
-        depths.filter(|(name, depth)| name.ends_with("-dlq") && *depth > 0).collect()
+        depths.filter(|(name, depth)| source(name).is_some() && *depth > 0).collect()
     }
 }
 

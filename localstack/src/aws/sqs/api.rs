@@ -10,9 +10,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The fields of all operations together.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+/// The fields of all operations together; any other is refused.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default, deny_unknown_fields)]
 struct Request {
     queue_name: Option<String>,
     queue_url: Option<String>,
@@ -24,6 +24,19 @@ struct Request {
     visibility_timeout: Option<u64>,
     queue_name_prefix: Option<String>,
     receipt_handle: Option<String>,
+    message_group_id: Option<String>,
+    message_deduplication_id: Option<String>,
+    /// Seconds.
+    delay_seconds: Option<u64>,
+    /// Of a queue; of a message by its old name.
+    attribute_names: Vec<String>,
+    message_system_attribute_names: Vec<String>,
+    /// No message here has any.
+    #[serde(rename = "MessageAttributeNames")]
+    _message_attribute_names: Vec<String>,
+    /// The answer has all queues.
+    #[serde(rename = "MaxResults")]
+    _max_results: Option<u64>,
 }
 
 /// Queue URLs begin with `endpoint`.
@@ -40,19 +53,15 @@ pub async fn answer(queues: &Queues, endpoint: &str, call: &Call<'_>) -> Outcome
     call.require(&format!("sqs:{}", call.operation), &names::queue_arn(&queue.name))?;
     match call.operation {
         "GetQueueUrl" => ok(&json!({"QueueUrl": names::queue_url(endpoint, &queue.name)})),
-        "GetQueueAttributes" => attributes(&queue),
-        "SendMessage" => send(&queue, &request.message_body.unwrap_or_default()).await,
+        "GetQueueAttributes" => attributes(&queue, &request.attribute_names),
+        "SendMessage" => send(&queue, &request).await,
         "ReceiveMessage" => receive(&queue, &request).await,
         "ChangeMessageVisibility" => {
             let invisible = Duration::from_secs(request.visibility_timeout.unwrap_or_default());
             queue.change_visibility(&request.receipt_handle.unwrap_or_default(), |_| invisible);
             ok(&json!({}))
         }
-        "DeleteMessage" => {
-            queue.delete(&request.receipt_handle.unwrap_or_default());
-            queue.flush().await;
-            ok(&json!({}))
-        }
+        "DeleteMessage" => delete(&queue, &request.receipt_handle.unwrap_or_default()).await,
         _ => Err(call.unknown()),
     }
 }
@@ -64,19 +73,87 @@ fn list(queues: &Queues, endpoint: &str, prefix: &str) -> Outcome {
     ok(&json!({ "QueueUrls": urls }))
 }
 
-fn attributes(queue: &Queue) -> Outcome {
-    let (visible, in_flight) = queue.depth();
-    ok(&json!({"Attributes": {
-        "QueueArn": names::queue_arn(&queue.name),
-        "ApproximateNumberOfMessages": visible.to_string(),
-        "ApproximateNumberOfMessagesNotVisible": in_flight.to_string(),
-    }}))
+/// Those of the attributes that the caller names, or all of them.
+fn named(attributes: Vec<(&'static str, String)>, names: &[String]) -> Value {
+    let is_named = |attribute: &str| names.iter().any(|name| name == attribute || name == "All");
+    let named = attributes.into_iter().filter(|(attribute, _)| is_named(attribute));
+    Value::Object(named.map(|(attribute, value)| (attribute.to_owned(), value.into())).collect())
 }
 
-async fn send(queue: &Queue, body: &str) -> Outcome {
-    let id = queue.send(body);
+fn attributes(queue: &Queue, names: &[String]) -> Outcome {
+    let (visible, in_flight) = queue.depth();
+    let mut attributes = vec![
+        ("QueueArn", names::queue_arn(&queue.name)),
+        ("ApproximateNumberOfMessages", visible.to_string()),
+        ("ApproximateNumberOfMessagesNotVisible", in_flight.to_string()),
+    ];
+    if queue.is_fifo {
+        attributes.push(("FifoQueue", true.to_string()));
+    }
+    ok(&json!({"Attributes": named(attributes, names)}))
+}
+
+fn invalid(message: impl Into<String>) -> ApiError {
+    ApiError::new("InvalidParameterValue", message)
+}
+
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
+async fn send(queue: &Queue, request: &Request) -> Outcome {
+    let body = request.message_body.as_deref().unwrap_or_default();
+    let mut answer = json!({"MD5OfMessageBody": md5_of(body)});
+    if queue.is_fifo {
+        let (group, deduplication_id) = group(request)?;
+        let accepted = queue.send_in_group(body, group, deduplication_id);
+        answer["SequenceNumber"] = accepted.place(group, deduplication_id).sequence_number().into();
+        answer["MessageId"] = accepted.id.into();
+    } else {
+        if request.message_group_id.is_some() || request.message_deduplication_id.is_some() {
+            return Err(invalid(
+                "a group or a deduplication id of a standard queue is not implemented by the local stack",
+            ));
+        }
+        let delay = Duration::from_secs(request.delay_seconds.unwrap_or_default());
+        answer["MessageId"] = queue.send_delayed(body, delay).into();
+    }
     queue.flush().await;
-    ok(&json!({"MessageId": id, "MD5OfMessageBody": md5_of(body)}))
+    ok(&answer)
+}
+
+/// What a FIFO queue needs of a message: its group and its deduplication id, and no delay of its own.
+fn group(request: &Request) -> Result<(&str, &str), ApiError> {
+    let group = request.message_group_id.as_deref().ok_or_else(|| {
+        ApiError::new("MissingParameter", "The request must contain the parameter MessageGroupId.")
+    })?;
+    let deduplication_id = request.message_deduplication_id.as_deref().ok_or_else(|| {
+        invalid("The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly")
+    })?;
+    let fits = |id: &str| (1..=128).contains(&id.len()) && id.bytes().all(|c| c.is_ascii_graphic());
+    for (name, id) in [("MessageGroupId", group), ("MessageDeduplicationId", deduplication_id)] {
+        if !fits(id) {
+            return Err(invalid(format!(
+                "{name} can only include alphanumeric and punctuation characters. 1 to 128 in length"
+            )));
+        }
+    }
+    match request.delay_seconds {
+        Some(delay) => Err(invalid(format!(
+            "Value {delay} for parameter DelaySeconds is invalid. Reason: The request include parameter that is not valid for this queue type."
+        ))),
+        None => Ok((group, deduplication_id)),
+    }
+}
+
+/// A FIFO queue does not delete by a receipt whose visibility timeout has passed: the message may be with another reader.
+///
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_DeleteMessage.html>
+async fn delete(queue: &Queue, receipt: &str) -> Outcome {
+    if !queue.delete(receipt) && queue.is_fifo {
+        return Err(invalid(format!(
+            "Value {receipt} for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired."
+        )));
+    }
+    queue.flush().await;
+    ok(&json!({}))
 }
 
 async fn receive(queue: &Queue, request: &Request) -> Outcome {
@@ -84,19 +161,29 @@ async fn receive(queue: &Queue, request: &Request) -> Outcome {
     let wait = Duration::from_secs(request.wait_time_seconds.unwrap_or(0).min(20));
     let invisible = request.visibility_timeout.map_or(queue.visibility(), Duration::from_secs);
     let received = tokio::time::timeout(wait, queue.receive_for(max, invisible)).await;
-    let messages: Vec<Value> = received.unwrap_or_default().iter().map(message_json).collect();
+    let names = [&request.attribute_names[..], &request.message_system_attribute_names].concat();
+    let received = received.unwrap_or_default();
+    let messages: Vec<Value> = received.iter().map(|received| message_json(received, &names)).collect();
     ok(&json!({ "Messages": messages }))
 }
 
-fn message_json(received: &Received) -> Value {
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html>
+fn message_json(received: &Received, names: &[String]) -> Value {
+    let Received { message, receipt } = received;
+    let mut attributes = vec![
+        ("ApproximateReceiveCount", message.receives.to_string()),
+        ("SentTimestamp", message.sent_at.to_string()),
+    ];
+    if let Some(place) = &message.place {
+        attributes.push(("MessageGroupId", place.group.clone()));
+        attributes.push(("MessageDeduplicationId", place.deduplication_id.clone()));
+        attributes.push(("SequenceNumber", place.sequence_number()));
+    }
     json!({
-        "MessageId": received.message.id,
-        "ReceiptHandle": received.receipt,
-        "Body": &*received.message.body,
-        "MD5OfBody": md5_of(&received.message.body),
-        "Attributes": {
-            "ApproximateReceiveCount": received.message.receives.to_string(),
-            "SentTimestamp": received.message.sent_at.to_string(),
-        },
+        "MessageId": message.id,
+        "ReceiptHandle": receipt,
+        "Body": &*message.body,
+        "MD5OfBody": md5_of(&message.body),
+        "Attributes": named(attributes, names),
     })
 }

@@ -1,8 +1,11 @@
 //! SQS: queues, and their calls.
 
 pub mod api;
+pub mod fifo;
 pub mod queue;
 pub mod queues;
+#[cfg(test)]
+mod specs;
 
 pub use queue::{Message, Queue, Received, md5_of};
 pub use queues::Queues;

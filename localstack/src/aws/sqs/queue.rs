@@ -1,13 +1,14 @@
-//! A standard queue with visibility timeouts, receive counts, retention and redrive to a dead-letter queue.
+//! A queue, standard or FIFO, with visibility timeouts, receive counts, retention and redrive to a dead-letter queue.
 //!
 //! <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html>
 //! <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html>
 
+use super::fifo::{Accepted, Fifo, Place};
 use crate::support::journal::{Entry, Journal};
 use crate::template::resources::Queue as Declared;
 use chrono::Utc;
 use md5::{Digest, Md5};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -25,6 +26,8 @@ pub struct Message {
     pub sent_at: i64,
     /// How often the message was received.
     pub receives: u32,
+    /// Its place in a FIFO queue.
+    pub place: Option<Place>,
 }
 
 /// A message as a consumer gets it.
@@ -37,8 +40,10 @@ pub struct Received {
 
 #[derive(Default)]
 struct State {
+    /// Of a FIFO queue, by their places.
     visible: VecDeque<Message>,
     in_flight: HashMap<String, Message>,
+    fifo: Fifo,
     /// When each message in flight becomes visible again.
     deadlines: BTreeMap<(Instant, u64), String>,
     /// By receipt, for taking a deadline back.
@@ -54,6 +59,7 @@ pub struct Redrive {
 
 pub struct Queue {
     pub name: String,
+    pub is_fifo: bool,
     visibility: Duration,
     retention: Duration,
     redrive: OnceLock<Redrive>,
@@ -75,6 +81,7 @@ impl Queue {
             |declared: Option<u32>, default| Duration::from_secs(declared.unwrap_or(default).into());
         Self {
             name: declared.queue_name.clone(),
+            is_fifo: declared.fifo_queue.unwrap_or(false),
             visibility: seconds(declared.visibility_timeout, VISIBILITY_SECONDS),
             retention: seconds(declared.message_retention_period, RETENTION_SECONDS),
             redrive: OnceLock::new(),
@@ -91,6 +98,9 @@ impl Queue {
 
     /// Puts a message back that the journal kept.
     pub fn restore(&self, message: Message) {
+        if let Some(place) = &message.place {
+            self.state().fifo.restore(&message.id, message.sent_at, place);
+        }
         self.push(message);
     }
 
@@ -111,11 +121,12 @@ impl Queue {
             body: message.body.to_string(),
             sent_at: message.sent_at,
             receives: message.receives,
+            place: message.place.as_ref().map(Place::to_json),
         }
     }
 
     fn push(&self, message: Message) {
-        self.state().visible.push_back(message);
+        self.state().show(message);
         self.arrived.notify_one();
     }
 
@@ -133,7 +144,7 @@ impl Queue {
     /// As [`Queue::send`]; the message is invisible until `delay` has passed.
     pub fn send_delayed(&self, body: &str, delay: Duration) -> String {
         let (id, sent_at) = (Uuid::new_v4().to_string(), Utc::now().timestamp_millis());
-        let message = Message { id: id.clone(), body: body.into(), sent_at, receives: 0 };
+        let message = Message { id: id.clone(), body: body.into(), sent_at, receives: 0, place: None };
         self.journal.write(vec![self.entry(&message)]);
         if delay.is_zero() {
             self.push(message);
@@ -144,6 +155,22 @@ impl Queue {
         id
     }
 
+    /// Sends a message to a FIFO queue, once within the window for its deduplication id.
+    pub fn send_in_group(&self, body: &str, group: &str, deduplication_id: &str) -> Accepted {
+        let mut state = self.state();
+        let (accepted, is_new) = state.fifo.accept(deduplication_id, Utc::now().timestamp_millis());
+        if is_new {
+            let place = accepted.place(group, deduplication_id);
+            let (id, sent_at) = (accepted.id.clone(), accepted.at);
+            let message = Message { id, body: body.into(), sent_at, receives: 0, place: Some(place) };
+            self.journal.write(vec![self.entry(&message)]);
+            state.show(message);
+            drop(state);
+            self.arrived.notify_one();
+        }
+        accepted
+    }
+
     /// At most `max` visible messages, which become invisible for `invisible`.
     fn take(&self, max: usize, invisible: Duration) -> Vec<Received> {
         let mut received = Vec::new();
@@ -152,8 +179,10 @@ impl Queue {
         state.reveal(Instant::now());
         let retention = i64::try_from(self.retention.as_millis()).unwrap_or(i64::MAX);
         let oldest = Utc::now().timestamp_millis() - retention;
+        let busy = if self.is_fifo { state.groups_in_flight() } else { HashSet::new() };
+        let mut begun = None;
         while received.len() < max {
-            let Some(mut message) = state.visible.pop_front() else { break };
+            let Some(mut message) = state.next(begun.as_deref(), &busy) else { break };
             if message.sent_at < oldest {
                 self.journal.write(vec![Entry::Deleted { id: message.id }]);
                 continue;
@@ -167,6 +196,7 @@ impl Queue {
             if message.receives > 1 {
                 self.journal.write(vec![self.entry(&message)]);
             }
+            begun = message.place.as_ref().map(|place| place.group.clone());
             received.push(state.hide(message, invisible));
         }
         drop(state);
@@ -177,10 +207,21 @@ impl Queue {
     fn move_to_dead_letters(&self, message: Message) {
         if let Some(Redrive { dead_letters, .. }) = self.redrive.get() {
             tracing::warn!(queue = self.name, message = message.id, "moved to {}", dead_letters.name);
-            let message = Message { receives: 0, ..message };
+            let message = dead_letters.adopt(Message { receives: 0, ..message });
             self.journal.write(vec![dead_letters.entry(&message)]);
             dead_letters.push(message);
         }
+    }
+
+    /// A message of another queue, in this one: a FIFO queue places it last and forgets when it was first sent.
+    ///
+    /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/setting-up-dead-letter-queue-retention.html>
+    fn adopt(&self, mut message: Message) -> Message {
+        if let Some(place) = &mut message.place {
+            message.sent_at = Utc::now().timestamp_millis();
+            place.sequence = self.state().fifo.next_sequence(message.sent_at);
+        }
+        message
     }
 
     /// Waits until a message is visible, then receives at most `max`.
@@ -218,6 +259,8 @@ impl Queue {
         let message = self.state().remove(receipt);
         if let Some(message) = &message {
             self.journal.write(vec![Entry::Deleted { id: message.id.clone() }]);
+            // The rest of a message's group has waited for it.
+            self.arrived.notify_one();
         }
         message.is_some()
     }
@@ -244,6 +287,34 @@ impl Queue {
 }
 
 impl State {
+    /// Makes a message visible: in a FIFO queue at its place, otherwise behind the others.
+    fn show(&mut self, message: Message) {
+        let at = message.place.as_ref().map_or(self.visible.len(), |place| {
+            let earlier = |m: &Message| m.place.as_ref().is_some_and(|m| m.sequence < place.sequence);
+            self.visible.partition_point(earlier)
+        });
+        self.visible.insert(at, message);
+    }
+
+    /// The groups of a FIFO queue of which a message is in flight: the rest of each waits.
+    fn groups_in_flight(&self) -> HashSet<String> {
+        self.in_flight.values().filter_map(|message| Some(message.place.as_ref()?.group.clone())).collect()
+    }
+
+    /// The next message to receive. Of a FIFO queue: the next one of the group that this receive has begun with, or else the
+    /// first of a group that waits for none.
+    ///
+    /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/FIFO-queues-understanding-logic.html>
+    fn next(&mut self, begun: Option<&str>, busy: &HashSet<String>) -> Option<Message> {
+        let group = |message: &Message| message.place.as_ref().map(|place| place.group.clone());
+        let of_begun = begun.and_then(|begun| {
+            self.visible.iter().position(|message| group(message).as_deref() == Some(begun))
+        });
+        let free = |message: &Message| group(message).is_none_or(|group| !busy.contains(&group));
+        let at = of_begun.or_else(|| self.visible.iter().position(free))?;
+        self.visible.remove(at)
+    }
+
     fn hide(&mut self, message: Message, visibility: Duration) -> Received {
         self.serial += 1;
         let receipt = format!("{}#{}", message.id, self.serial);
@@ -278,7 +349,9 @@ impl State {
             }
             if let Some((_, receipt)) = self.deadlines.pop_first() {
                 self.deadline_of.remove(&receipt);
-                self.visible.extend(self.in_flight.remove(&receipt));
+                if let Some(message) = self.in_flight.remove(&receipt) {
+                    self.show(message);
+                }
             }
         }
     }

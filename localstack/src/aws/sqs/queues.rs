@@ -1,10 +1,11 @@
 //! The queues that the templates declare, each connected to its dead-letter queue.
 
+use super::fifo::Place;
 use super::queue::{Message, Queue, Redrive};
 use crate::support::journal::{Journal, KeptMessage};
 use crate::template::names;
 use crate::template::resources::Queue as Declared;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -17,28 +18,38 @@ impl Queues {
     /// are visible again.
     ///
     /// # Errors
-    /// When a redrive policy names a queue that no template declares, or the queue of a kept message is gone.
+    /// For a FIFO queue as SQS would not have it, when a redrive policy names a queue that no template declares or one of the
+    /// other type, or when the queue of a kept message is gone.
     pub fn start(declared: &[Declared], kept: &[KeptMessage], journal: &Journal) -> Result<Self> {
+        declared.iter().try_for_each(check)?;
         let queue = |declared: &Declared| {
             (declared.queue_name.clone(), Arc::new(Queue::new(declared, journal.clone())))
         };
         let queues = Self(Arc::new(declared.iter().map(queue).collect()));
         for Declared { queue_name, redrive_policy, .. } in declared {
             if let (Some(policy), Some(queue)) = (redrive_policy, queues.get(queue_name)) {
-                let dead_letters = queues.by_arn(&policy.dead_letter_target_arn)?;
+                let dead_letters = queues.of_either_type(&policy.dead_letter_target_arn)?;
+                let (dead, name) = (&dead_letters.name, &queue.name);
+                ensure!(
+                    dead_letters.is_fifo == queue.is_fifo,
+                    "{dead} is the dead-letter queue of {name}: both have to be FIFO, or neither"
+                );
                 queue.redrive(Redrive { max_receives: policy.max_receive_count, dead_letters });
             }
         }
-        for KeptMessage { id, queue, body, sent_at, receives } in kept {
-            let queue = queues.get(queue).with_context(|| {
-                format!(
-                    "the journal holds a message of {queue}, which no template declares; start with --fresh"
-                )
-            })?;
-            let (id, body) = (id.clone(), body.as_str().into());
-            queue.restore(Message { id, body, sent_at: *sent_at, receives: *receives });
-        }
+        kept.iter().try_for_each(|message| queues.restore(message))?;
         Ok(queues)
+    }
+
+    fn restore(&self, kept: &KeptMessage) -> Result<()> {
+        let KeptMessage { id, queue, body, sent_at, receives, place } = kept;
+        let queue = self.get(queue).with_context(|| {
+            format!("the journal holds a message of {queue}, which no template declares; start with --fresh")
+        })?;
+        let place: Option<Place> = place.as_deref().map(serde_json::from_str).transpose()?;
+        let (id, body) = (id.clone(), body.as_str().into());
+        queue.restore(Message { id, body, sent_at: *sent_at, receives: *receives, place });
+        Ok(())
     }
 
     #[must_use]
@@ -46,9 +57,31 @@ impl Queues {
         self.0.get(name).cloned()
     }
 
+    /// A standard queue. Rules, pipes, schedules and mappings name theirs by this: with a FIFO queue they would need more.
+    ///
     /// # Errors
-    /// When no template declares the queue.
+    /// When no template declares the queue, or it is a FIFO queue.
     pub fn by_arn(&self, arn: &str) -> Result<Arc<Queue>> {
+        let queue = self.of_either_type(arn)?;
+        ensure!(
+            !queue.is_fifo,
+            "{} is a FIFO queue: the local stack fills it from an SNS FIFO topic or by SendMessage only",
+            queue.name
+        );
+        Ok(queue)
+    }
+
+    /// A FIFO queue.
+    ///
+    /// # Errors
+    /// When no template declares the queue, or it is a standard queue.
+    pub fn fifo_by_arn(&self, arn: &str) -> Result<Arc<Queue>> {
+        let queue = self.of_either_type(arn)?;
+        ensure!(queue.is_fifo, "{} is a standard queue, and has to be a FIFO queue here", queue.name);
+        Ok(queue)
+    }
+
+    fn of_either_type(&self, arn: &str) -> Result<Arc<Queue>> {
         self.get(names::last_part(arn)).with_context(|| format!("no template declares the queue {arn}"))
     }
 
@@ -59,4 +92,22 @@ impl Queues {
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
     }
+}
+
+/// SQS ends the names of FIFO queues, and of no others, with `.fifo`, and accepts no other value of `FifoQueue` than true.
+///
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html>
+fn check(declared: &Declared) -> Result<()> {
+    let Declared { queue_name, fifo_queue, content_based_deduplication, .. } = declared;
+    let ends_so = queue_name.ends_with(".fifo");
+    ensure!(*fifo_queue != Some(false), "queue {queue_name}: FifoQueue is true or left out");
+    ensure!(
+        fifo_queue.is_some() == ends_so,
+        "queue {queue_name}: the name of a FIFO queue, and of no other, ends in .fifo"
+    );
+    ensure!(
+        content_based_deduplication.is_none(),
+        "queue {queue_name}: ContentBasedDeduplication is not implemented by the local stack"
+    );
+    Ok(())
 }
