@@ -5,6 +5,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use localstack::aws::eventbridge::input_transformer::PipeData;
 use localstack::aws::iam::ADMINISTRATOR_KEY;
+use localstack::aws::lambda::Mode;
 use localstack::faults::Fault;
 use localstack::outside::token_issuer;
 use localstack::stack::{self, Options, Stack};
@@ -64,6 +65,12 @@ struct Arguments {
     /// Divide the waits of state machines, schedules and failed messages by this
     #[arg(long, default_value_t = 1)]
     time_scale: u32,
+    /// How functions are run
+    #[arg(long, value_enum, default_value_t)]
+    lambda: Mode,
+    /// How many invocations may run at a time, of all functions together; 10 is what a new AWS account may have
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    account_concurrency: u32,
     /// Set a parameter of the templates, NAME=VALUE (repeatable): RequestRate=50, AllowedOrigins=http://localhost:5173
     #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
     parameters: Vec<(String, String)>,
@@ -89,6 +96,8 @@ impl Arguments {
             pipe_data: self.pipe_data,
             no_auth: self.no_auth,
             time_scale: self.time_scale,
+            lambda: self.lambda,
+            account_concurrency: self.account_concurrency,
             parameters: self.parameters.iter().cloned().collect(),
             faults: self.faults.clone(),
         }

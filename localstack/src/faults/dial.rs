@@ -71,10 +71,12 @@ impl Faults {
             | Fault::Delay { queue, .. }
             | Fault::Reverse { queue, .. }
             | Fault::Drop { queue, .. } => ("queue", queue.as_ref(), &self.targets.queues),
-            Fault::Kill { function, .. } | Fault::LoseAnswer { function, .. } => {
+            Fault::Kill { function, .. } | Fault::LoseAnswer { function, .. } | Fault::Hang { function, .. } => {
                 ("function", Some(function), &self.targets.functions)
             }
-            Fault::Throttle { function, .. } => ("function", function.as_ref(), &self.targets.functions),
+            Fault::Throttle { function, .. } | Fault::ThrottleFunction { function, .. } => {
+                ("function", function.as_ref(), &self.targets.functions)
+            }
             Fault::Stop { pipe } => ("pipe", Some(pipe), &self.targets.pipes),
             Fault::Provider { .. } | Fault::Carrier { .. } => ("", None, &self.targets.queues),
         };
@@ -153,16 +155,37 @@ impl Faults {
     /// Whether the payment provider fails this call.
     #[must_use]
     pub fn provider_fails(&self) -> bool {
-        self.outage(|fault| if let Fault::Provider { times } = fault { Some(times) } else { None })
+        self.counted(|fault| if let Fault::Provider { times } = fault { Some(times) } else { None })
     }
 
     /// Whether the carrier fails this call.
     #[must_use]
     pub fn carrier_fails(&self) -> bool {
-        self.outage(|fault| if let Fault::Carrier { times } = fault { Some(times) } else { None })
+        self.counted(|fault| if let Fault::Carrier { times } = fault { Some(times) } else { None })
     }
 
-    fn outage(&self, times: impl Fn(&mut Fault) -> Option<&mut u32>) -> bool {
+    /// Whether Lambda throttles this invocation.
+    #[must_use]
+    pub fn throttles(&self, function: &str) -> bool {
+        self.counted(|fault| match fault {
+            Fault::ThrottleFunction { function: of, times } if of.as_ref().is_none_or(|of| of == function) => {
+                Some(times)
+            }
+            _ => None,
+        })
+    }
+
+    /// Whether DynamoDB leaves this call of a function without an answer.
+    #[must_use]
+    pub fn hangs(&self, function: &str) -> bool {
+        self.counted(|fault| match fault {
+            Fault::Hang { function: of, times } if of == function => Some(times),
+            _ => None,
+        })
+    }
+
+    /// Counts down the first fault of a kind that is not yet used up.
+    fn counted(&self, times: impl Fn(&mut Fault) -> Option<&mut u32>) -> bool {
         let mut state = self.state();
         let left = state.faults.iter_mut().filter_map(times).find(|times| **times > 0);
         left.is_some_and(|times| {

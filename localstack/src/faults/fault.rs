@@ -58,6 +58,14 @@ pub enum Fault {
         function: Option<String>,
         times: u32,
     },
+    /// DynamoDB does not answer the next calls.
+    Hang { function: String, times: u32 },
+    /// Lambda throttles the next invocations.
+    ThrottleFunction {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        function: Option<String>,
+        times: u32,
+    },
     /// The pipe stands still until the fault is cleared.
     Stop { pipe: String },
     /// The payment provider fails the next calls, whatever their token.

@@ -8,7 +8,8 @@ use crate::aws::endpoint::Endpoint;
 use crate::aws::eventbridge::bus::{self, Buses};
 use crate::aws::eventbridge::pipes::{self, Pipe};
 use crate::aws::iam::Iam;
-use crate::aws::lambda::{Function, Functions, Poller, Sandbox};
+use crate::aws::lambda::asynchronous;
+use crate::aws::lambda::{Account, Function, Functions, Poller, Sandbox, Watchdog};
 use crate::aws::scheduler::{self, Schedule};
 use crate::aws::secretsmanager::Secrets;
 use crate::aws::sns::Topics;
@@ -39,6 +40,7 @@ pub struct Parts {
     pub pipes: Vec<Arc<Pipe>>,
     pub gateway: Arc<Gateway>,
     pub endpoint: Arc<Endpoint>,
+    pub watchdog: Watchdog,
 }
 
 /// What runs functions, and the queues that feed them.
@@ -48,11 +50,11 @@ struct Compute {
     functions: Functions,
     schedules: Vec<Schedule>,
     machines: StateMachines,
+    watchdog: Watchdog,
 }
 
 /// What carries events, and the parties outside.
 struct Messaging {
-    faults: Faults,
     buses: Buses,
     simulators: Simulators,
     topics: Topics,
@@ -65,9 +67,11 @@ impl Parts {
     /// is missing, or what is kept in the data folder cannot be read.
     pub fn connect(plan: &Plan<'_>) -> Result<Self> {
         let Plan { options, urls, model, data } = *plan;
-        let Compute { queues, iam, functions, schedules, machines } = Compute::connect(plan)?;
-        let Messaging { faults, buses, simulators, topics, pipes } =
-            Messaging::connect(plan, &queues, &machines)?;
+        let faults = dial(model, &options.faults)?;
+        let Compute { queues, iam, functions, schedules, machines, watchdog } =
+            Compute::connect(plan, &faults)?;
+        let Messaging { buses, simulators, topics, pipes } =
+            Messaging::connect(plan, &faults, &queues, &machines)?;
         let issuer = TokenIssuer::open(options.kept(), urls.issuer())?;
         let gateway = Arc::new(Gateway::new(model, &functions, &issuer)?);
         let endpoint = Arc::new(Endpoint {
@@ -85,17 +89,32 @@ impl Parts {
         });
         let poller = |mapping| Poller::new(mapping, &queues, &functions, options.time_scale);
         let pollers = model.mappings.iter().map(poller).collect::<Result<_>>()?;
-        Ok(Self { queues, functions, pollers, schedules, machines, simulators, pipes, gateway, endpoint })
+        Ok(Self {
+            queues,
+            functions,
+            pollers,
+            schedules,
+            machines,
+            simulators,
+            pipes,
+            gateway,
+            endpoint,
+            watchdog,
+        })
     }
 }
 
 impl Messaging {
-    fn connect(plan: &Plan<'_>, queues: &Queues, machines: &StateMachines) -> Result<Self> {
+    fn connect(
+        plan: &Plan<'_>,
+        faults: &Faults,
+        queues: &Queues,
+        machines: &StateMachines,
+    ) -> Result<Self> {
         let Plan { options, model, data: DataFolder { database, journal, past, .. }, .. } = *plan;
-        let faults = dial(model, &options.faults)?;
-        let connections = bus::Connections { queues, machines, journal, faults: &faults };
+        let connections = bus::Connections { queues, machines, journal, faults };
         let buses = Buses::start(model, &connections)?;
-        let simulators = Simulators::new(journal, past, &faults, options.time_scale)?;
+        let simulators = Simulators::new(journal, past, faults, options.time_scale)?;
         let topics = Topics::start(&model.topics, journal, past)?;
         let connections = pipes::Connections {
             database,
@@ -104,38 +123,43 @@ impl Messaging {
             journal,
             positions: &past.positions,
             data: options.pipe_data,
-            faults: &faults,
+            faults,
         };
         let pipes = pipes(&model.pipes, &connections)?;
-        Ok(Self { faults, buses, simulators, topics, pipes })
+        Ok(Self { buses, simulators, topics, pipes })
     }
 }
 
 impl Compute {
-    fn connect(plan: &Plan<'_>) -> Result<Self> {
+    fn connect(plan: &Plan<'_>, faults: &Faults) -> Result<Self> {
         let Plan { options, urls, model, data: DataFolder { journal, past, logs, .. } } = *plan;
         let queues = Queues::start(&model.queues, &past.messages, journal)?;
         let iam = Iam::new(&model.roles)?;
         checks::check(model, &iam)?;
+        let watchdog = Watchdog::start()?;
         let sandbox = Sandbox {
             runtime_api: urls.runtime_api.clone(),
             endpoint: urls.endpoint.clone(),
             binaries: options.binaries.clone(),
             logs: logs.clone(),
+            mode: options.lambda,
+            group: watchdog.group(),
+            faults: faults.clone(),
         };
+        let account = Account::new(options.account_concurrency, &model.functions)?;
         let function = |declared: &resources::Function| {
-            Function::new(declared, &iam.issue_key(&declared.role), &sandbox)
+            Function::new(declared, &iam.issue_key(&declared.role), &sandbox, &account)
         };
         let functions: Vec<Function> = model.functions.iter().map(function).collect::<Result<_>>()?;
         let functions: Functions = functions.into_iter().collect();
         let time_scale = options.time_scale;
         let connections =
-            scheduler::Connections { functions: &functions, queues: &queues, iam: &iam, time_scale };
+            asynchronous::Connections { functions: &functions, queues: &queues, iam: &iam, time_scale };
         let schedules = scheduler::schedules(model, &connections)?;
         let setup = Setup { functions: &functions, infra: &options.infra, time_scale, journal, past };
         let machines = StateMachines::new(&model.machines, &setup)?;
         checks::check_machines(model, &iam, &machines)?;
-        Ok(Self { queues, iam, functions, schedules, machines })
+        Ok(Self { queues, iam, functions, schedules, machines, watchdog })
     }
 }
 

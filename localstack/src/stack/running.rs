@@ -6,7 +6,7 @@ use super::parts::{Parts, Plan};
 use super::ports::Ports;
 use crate::aws::dynamodb::Database;
 use crate::aws::eventbridge::pipes::Pipe;
-use crate::aws::lambda::{Functions, runtime_api};
+use crate::aws::lambda::{Functions, Watchdog, runtime_api};
 use crate::aws::sns::Topics;
 use crate::aws::sqs::Queues;
 use crate::aws::stepfunctions::StateMachines;
@@ -49,6 +49,8 @@ pub struct Stack {
     pipes: Vec<Arc<Pipe>>,
     tasks: JoinSet<()>,
     /// Held, not read.
+    _watchdog: Watchdog,
+    /// Held, not read.
     _lock: Option<File>,
 }
 
@@ -88,6 +90,7 @@ impl Stack {
             machines: parts.machines,
             pipes: parts.pipes,
             tasks,
+            _watchdog: parts.watchdog,
             _lock: data.lock,
         }
     }
@@ -131,7 +134,7 @@ fn run(tasks: &mut JoinSet<()>, parts: &mut Parts, database: &Database) {
     }
     for function in parts.functions.all() {
         let function = Arc::clone(function);
-        tasks.spawn(async move { function.supervise().await });
+        tasks.spawn(function.supervise());
     }
     for poller in parts.pollers.drain(..) {
         tasks.spawn(poller.run());

@@ -149,6 +149,14 @@ properties! {
         environment: Option<Environment>,
         logging_config: Option<LoggingConfig>,
         dead_letter_config: Option<DeadLetterTarget>,
+        reserved_concurrent_executions: Option<u32>,
+    }
+    /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-lambda-eventinvokeconfig.html>
+    EventInvokeConfig {
+        function_name: String,
+        qualifier: String,
+        maximum_event_age_in_seconds: Option<u32>,
+        maximum_retry_attempts: Option<u32>,
     }
     DeadLetterTarget { target_arn: String }
     Environment { variables: BTreeMap<String, String> }
@@ -159,7 +167,9 @@ properties! {
         function_name: String,
         batch_size: Option<u32>,
         function_response_types: Option<Vec<String>>,
+        scaling_config: Option<ScalingConfig>,
     }
+    ScalingConfig { maximum_concurrency: u32 }
     /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-scheduler-schedule.html>
     Schedule {
         name: String,
@@ -277,6 +287,7 @@ pub struct Model {
     pub pipes: Vec<Pipe>,
     pub functions: Vec<Function>,
     pub mappings: Vec<EventSourceMapping>,
+    pub invoke_configs: Vec<EventInvokeConfig>,
     pub permissions: Vec<Permission>,
     /// Roles by ARN.
     pub roles: BTreeMap<String, Role>,

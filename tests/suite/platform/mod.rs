@@ -9,6 +9,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::Credentials;
 use contracts::openapi::{self, Description};
 use localstack::aws::eventbridge::input_transformer::PipeData;
+use localstack::aws::lambda::Mode;
 use localstack::outside::token_issuer as issuer;
 use localstack::stack::{Options, Stack};
 use operator::dead_letters::Stage as OperatedStage;
@@ -66,6 +67,12 @@ pub fn copy(from: &Path, to: &Path) {
 /// Tests ask more often than a stage lets them.
 const UNTHROTTLED: [(&str, &str); 2] = [("RequestRate", "1000000"), ("RequestBurst", "1000000")];
 
+/// How functions are run: `LAMBDA=classic cargo test` runs the suite in the other way.
+fn mode() -> Mode {
+    let named = std::env::var("LAMBDA").unwrap_or_else(|_| "shared".into());
+    clap::ValueEnum::from_str(&named, false).expect("LAMBDA is shared or classic")
+}
+
 /// Any free ports, in memory.
 pub fn options(name: &str) -> Options {
     Options {
@@ -81,6 +88,8 @@ pub fn options(name: &str) -> Options {
         pipe_data: PipeData::Object,
         no_auth: false,
         time_scale: 100,
+        lambda: mode(),
+        account_concurrency: 1000,
         parameters: UNTHROTTLED.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         faults: Vec::new(),
     }

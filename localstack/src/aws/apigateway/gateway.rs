@@ -5,7 +5,7 @@ use super::cors;
 use super::payload::{self, Invocation};
 use super::routes::{Authorization, Route, Routes};
 use super::throttle::Throttle;
-use crate::aws::lambda::Functions;
+use crate::aws::lambda::{Functions, InvokeError};
 use crate::outside::token_issuer::TokenIssuer;
 use crate::support::http::{self, Request, Response};
 use crate::template::resources::{Cors, Model};
@@ -87,6 +87,8 @@ async fn invoke(route: &Route, invocation: Invocation<'_>) -> Response {
     let broken = || message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
     match tokio::time::timeout(route.timeout, route.function.invoke(event.into())).await {
         Ok(Ok(answer)) => payload::response(&answer).unwrap_or_else(broken),
+        // What an HTTP API answers for a throttled function is not documented; users report 503.
+        Ok(Err(InvokeError::Throttled(_))) => message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
         Ok(Err(error)) => {
             tracing::warn!("{}: {error}", route.key);
             broken()

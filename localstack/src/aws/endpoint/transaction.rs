@@ -9,8 +9,12 @@ use std::time::Duration;
 const DYING: Duration = Duration::from_secs(2);
 
 /// Writes a transaction; the faults concern functions only, no other caller.
-pub async fn commit(faults: &Faults, function: Option<&Function>, write: impl Fn() -> Outcome) -> Outcome {
-    let Some(function) = function else { return write() };
+pub async fn commit(
+    faults: &Faults,
+    caller: Option<(&Function, u64)>,
+    write: impl Fn() -> Outcome,
+) -> Outcome {
+    let Some((function, environment)) = caller else { return write() };
     let lost = || ApiError { status: 500, ..ApiError::new("InternalServerError", "the answer was lost") };
     match faults.transaction(&function.name) {
         None => write(),
@@ -20,7 +24,7 @@ pub async fn commit(faults: &Faults, function: Option<&Function>, write: impl Fn
             if when == When::After {
                 write()?;
             }
-            function.kill();
+            function.kill(environment);
             // The caller is being killed: an answer would let it go on for a moment.
             tokio::time::sleep(DYING).await;
             Err(lost())
