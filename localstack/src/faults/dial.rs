@@ -71,9 +71,9 @@ impl Faults {
             | Fault::Delay { queue, .. }
             | Fault::Reverse { queue, .. }
             | Fault::Drop { queue, .. } => ("queue", queue.as_ref(), &self.targets.queues),
-            Fault::Kill { function, .. } | Fault::LoseAnswer { function, .. } | Fault::Hang { function, .. } => {
-                ("function", Some(function), &self.targets.functions)
-            }
+            Fault::Kill { function, .. }
+            | Fault::LoseAnswer { function, .. }
+            | Fault::Hang { function, .. } => ("function", Some(function), &self.targets.functions),
             Fault::Throttle { function, .. } | Fault::ThrottleFunction { function, .. } => {
                 ("function", function.as_ref(), &self.targets.functions)
             }
@@ -168,7 +168,9 @@ impl Faults {
     #[must_use]
     pub fn throttles(&self, function: &str) -> bool {
         self.counted(|fault| match fault {
-            Fault::ThrottleFunction { function: of, times } if of.as_ref().is_none_or(|of| of == function) => {
+            Fault::ThrottleFunction { function: of, times }
+                if of.as_ref().is_none_or(|of| of == function) =>
+            {
                 Some(times)
             }
             _ => None,

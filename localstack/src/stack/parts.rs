@@ -105,12 +105,7 @@ impl Parts {
 }
 
 impl Messaging {
-    fn connect(
-        plan: &Plan<'_>,
-        faults: &Faults,
-        queues: &Queues,
-        machines: &StateMachines,
-    ) -> Result<Self> {
+    fn connect(plan: &Plan<'_>, faults: &Faults, queues: &Queues, machines: &StateMachines) -> Result<Self> {
         let Plan { options, model, data: DataFolder { database, journal, past, .. }, .. } = *plan;
         let connections = bus::Connections { queues, machines, journal, faults };
         let buses = Buses::start(model, &connections)?;

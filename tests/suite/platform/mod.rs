@@ -184,6 +184,16 @@ pub fn on_platform<T>(test: impl AsyncFnOnce(&Platform) -> T) -> T {
     run(test(platform))
 }
 
+/// Runs a test against a shared platform whose functions work on one event at a time.
+pub fn on_classic_platform<T>(test: impl AsyncFnOnce(&Platform) -> T) -> T {
+    static SHARED: LazyLock<Platform> = LazyLock::new(|| {
+        let options = Options { lambda: Mode::Classic, ..options("classic") };
+        RUNTIME.block_on(Platform::start(&options)).unwrap()
+    });
+    let platform = &*SHARED;
+    run(test(platform))
+}
+
 /// Runs a story against the shared platform.
 pub fn in_peace(_name: &str, story: impl AsyncFnOnce(&Platform)) {
     on_platform(story);
@@ -201,6 +211,7 @@ pub fn in_trouble(name: &str, story: impl AsyncFnOnce(&Platform)) {
 /// The platform as a process of its own, which can be killed.
 pub fn process(data: &Path) -> Process {
     let unthrottled = UNTHROTTLED.map(|(name, value)| format!("--parameter={name}={value}"));
-    let flags = ["--stage", "test", &unthrottled[0], &unthrottled[1]];
+    let mode = if mode() == Mode::Classic { "classic" } else { "shared" };
+    let flags = ["--stage", "test", &unthrottled[0], &unthrottled[1], "--lambda", mode];
     Process::start(&BINARIES, &root().join("infra"), data, &flags).unwrap()
 }

@@ -90,7 +90,9 @@ impl AsynchronousEvents {
                     tracing::info!("{}: {error}; its event waits {pause:?}", self.function.name);
                     pause
                 }
-                Err(error) if failed == self.retries => return Err(error).context("it failed for the last time"),
+                Err(error) if failed == self.retries => {
+                    return Err(error).context("it failed for the last time");
+                }
                 Err(error) => {
                     tracing::warn!("{} failed: {error}", self.function.name);
                     failed += 1;
@@ -99,6 +101,59 @@ impl AsynchronousEvents {
             } / self.time_scale;
             ensure!(arrived.elapsed() + pause < self.age, "its event is older than {:?}", self.age);
             tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws::lambda::{Account, Mode, Sandbox, Watchdog};
+    use crate::faults::{Fault, Faults, Targets};
+    use crate::support::journal::Journal;
+    use serde_json::json;
+
+    /// A function whose process ends before it does anything, and what kills it.
+    fn broken(faults: &Faults) -> (Arc<Function>, Watchdog) {
+        let declared = json!({
+            "FunctionName": "f", "Runtime": "provided.al2023", "Code": "false", "Handler": "api", "Role": "r",
+        });
+        let declared = serde_json::from_value(declared).unwrap();
+        let watchdog = Watchdog::start().unwrap();
+        let sandbox = Sandbox {
+            runtime_api: String::new(),
+            endpoint: String::new(),
+            binaries: "/bin".into(),
+            logs: std::env::temp_dir(),
+            mode: Mode::Classic,
+            group: watchdog.group(),
+            faults: faults.clone(),
+        };
+        let account = Account::new(1, &[]).unwrap();
+        (Arc::new(Function::new(&declared, "key", &sandbox, &account).unwrap()), watchdog)
+    }
+
+    /// Guards: an event that fails is repeated as often as its function says, and then kept as a dead letter; a throttle is
+    /// no try, and ends with the event's age.
+    #[tokio::test]
+    async fn what_fails_is_repeated_as_declared() {
+        for (retries, throttles, age, started) in [(0, 0, 60, 1), (2, 3, 60, 3), (0, 20, 3, 0)] {
+            let faults = Faults::new(Targets { functions: ["f".into()].into(), ..Targets::default() });
+            faults.set(Fault::ThrottleFunction { function: None, times: throttles }).unwrap();
+            let (function, _watchdog) = broken(&faults);
+            let supervised = tokio::spawn(Arc::clone(&function).supervise());
+            let queue = serde_json::from_value(json!({"QueueName": "dlq"})).unwrap();
+            let dead_letters = Arc::new(Queue::new(&queue, Journal::open(None).unwrap().0));
+            let events = AsynchronousEvents {
+                function: Arc::clone(&function),
+                retries,
+                age: Duration::from_secs(age),
+                dead_letters: Some(Arc::clone(&dead_letters)),
+                time_scale: 1000,
+            };
+            events.deliver("{}".into()).await;
+            assert_eq!((function.environments().0, dead_letters.depth().0), (started, 1), "{retries} {age}");
+            supervised.abort();
         }
     }
 }

@@ -134,7 +134,9 @@ impl Environments {
     /// Kills those that have rested since before `then`; none of them gets an invocation any more.
     fn end_rested(&mut self, then: Instant) {
         let rested = |it: &Environment| matches!(it.state, State::Resting(since) if since < then);
-        self.all.extract_if(.., |_, it| rested(it)).for_each(|(_, environment)| environment.kill.notify_one());
+        self.all
+            .extract_if(.., |_, it| rested(it))
+            .for_each(|(_, environment)| environment.kill.notify_one());
     }
 }
 
@@ -173,7 +175,9 @@ impl Function {
                 environments.spawn(async move {
                     tracing::info!("{} starts environment {number}", function.name);
                     match function.live(number).await {
-                        Ok(status) => tracing::info!("{} ended environment {number} ({status})", function.name),
+                        Ok(status) => {
+                            tracing::info!("{} ended environment {number} ({status})", function.name);
+                        }
                         Err(error) => tracing::error!("{}: {error:#}", function.name),
                     }
                 });
@@ -205,7 +209,9 @@ impl Function {
 
     async fn run_process(&self, number: u64) -> Result<ExitStatus> {
         let mut child = self.process.spawn(number)?;
-        let Some(kill) = self.work().environments.spawned(number, child.id()) else { return Ok(child.wait().await?) };
+        let Some(kill) = self.work().environments.spawned(number, child.id()) else {
+            return Ok(child.wait().await?);
+        };
         tokio::select! {
             status = child.wait() => Ok(status?),
             () = kill.notified() => {

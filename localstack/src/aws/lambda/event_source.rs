@@ -61,7 +61,12 @@ impl Poller {
     ) -> Result<Self> {
         let queue = queues.by_arn(&declared.event_source_arn)?;
         let function = functions.get(&declared.function_name)?;
-        ensure!(function.timeout <= queue.visibility(), "{} may run for longer than {} hides a message", function.name, queue.name);
+        ensure!(
+            function.timeout <= queue.visibility(),
+            "{} may run for longer than {} hides a message",
+            function.name,
+            queue.name
+        );
         let limit = declared.scaling_config.as_ref().map(|config| config.maximum_concurrency);
         ensure!(
             limit.is_none_or(|limit| CONCURRENCY.contains(&limit)),
@@ -111,7 +116,9 @@ impl Poller {
         let (began, mut pause) = (Instant::now(), PAUSE);
         loop {
             match self.function.invoke(event.clone()).await {
-                Err(InvokeError::Throttled(_)) if began.elapsed() + pause < self.queue.visibility() / self.time_scale => {
+                Err(InvokeError::Throttled(_))
+                    if began.elapsed() + pause < self.queue.visibility() / self.time_scale =>
+                {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(MAX_PAUSE);
                 }
