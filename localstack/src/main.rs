@@ -4,6 +4,7 @@
 use anyhow::{Context, Result};
 use clap::Parser;
 use localstack::aws::iam::ADMINISTRATOR_KEY;
+use localstack::aws::lambda::Mode;
 use localstack::faults::Fault;
 use localstack::outside::token_issuer::{self, Dialect};
 use localstack::stack::{self, Options, Stack};
@@ -63,6 +64,12 @@ struct Arguments {
     /// Divide the waits of state machines, schedules, and failed messages and records by this
     #[arg(long, default_value_t = 1)]
     time_scale: u32,
+    /// How functions are run
+    #[arg(long, value_enum, default_value_t)]
+    lambda: Mode,
+    /// How many invocations may run at a time, of all functions together; 10 is what a new AWS account may have
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    account_concurrency: u32,
     /// Set a parameter of the templates, NAME=VALUE (repeatable): RequestRate=50, AllowedOrigins=http://localhost:5173
     #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
     parameters: Vec<(String, String)>,
@@ -88,6 +95,8 @@ impl Arguments {
             no_auth: self.no_auth,
             issuer: self.issuer,
             time_scale: self.time_scale,
+            lambda: self.lambda,
+            account_concurrency: self.account_concurrency,
             parameters: self.parameters.iter().cloned().collect(),
             faults: self.faults.clone(),
         }

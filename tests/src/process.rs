@@ -49,6 +49,12 @@ impl Process {
         Ok(Self { child, api: Client::new(api).bearing(token), provider: Client::new(provider) })
     }
 
+    /// The id of its process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// `kill -9`.
     ///
     /// # Errors

@@ -9,6 +9,10 @@ use events::Envelope;
 use serde_json::json;
 use std::sync::Mutex;
 use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long the function has for a batch.
+const TIME: Duration = Duration::from_millis(300);
 
 #[derive(Default)]
 struct Recorder(Mutex<Vec<(String, u64)>>);
@@ -21,6 +25,9 @@ impl EventHandler for Recorder {
         // The first of a subject takes longest: only waiting for it keeps the order.
         tokio::time::sleep(Duration::from_millis(10_u64.saturating_sub(seq * 3))).await;
         self.0.lock().unwrap().push((subject.clone(), seq));
+        if subject == "stuck" {
+            std::future::pending::<()>().await;
+        }
         if subject == "bad" { Err(Failure::Transient("try again".into())) } else { Ok(Verdict::Applied) }
     }
 }
@@ -43,7 +50,8 @@ fn handle(records: Vec<SqsMessage>) -> (Vec<String>, Vec<(String, u64)>) {
     let mut event = SqsEvent::default();
     event.records = records;
     let recorder = Recorder::default();
-    let SqsBatchResponse { batch_item_failures, .. } = run(queue::handle(&recorder, event));
+    let response = run(async { queue::handle(&recorder, event, Instant::now() + TIME).await });
+    let SqsBatchResponse { batch_item_failures, .. } = response;
     let failed = batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect();
     (failed, recorder.0.into_inner().unwrap())
 }
@@ -72,4 +80,15 @@ fn records_of_one_subject_are_taken_in_order() {
     assert!(failed.is_empty());
     let of_a: Vec<u64> = taken.iter().filter(|(subject, _)| subject == "a").map(|(_, seq)| *seq).collect();
     assert_eq!(of_a, [1, 2, 3]);
+}
+
+/// Guards: a record that is never done with fails before Lambda stops the function, with those of its subject that come after
+/// it; the others are done.
+#[test]
+fn a_record_that_hangs_fails_alone_and_in_time() {
+    let records = vec![event("1", "stuck", 1), event("2", "stuck", 2), event("3", "a", 1)];
+    let (mut failed, taken) = handle(records);
+    failed.sort();
+    assert_eq!(failed, ["1", "2"]);
+    assert!(taken.contains(&("a".to_owned(), 1)) && !taken.contains(&("stuck".to_owned(), 3)));
 }

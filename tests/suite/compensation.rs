@@ -4,10 +4,11 @@
 use crate::platform::{in_trouble, on_platform};
 use crate::stories::charging::refused_for_good;
 use chassis::Failure;
+use chassis::ports::Secret;
 use events::{Currency, Money, OrderId};
 use hyper::Method;
 use payments::payment::Bill;
-use payments::provider::https::{Https, Secret};
+use payments::provider::https::Https;
 use payments::provider::stripe::Stripe;
 use payments::provider::{Confirmation, Creation, PaymentMethod, PaymentProvider};
 use std::time::Duration;

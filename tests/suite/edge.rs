@@ -358,7 +358,7 @@ async fn stopped_soon(whim: Crash) -> Response {
     let ports = Ports::system(Faulty::new(world.table("orders").await, whim));
     let deadline = Some(ports.clock.now() + TimeDelta::seconds(2));
     let (cursors, stage) = (Cursors::new("test").unwrap(), "test".to_owned());
-    let api = OrdersApi { ports, stage, auth: Auth::Off, cursors };
+    let api = OrdersApi { ports, stage, auth: Auth::Off, cursors, max_wait: Duration::from_secs(10) };
     let headers = [("prefer".to_owned(), "wait=10".to_owned())].into();
     let body = order_of("beans", 1).to_string().into_bytes();
     let request = Request { route: "POST /orders".into(), headers, body, deadline, ..Request::default() };

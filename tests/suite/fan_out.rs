@@ -217,7 +217,7 @@ fn a_function_that_dies_gets_its_batch_again() {
         assert!(Command::new("kill").args(["-STOP", &pid]).status().unwrap().success());
         commit(&platform, rows("a", &["rewards.granted"; 2])).await;
         until(way, || !function.is_idle()).await;
-        function.kill();
+        assert!(Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
         platform.stack.settle(TIMEOUT).await.unwrap();
         assert_eq!(numbers(&seen(&platform).await, "a"), [1, 2], "{way}");
         assert_eq!(platform.stack.queues.get(DEAD_LETTERS).unwrap().depth(), (0, 0));

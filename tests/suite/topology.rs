@@ -249,6 +249,54 @@ fn patience_is_longer_than_the_queues_own_tries() {
     }
 }
 
+/// Guards: one queue cannot use up what the account may run at a time.
+#[test]
+fn every_mapping_of_a_queue_is_bounded() {
+    let model = model();
+    let queues = model.mappings.iter().filter(|mapping| mapping.event_source_arn.contains(":sqs:"));
+    let unbounded: Vec<&str> =
+        queues.filter(|it| it.scaling_config.is_none()).map(|it| it.event_source_arn.as_str()).collect();
+    assert_eq!(unbounded, Vec::<&str>::new(), "mappings without a MaximumConcurrency");
+}
+
+/// Guards: nothing becomes a dead letter because of ten minutes of throttling: on AWS a receive counts whose function was
+/// throttled, once in each visibility timeout.
+#[test]
+fn ten_minutes_of_throttling_make_no_dead_letter() {
+    let model = model();
+    for mapping in &model.mappings {
+        let name = template::names::last_part(&mapping.event_source_arn);
+        let Some(queue) = model.queues.iter().find(|queue| queue.queue_name == name) else { continue };
+        let receives = queue.redrive_policy.as_ref().unwrap().max_receive_count;
+        assert!(receives * queue.visibility_timeout.unwrap() >= 600, "{name}");
+    }
+}
+
+/// Guards: no two sweeps run beside each other, and after an hour of throttling no sixty sweeps follow.
+#[test]
+fn a_sweep_runs_alone_and_is_not_repeated() {
+    let model = model();
+    let sweeper = model.functions.iter().find(|function| function.handler == "sweeper").unwrap();
+    assert_eq!(sweeper.reserved_concurrent_executions, Some(1));
+    let config = model.invoke_configs.iter().find(|it| it.function_name == sweeper.function_name).unwrap();
+    assert_eq!((config.maximum_retry_attempts, config.maximum_event_age_in_seconds), (Some(0), Some(60)));
+}
+
+/// Guards: a throttle is no failure of a task: the flow waits for it, apart from what it waits for other errors.
+#[test]
+fn a_throttled_task_is_tried_for_hours() {
+    let flow = fs::read_to_string(root().join("infra/statemachines/payment-compensation.asl.json")).unwrap();
+    let flow: serde_json::Value = serde_json::from_str(&flow).unwrap();
+    let tasks = flow["States"].as_object().unwrap().iter().filter(|(_, state)| state["Type"] == "Task");
+    for (name, task) in tasks {
+        let retriers = task["Retry"].as_array().unwrap();
+        let of = |error: &str| retriers.iter().position(|it| it["ErrorEquals"][0] == error);
+        let throttled = of("Lambda.TooManyRequestsException").unwrap_or_else(|| panic!("{name}"));
+        assert!(Some(throttled) < of("States.ALL"), "{name}: the first retrier that matches counts");
+        assert!(retriers[throttled]["MaxAttempts"].as_u64().unwrap() >= 300, "{name}");
+    }
+}
+
 /// Guards: a sweep ends by itself, and leaves its last round enough time, so that no two sweeps run beside each other.
 #[test]
 fn a_sweep_ends_before_its_function_does() {

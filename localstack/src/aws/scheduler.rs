@@ -1,39 +1,20 @@
-//! EventBridge Scheduler: functions that are invoked at a rate, without waiting for their answers. A failed invocation is
-//! repeated twice; then its input goes to the function's dead-letter queue.
+//! EventBridge Scheduler: functions that are invoked at a rate, asynchronously.
 //!
 //! <https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html>
-//! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>
 
-use crate::aws::iam::Iam;
-use crate::aws::lambda::{Function, Functions};
-use crate::aws::sqs::{Queue, Queues};
+use crate::aws::lambda::AsynchronousEvents;
+use crate::aws::lambda::asynchronous::Connections;
 use crate::template::resources::{Model, Schedule as Declared};
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often a failed invocation is repeated.
-const RETRIES: u32 = 2;
-/// The pause before the first repetition; the second waits twice as long.
-const PAUSE: Duration = Duration::from_secs(60);
-
 /// A schedule at work.
 pub struct Schedule {
     period: Duration,
-    pause: Duration,
-    function: Arc<Function>,
+    events: AsynchronousEvents,
     input: Bytes,
-    dead_letters: Option<Arc<Queue>>,
-}
-
-/// What schedules are connected to.
-pub struct Connections<'a> {
-    pub functions: &'a Functions,
-    pub queues: &'a Queues,
-    pub iam: &'a Iam,
-    /// Divides all times.
-    pub time_scale: u32,
 }
 
 /// `rate(1 minute)`, `rate(5 minutes)`, `rate(2 hours)`, `rate(1 day)`.
@@ -66,32 +47,20 @@ pub fn schedules(model: &Model, connections: &Connections<'_>) -> Result<Vec<Sch
     model.schedules.iter().map(schedule).collect()
 }
 
-/// The dead-letter queue of a function's asynchronous invocations.
-fn dead_letters(function: &str, model: &Model, connections: &Connections<'_>) -> Result<Option<Arc<Queue>>> {
-    let declared = model.functions.iter().find(|declared| declared.function_name == function);
-    let Some(declared) = declared else { return Ok(None) };
-    let Some(config) = &declared.dead_letter_config else { return Ok(None) };
-    connections.iam.require(&declared.role, &["sqs:SendMessage"], &config.target_arn)?;
-    connections.queues.by_arn(&config.target_arn).map(Some)
-}
-
 impl Schedule {
     fn new(declared: &Declared, model: &Model, connections: &Connections<'_>) -> Result<Self> {
-        let Connections { functions, queues, iam, time_scale } = *connections;
+        let Connections { queues, iam, time_scale, .. } = *connections;
         let target = &declared.target;
-        let function = functions.get(&target.arn)?;
+        let events = AsynchronousEvents::of(&target.arn, model, connections)?;
         iam.require(&target.role_arn, &["lambda:InvokeFunction"], &target.arn)?;
         if let Some(dead) = &target.dead_letter_config {
             queues.by_arn(&dead.arn)?;
             iam.require(&target.role_arn, &["sqs:SendMessage"], &dead.arn)?;
         }
-        let dead_letters = dead_letters(&function.name, model, connections)?;
         Ok(Self {
             period: rate(&declared.schedule_expression)? / time_scale.max(1),
-            pause: PAUSE / time_scale.max(1),
-            function,
+            events,
             input: target.input.clone().unwrap_or_else(|| "{}".into()).into(),
-            dead_letters,
         })
     }
 
@@ -104,20 +73,7 @@ impl Schedule {
         loop {
             timer.tick().await;
             let schedule = Arc::clone(&schedule);
-            tokio::spawn(async move { schedule.invoke().await });
-        }
-    }
-
-    async fn invoke(&self) {
-        for retry in 0..=RETRIES {
-            tokio::time::sleep(self.pause * retry).await;
-            match self.function.invoke(self.input.clone()).await {
-                Ok(_) => return,
-                Err(error) => tracing::warn!("{} failed: {error}", self.function.name),
-            }
-        }
-        if let Some(queue) = &self.dead_letters {
-            queue.send(&String::from_utf8_lossy(&self.input));
+            tokio::spawn(async move { schedule.events.deliver(schedule.input.clone()).await });
         }
     }
 }

@@ -75,12 +75,13 @@ impl Faults {
             | Fault::Delay { queue, .. }
             | Fault::Reverse { queue, .. }
             | Fault::Drop { queue, .. } => ("queue", queue.as_ref(), &self.targets.queues),
-            Fault::Kill { function, .. } | Fault::LoseAnswer { function, .. } => {
-                ("function", Some(function), &self.targets.functions)
-            }
-            Fault::Throttle { function, .. } | Fault::Conflict { function, .. } => {
+            Fault::Kill { function, .. }
+            | Fault::LoseAnswer { function, .. }
+            | Fault::Hang { function, .. } => ("function", Some(function), &self.targets.functions),
+            Fault::Throttle { function, .. } | Fault::ThrottleFunction { function, .. } => {
                 ("function", function.as_ref(), &self.targets.functions)
             }
+            Fault::Conflict { function, .. } => ("function", function.as_ref(), &self.targets.functions),
             Fault::Hold { table, .. } | Fault::Unprocessed { table, .. } => {
                 ("table", table.as_ref(), &self.targets.tables)
             }
@@ -183,7 +184,7 @@ impl Faults {
     /// Whether the next read of several rows leaves keys unprocessed.
     #[must_use]
     pub fn leaves_unprocessed(&self, tables: &[String]) -> bool {
-        self.outage(|fault| {
+        self.counted(|fault| {
             let concerns = fault.concerns_call(None, tables);
             if let Fault::Unprocessed { times, .. } = fault { Some(times).filter(|_| concerns) } else { None }
         })
@@ -192,7 +193,7 @@ impl Faults {
     /// Whether the bus refuses this event.
     #[must_use]
     pub fn bus_refuses(&self, event: &str) -> bool {
-        self.outage(|fault| match fault {
+        self.counted(|fault| match fault {
             Fault::Refuse { event: of, times } if of.as_deref().is_none_or(|of| of == event) => Some(times),
             _ => None,
         })
@@ -201,16 +202,39 @@ impl Faults {
     /// Whether the payment provider fails this call.
     #[must_use]
     pub fn provider_fails(&self) -> bool {
-        self.outage(|fault| if let Fault::Provider { times } = fault { Some(times) } else { None })
+        self.counted(|fault| if let Fault::Provider { times } = fault { Some(times) } else { None })
     }
 
     /// Whether the carrier fails this call.
     #[must_use]
     pub fn carrier_fails(&self) -> bool {
-        self.outage(|fault| if let Fault::Carrier { times } = fault { Some(times) } else { None })
+        self.counted(|fault| if let Fault::Carrier { times } = fault { Some(times) } else { None })
     }
 
-    fn outage(&self, times: impl Fn(&mut Fault) -> Option<&mut u32>) -> bool {
+    /// Whether Lambda throttles this invocation.
+    #[must_use]
+    pub fn throttles(&self, function: &str) -> bool {
+        self.counted(|fault| match fault {
+            Fault::ThrottleFunction { function: of, times }
+                if of.as_ref().is_none_or(|of| of == function) =>
+            {
+                Some(times)
+            }
+            _ => None,
+        })
+    }
+
+    /// Whether DynamoDB leaves this call of a function without an answer.
+    #[must_use]
+    pub fn hangs(&self, function: &str) -> bool {
+        self.counted(|fault| match fault {
+            Fault::Hang { function: of, times } if of == function => Some(times),
+            _ => None,
+        })
+    }
+
+    /// Counts down the first fault of a kind that is not yet used up.
+    fn counted(&self, times: impl Fn(&mut Fault) -> Option<&mut u32>) -> bool {
         let mut state = self.state();
         let left = state.faults.iter_mut().filter_map(times).find(|times| **times > 0);
         left.is_some_and(|times| {

@@ -79,6 +79,14 @@ pub enum Fault {
         table: Option<String>,
         times: u32,
     },
+    /// DynamoDB does not answer the next calls.
+    Hang { function: String, times: u32 },
+    /// Lambda throttles the next invocations.
+    ThrottleFunction {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        function: Option<String>,
+        times: u32,
+    },
     /// The pipe, or the mapping of the function that relays in its place, stands still until the fault is cleared.
     Stop { pipe: String },
     /// The bus refuses the next entries.

@@ -1,5 +1,6 @@
 //! The options of a stack, and the parameters that its templates get.
 
+use crate::aws::lambda::Mode;
 use crate::faults::Fault;
 use crate::outside::carrier;
 use crate::outside::token_issuer::{self, Dialect};
@@ -35,6 +36,10 @@ pub struct Options {
     /// Divides the waits of state machines and schedules, and of messages and records whose function reported a failure,
     /// for tests that would otherwise take minutes.
     pub time_scale: u32,
+    /// How functions are run.
+    pub lambda: Mode,
+    /// How many invocations may run at a time, of all functions together.
+    pub account_concurrency: u32,
     /// Values of the templates' parameters, by name.
     pub parameters: BTreeMap<String, String>,
     /// The faults that are set from the start.

@@ -8,7 +8,8 @@ use crate::aws::endpoint::Endpoint;
 use crate::aws::eventbridge::bus::{self, Buses};
 use crate::aws::eventbridge::pipes::Pipe;
 use crate::aws::iam::Iam;
-use crate::aws::lambda::{Function, Functions, Poller, Sandbox};
+use crate::aws::lambda::asynchronous;
+use crate::aws::lambda::{Account, Function, Functions, Poller, Sandbox, Watchdog};
 use crate::aws::scheduler::{self, Schedule};
 use crate::aws::secretsmanager::Secrets;
 use crate::aws::sns::Topics;
@@ -42,6 +43,7 @@ pub struct Parts {
     pub fan_out: FanOut,
     pub gateway: Arc<Gateway>,
     pub endpoint: Arc<Endpoint>,
+    pub watchdog: Watchdog,
 }
 
 /// What runs functions, and the queues that feed them.
@@ -51,11 +53,11 @@ struct Compute {
     functions: Functions,
     schedules: Vec<Schedule>,
     machines: StateMachines,
+    watchdog: Watchdog,
 }
 
 /// What carries events, and the parties outside.
 struct Messaging {
-    faults: Faults,
     buses: Buses,
     simulators: Simulators,
     topics: Topics,
@@ -83,9 +85,11 @@ impl Parts {
     /// is missing, or what is kept in the data folder cannot be read.
     pub fn connect(plan: &Plan<'_>) -> Result<Self> {
         let Plan { options, urls, model, data } = *plan;
-        let Compute { queues, iam, functions, schedules, machines } = Compute::connect(plan)?;
-        let Messaging { faults, buses, simulators, topics, fan_out } =
-            Messaging::connect(plan, &queues, &machines, &functions)?;
+        let faults = dial(model, &options.faults)?;
+        let Compute { queues, iam, functions, schedules, machines, watchdog } =
+            Compute::connect(plan, &faults)?;
+        let Messaging { buses, simulators, topics, fan_out } =
+            Messaging::connect(plan, &faults, &queues, &machines, &functions)?;
         let issuer = TokenIssuer::open(options.kept(), &urls.issuer(), options.issuer)?;
         let gateway = Arc::new(Gateway::new(model, &functions, &issuer, &data.logs)?);
         let endpoint = Arc::new(Endpoint {
@@ -103,61 +107,77 @@ impl Parts {
         });
         let poller = |mapping| Poller::new(mapping, &queues, &functions, options.time_scale);
         let pollers = model.mappings.iter().map(poller).collect::<Result<_>>()?;
-        Ok(Self { queues, functions, pollers, schedules, machines, simulators, fan_out, gateway, endpoint })
+        Ok(Self {
+            queues,
+            functions,
+            pollers,
+            schedules,
+            machines,
+            simulators,
+            fan_out,
+            gateway,
+            endpoint,
+            watchdog,
+        })
     }
 }
 
 impl Messaging {
     fn connect(
         plan: &Plan<'_>,
+        faults: &Faults,
         queues: &Queues,
         machines: &StateMachines,
         functions: &Functions,
     ) -> Result<Self> {
         let Plan { options, model, data: DataFolder { database, journal, past, .. }, .. } = *plan;
-        let faults = dial(model, &options.faults)?;
-        let connections = bus::Connections { queues, machines, journal, faults: &faults };
+        let connections = bus::Connections { queues, machines, journal, faults };
         let buses = Buses::start(model, &connections)?;
-        let simulators = Simulators::new(journal, past, &faults, options.time_scale)?;
+        let simulators = Simulators::new(journal, past, faults, options.time_scale)?;
         let topics = Topics::start((&model.topics, &model.subscriptions), queues, (journal, past))?;
         let connections = shard::Connections {
             database,
             queues,
             journal,
             positions: &past.positions,
-            faults: &faults,
+            faults,
             time_scale: options.time_scale,
         };
         let fan_out = FanOut::connect(model, &buses, functions, &connections)?;
-        Ok(Self { faults, buses, simulators, topics, fan_out })
+        Ok(Self { buses, simulators, topics, fan_out })
     }
 }
 
 impl Compute {
-    fn connect(plan: &Plan<'_>) -> Result<Self> {
+    fn connect(plan: &Plan<'_>, faults: &Faults) -> Result<Self> {
         let Plan { options, urls, model, data: DataFolder { journal, past, logs, .. } } = *plan;
         let queues = Queues::start(&model.queues, &past.messages, journal)?;
         let iam = Iam::new(&model.roles)?;
         checks::check(model, &iam)?;
+        let watchdog = Watchdog::start()?;
         let sandbox = Sandbox {
             runtime_api: urls.runtime_api.clone(),
             endpoint: urls.endpoint.clone(),
             binaries: options.binaries.clone(),
             logs: logs.clone(),
+            mode: options.lambda,
+            group: watchdog.group(),
+            faults: faults.clone(),
         };
+        let account = Account::new(options.account_concurrency, &model.functions)?;
         let function = |declared: &resources::Function| {
-            Function::new(declared, &iam.issue_key(&declared.role), &sandbox)
+            Function::new(declared, &iam.issue_key(&declared.role), &sandbox, &account)
         };
         let functions: Vec<Function> = model.functions.iter().map(function).collect::<Result<_>>()?;
         let functions: Functions = functions.into_iter().collect();
         let time_scale = options.time_scale;
         let connections =
-            scheduler::Connections { functions: &functions, queues: &queues, iam: &iam, time_scale };
+            asynchronous::Connections { functions: &functions, queues: &queues, iam: &iam, time_scale };
         let schedules = scheduler::schedules(model, &connections)?;
         let setup = Setup { functions: &functions, infra: &options.infra, time_scale, journal, past };
         let machines = StateMachines::new(&model.machines, &setup)?;
         checks::check_machines(model, &iam, &machines)?;
-        Ok(Self { queues, iam, functions, schedules, machines })
+        Ok(Self { queues, iam, functions, schedules, machines, watchdog })
     }
 }
 

@@ -5,7 +5,7 @@ use super::options::{Options, Urls};
 use super::parts::{FanOut, Parts, Plan};
 use super::ports::Ports;
 use crate::aws::dynamodb::Database;
-use crate::aws::lambda::{Functions, runtime_api};
+use crate::aws::lambda::{Functions, Watchdog, runtime_api};
 use crate::aws::sns::Topics;
 use crate::aws::sqs::{Queue, Queues};
 use crate::aws::stepfunctions::StateMachines;
@@ -50,6 +50,8 @@ pub struct Stack {
     fed: Vec<Arc<Queue>>,
     tasks: JoinSet<()>,
     /// Held, not read.
+    _watchdog: Watchdog,
+    /// Held, not read.
     _lock: Option<File>,
 }
 
@@ -91,6 +93,7 @@ impl Stack {
             fan_out: parts.fan_out,
             fed,
             tasks,
+            _watchdog: parts.watchdog,
             _lock: data.lock,
         }
     }
@@ -135,7 +138,7 @@ fn run(tasks: &mut JoinSet<()>, parts: &mut Parts, database: &Database) {
     }
     for function in parts.functions.all() {
         let function = Arc::clone(function);
-        tasks.spawn(async move { function.supervise().await });
+        tasks.spawn(function.supervise());
     }
     for poller in parts.pollers.drain(..) {
         tasks.spawn(poller.run());

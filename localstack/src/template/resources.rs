@@ -165,6 +165,14 @@ properties! {
         environment: Option<Environment>,
         logging_config: Option<LoggingConfig>,
         dead_letter_config: Option<DeadLetterTarget>,
+        reserved_concurrent_executions: Option<u32>,
+    }
+    /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-lambda-eventinvokeconfig.html>
+    EventInvokeConfig {
+        function_name: String,
+        qualifier: String,
+        maximum_event_age_in_seconds: Option<u32>,
+        maximum_retry_attempts: Option<u32>,
     }
     DeadLetterTarget { target_arn: String }
     Environment { variables: BTreeMap<String, String> }
@@ -175,7 +183,9 @@ properties! {
         function_name: String,
         batch_size: Option<u32>,
         function_response_types: Option<Vec<String>>,
+        scaling_config: Option<ScalingConfig>,
     }
+    ScalingConfig { maximum_concurrency: u32 }
     /// The same type for a table's stream, which has other properties.
     StreamMapping {
         event_source_arn: String,
@@ -323,6 +333,7 @@ pub struct Model {
     pub mappings: Vec<EventSourceMapping>,
     /// Of tables' streams.
     pub stream_mappings: Vec<StreamMapping>,
+    pub invoke_configs: Vec<EventInvokeConfig>,
     pub permissions: Vec<Permission>,
     /// Roles by ARN.
     pub roles: BTreeMap<String, Role>,

@@ -30,7 +30,7 @@ pub struct Identity<'a> {
 
 /// The rows. `Ref` gives the resource's name where a row does not say otherwise. Attributes follow the section
 /// "Return values" of each type's page in the CloudFormation reference.
-static TYPES: [ResourceType; 23] = [
+static TYPES: [ResourceType; 24] = [
     row("AWS::ApiGatewayV2::Api", |model, it| it.push(&mut model.apis))
         .named("Name")
         .attributes(&[("ApiEndpoint", |it| it.names.api.clone())])
@@ -57,6 +57,8 @@ static TYPES: [ResourceType; 23] = [
         .named("Name")
         .attributes(&[("Arn", |it| names::rule_arn(it.bus, it.name))]),
     row("AWS::IAM::Role", role).named("RoleName").attributes(&[("Arn", |it| names::role_arn(it.name))]),
+    row("AWS::Lambda::EventInvokeConfig", |model, it| it.push(&mut model.invoke_configs))
+        .only(&[("Qualifier", &["$LATEST"])]),
     row("AWS::Lambda::EventSourceMapping", mapping).only(&[
         ("FunctionResponseTypes", &["ReportBatchItemFailures"]),
         ("StartingPosition", &["TRIM_HORIZON"]),

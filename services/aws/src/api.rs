@@ -1,14 +1,20 @@
 //! HTTP through API Gateway: its payload format 2.0 read as a request, and a response as it wants it.
 
 use crate::claims::Claims;
+use crate::queue::out_of_time;
 use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
 use aws_lambda_events::http::{HeaderMap, HeaderName, HeaderValue};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chassis::http::{Api, Caller, Problem, Request, Response};
 use chassis::ports::{Ids, RandomIds};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::HashMap;
+use std::time::Duration;
+use tokio::time::timeout;
 use uuid::Uuid;
+
+/// What a function keeps of its time, so that it answers before Lambda stops it.
+const RESERVE: TimeDelta = TimeDelta::milliseconds(400);
 
 /// Lets `api` answer one request of the gateway, before the function is stopped at `deadline`.
 pub async fn respond<A: Api>(
@@ -28,8 +34,11 @@ async fn answer<A: Api>(
     deadline: Option<DateTime<Utc>>,
 ) -> Response {
     let correlation_id = RandomIds.fresh();
+    let left = deadline.map(|at| (at - Utc::now() - RESERVE).to_std().unwrap_or_default());
     let answer = match read(event, correlation_id, deadline) {
-        Ok(request) => api.answer(Request { caller, ..request }).await,
+        Ok(request) => timeout(left.unwrap_or(Duration::MAX), api.answer(Request { caller, ..request }))
+            .await
+            .unwrap_or_else(|_| Err(out_of_time().into())),
         Err(problem) => Err(problem),
     };
     let answer = answer.unwrap_or_else(|problem| {

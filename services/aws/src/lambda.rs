@@ -14,14 +14,15 @@ use chassis::task::{Task, TaskError};
 use chassis::{EventHandler, Failure, Ports, log};
 use chrono::DateTime;
 use events::reading;
-use lambda_runtime::{Diagnostic, Error, LambdaEvent, Runtime, service_fn};
+use lambda_runtime::{Context, Diagnostic, Error, LambdaEvent, Runtime, service_fn};
 use serde_json::Value;
 use std::io::Write;
 use std::os::unix::process::parent_id;
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::time::{Instant, timeout_at};
 
 /// Runs a service's binary: one thread, its log, its SDK, its table, and the function that the template's `Handler`
 /// names. `serve` wires that function, which is all that differs between services. Two handlers are the same in each and
@@ -120,6 +121,16 @@ fn end_with_parent() {
     });
 }
 
+/// What a function keeps of its time, so that it answers before Lambda stops it.
+const RESERVE: Duration = Duration::from_millis(400);
+
+/// When an invocation has to be done with its work.
+fn end(context: &Context) -> Instant {
+    let deadline = UNIX_EPOCH + Duration::from_millis(context.deadline);
+    let left = deadline.duration_since(SystemTime::now()).unwrap_or_default();
+    Instant::now() + left.saturating_sub(RESERVE)
+}
+
 /// One invocation. Boxed: inside the runtime's own futures its type would be too deep for the compiler.
 fn boxed<T>(invocation: impl Future<Output = T> + Send + 'static) -> Pin<Box<dyn Future<Output = T> + Send>> {
     Box::pin(invocation)
@@ -152,7 +163,8 @@ pub async fn serve_queue<H: EventHandler>(handler: H) -> Result<()> {
     let handler = Arc::new(handler);
     let answer = move |event: LambdaEvent<SqsEvent>| {
         let handler = Arc::clone(&handler);
-        boxed(async move { Ok::<_, Error>(queue::handle(handler.as_ref(), event.payload).await) })
+        let end = end(&event.context);
+        boxed(async move { Ok::<_, Error>(queue::handle(handler.as_ref(), event.payload, end).await) })
     };
     Runtime::new(service_fn(answer)).run_concurrent().await.map_err(|e| anyhow!(e))
 }
@@ -166,10 +178,13 @@ pub async fn serve_tasks<T: Task>(task: T) -> Result<()> {
     let task = Arc::new(task);
     let answer = move |event: LambdaEvent<Value>| {
         let task = Arc::clone(&task);
+        let end = end(&event.context);
         boxed(async move {
             let input = reading::read(&event.payload);
             let outcome = match input {
-                Ok(input) => task.run(input).await,
+                Ok(input) => timeout_at(end, task.run(input))
+                    .await
+                    .unwrap_or_else(|_| Err(queue::out_of_time().into())),
                 Err(error) => Err(TaskError::new("Poison", format!("not a task: {error}"))),
             };
             outcome.map_err(|error| {

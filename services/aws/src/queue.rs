@@ -6,10 +6,8 @@ use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMe
 use chassis::{EventHandler, Failure, Verdict, log};
 use events::Envelope;
 use futures_util::{StreamExt, stream};
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Duration};
+use tokio::time::{Instant, timeout_at};
 
 /// How many subjects of one batch are worked on at a time.
 const CONCURRENCY: usize = 10;
@@ -37,13 +35,14 @@ impl From<SqsMessage> for Record {
     }
 }
 
-/// Hands every record of a batch to `handler`, counts the verdicts and reports the failures.
-pub async fn handle<H: EventHandler>(handler: &H, event: SqsEvent) -> SqsBatchResponse {
+/// Hands every record of a batch to `handler`, counts the verdicts and reports the failures. A record that is not done with
+/// at `end` has failed: a function that Lambda stops could report nothing, and all records of its batch would come back.
+pub async fn handle<H: EventHandler>(handler: &H, event: SqsEvent, end: Instant) -> SqsBatchResponse {
     let mut subjects: BTreeMap<String, Vec<Record>> = BTreeMap::new();
     for record in event.records.into_iter().map(Record::from) {
         subjects.entry(record.subject()).or_default().push(record);
     }
-    let subjects: Vec<_> = subjects.into_values().map(|records| in_order(handler, records)).collect();
+    let subjects: Vec<_> = subjects.into_values().map(|records| in_order(handler, records, end)).collect();
     let outcomes: Vec<Vec<Outcome>> = stream::iter(subjects).buffer_unordered(CONCURRENCY).collect().await;
     let outcomes: Vec<Outcome> = outcomes.into_iter().flatten().collect();
     count(&outcomes);
@@ -53,12 +52,20 @@ pub async fn handle<H: EventHandler>(handler: &H, event: SqsEvent) -> SqsBatchRe
 /// A record's message id, and the verdict or why it failed.
 type Outcome = (String, Result<Verdict, Failure>);
 
-async fn in_order<H: EventHandler>(handler: &H, records: Vec<Record>) -> Vec<Outcome> {
+/// What was not done with when the function had to answer.
+#[must_use]
+pub fn out_of_time() -> Failure {
+    Failure::Transient("not done in the function's time".into())
+}
+
+async fn in_order<H: EventHandler>(handler: &H, records: Vec<Record>, end: Instant) -> Vec<Outcome> {
     let mut outcomes = Vec::with_capacity(records.len());
     for record in records {
         let started = Instant::now();
         let outcome = match &record.envelope {
-            Ok(envelope) => handler.handle(envelope).await,
+            Ok(envelope) => {
+                timeout_at(end, handler.handle(envelope)).await.unwrap_or_else(|_| Err(out_of_time()))
+            }
             Err(failure) => Err(failure.clone()),
         };
         report(H::SERVICE, &record, &outcome, started.elapsed());

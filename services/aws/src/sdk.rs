@@ -12,20 +12,22 @@ use std::error::Error;
 use std::fmt::Debug;
 use std::time::Duration;
 
-/// How long one attempt of one call may take. DynamoDB answers in milliseconds; what takes longer is lost.
-const ATTEMPT: Duration = Duration::from_secs(2);
-const CONNECT: Duration = Duration::from_secs(1);
-const ATTEMPTS: u32 = 3;
+/// How long one attempt of one call may take. DynamoDB answers in milliseconds; what takes longer is lost. A reactor has
+/// five seconds: two calls that are never answered, the delivery's own and the note of why it failed, fit into them.
+const ATTEMPT: Duration = Duration::from_secs(1);
+const ATTEMPTS: u32 = 2;
+/// The most that the first pause between two attempts lasts. The loop above repeats what is throttled, with its own pauses.
+const BACKOFF: Duration = Duration::from_millis(50);
 
 /// Region, credentials, endpoint, timeouts and retries, from the environment as Lambda sets it.
 pub async fn sdk_config() -> SdkConfig {
-    let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT);
+    let timeouts = TimeoutConfig::builder().connect_timeout(ATTEMPT).operation_attempt_timeout(ATTEMPT);
     aws_config::defaults(BehaviorVersion::latest())
         .http_client(http_client())
         .timeout_config(timeouts.build())
         // Answers are small and arrive whole; watching their throughput costs more than reading them.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(BACKOFF))
         .load()
         .await
 }

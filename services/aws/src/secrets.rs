@@ -17,12 +17,11 @@ impl Secret {
     pub fn new(config: &SdkConfig, id: String) -> Self {
         Self { client: Client::new(config), id }
     }
+}
 
-    /// Its text as it is now.
-    ///
-    /// # Errors
+impl chassis::ports::Secret for Secret {
     /// [`Failure::Transient`] when Secrets Manager did not give it, [`Failure::Poison`] when it holds no text.
-    pub async fn read(&self) -> Result<String, Failure> {
+    async fn read(&self) -> Result<String, Failure> {
         let answer = self.client.get_secret_value().secret_id(&self.id).send().await;
         let answer =
             answer.map_err(|e| Failure::Transient(format!("secret {}: {}", self.id, in_a_line(&e))))?;

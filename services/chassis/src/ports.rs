@@ -37,6 +37,12 @@ pub trait Topic: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
+/// A secret's text, which may change while a function is warm.
+pub trait Secret: Send + Sync + 'static {
+    /// The text as it is now.
+    fn read(&self) -> impl Future<Output = Result<String, Failure>> + Send;
+}
+
 /// The bus, for events that are published once more. The first time, the pipe publishes them from the outbox.
 pub trait Bus: Clone + Send + Sync + 'static {
     /// Publishes events; the bus accepts each, or the call fails.
@@ -95,6 +101,18 @@ impl<S> Ports<S> {
         Self { store, clock: Arc::new(SystemClock), ids: Arc::new(RandomIds) }
     }
 
+    /// As [`Ports::back_off`], after an attempt that the store refused for now.
+    ///
+    /// # Errors
+    /// [`Failure::Transient`] with the store's `reason`, after the last attempt.
+    pub async fn wait_for_store(&self, attempt: u32, reason: String) -> Result<(), Failure> {
+        if attempt == MAX_ATTEMPTS {
+            return Err(Failure::Transient(format!("{reason}; attempts made: {attempt}")));
+        }
+        self.back_off(attempt).await;
+        Ok(())
+    }
+
     /// Waits after attempt number `attempt`: exponential from 10 ms, capped at 400 ms, full jitter.
     pub async fn back_off(&self, attempt: u32) {
         let ceiling = Duration::from_millis(10_u64.saturating_mul(1 << attempt.min(10)).min(400));
@@ -113,7 +131,7 @@ impl<S: Store> Ports<S> {
     pub async fn commit_alone(&self, write: Write) -> Result<(), CommitError> {
         for attempt in 1..=MAX_ATTEMPTS {
             match self.store.commit(vec![write.clone()]).await {
-                Err(CommitError::Busy(_)) => self.back_off(attempt).await,
+                Err(CommitError::Busy(reason)) => self.wait_for_store(attempt, reason).await?,
                 outcome => return outcome,
             }
         }

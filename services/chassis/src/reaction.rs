@@ -252,6 +252,8 @@ enum Next<A: Aggregate, N> {
     Instead(A::Message),
     /// Another worker was faster.
     Again,
+    /// The store asks for patience, and says why.
+    Busy(String),
 }
 
 /// One aggregate and one cause.
@@ -279,6 +281,7 @@ impl<S: Store> Turn<'_, S> {
                 Next::Ended(ended) => return Ok(ended),
                 Next::Instead(other) => message = other,
                 Next::Again => self.ports.back_off(attempt).await,
+                Next::Busy(reason) => self.ports.wait_for_store(attempt, reason).await?,
             }
         }
         Err(Failure::Conflict { attempts: MAX_ATTEMPTS })
@@ -311,7 +314,7 @@ impl<S: Store> Turn<'_, S> {
         match self.ports.store.commit(writes).await {
             Ok(()) => Ok(Next::Ended(Ended::Committed(after, note))),
             Err(CommitError::Rejected(rejected)) => sort_out(rejected, own, &sides),
-            Err(CommitError::Busy(_)) => Ok(Next::Again),
+            Err(CommitError::Busy(reason)) => Ok(Next::Busy(reason)),
             Err(CommitError::Failed(failure)) => Err(failure),
         }
     }

@@ -8,6 +8,7 @@
 use crate::shipment::{Message, Parcel};
 use chassis::Failure;
 use chassis::http::client::{Answer, HttpClient, Method};
+use chassis::ports::Secret;
 use events::OrderId;
 use hyper::{Uri, header};
 use serde_json::json;
@@ -25,20 +26,34 @@ pub trait Carrier: Send + Sync + 'static {
 }
 
 /// A carrier that speaks the API above.
-pub struct HttpCarrier(HttpClient);
+pub struct HttpCarrier<K> {
+    client: HttpClient,
+    key: K,
+}
 
-impl HttpCarrier {
+impl<K: Secret> HttpCarrier<K> {
     /// The carrier at `base`, with its secret key.
     ///
     /// # Errors
-    /// As [`HttpClient::new`].
-    pub fn new(base: &Uri, secret: &str) -> Result<Self, Failure> {
-        HttpClient::new("carrier", base, secret).map(Self)
+    /// Those of reading the key, and of [`HttpClient::new`].
+    pub async fn new(base: &Uri, key: K) -> Result<Self, Failure> {
+        Ok(Self { client: HttpClient::new("carrier", base, &key.read().await?)?, key })
     }
-}
 
-fn path(order_id: OrderId) -> String {
-    format!("/shipments/{order_id}")
+    /// Calls the carrier; once more when it refuses the key and there is another one now.
+    async fn call(&self, method: Method, order_id: OrderId, body: &str) -> Result<Answer, Failure> {
+        let answer = self.once(method.clone(), order_id, body).await?;
+        if matches!(answer.status.as_u16(), 401 | 403) && self.client.authorize(&self.key.read().await?)? {
+            return self.once(method, order_id, body).await;
+        }
+        Ok(answer)
+    }
+
+    async fn once(&self, method: Method, order_id: OrderId, body: &str) -> Result<Answer, Failure> {
+        let request = self.client.request(method, &format!("/shipments/{order_id}"));
+        let request = request.header(header::CONTENT_TYPE, "application/json");
+        self.client.send(request, body.to_owned()).await
+    }
 }
 
 fn taken(answer: &Answer) -> Result<Message, Failure> {
@@ -64,16 +79,14 @@ fn withdrawn(answer: &Answer) -> Result<Message, Failure> {
     }
 }
 
-impl Carrier for HttpCarrier {
+impl<K: Secret> Carrier for HttpCarrier<K> {
     async fn ship(&self, parcel: &Parcel) -> Result<Message, Failure> {
-        let request = self.0.request(Method::PUT, &path(parcel.order_id));
-        let request = request.header(header::CONTENT_TYPE, "application/json");
         let body = json!({"lines": parcel.lines, "address": parcel.address});
-        shipped(&self.0.send(request, body.to_string()).await?)
+        shipped(&self.call(Method::PUT, parcel.order_id, &body.to_string()).await?)
     }
 
     async fn withdraw(&self, order_id: OrderId) -> Result<Message, Failure> {
-        withdrawn(&self.0.send(self.0.request(Method::DELETE, &path(order_id)), String::new()).await?)
+        withdrawn(&self.call(Method::DELETE, order_id, "").await?)
     }
 }
 
@@ -82,6 +95,10 @@ mod tests {
     use super::*;
     use chassis::http::client::StatusCode;
     use serde_json::Value;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Mutex};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
 
     fn answer(status: u16, body: Value) -> Answer {
         Answer::new(StatusCode::from_u16(status).unwrap(), body)
@@ -106,6 +123,51 @@ mod tests {
         }
         for unclear in [202, 404, 409, 422, 503] {
             assert!(withdrawn(&answer(unclear, Value::Null)).is_err());
+        }
+    }
+
+    /// The key as Secrets Manager has it; clones share it.
+    #[derive(Clone)]
+    struct Kept(Arc<Mutex<&'static str>>);
+
+    impl Secret for Kept {
+        async fn read(&self) -> Result<String, Failure> {
+            Ok((*self.0.lock().unwrap()).to_owned())
+        }
+    }
+
+    /// A carrier that knows the key `new` only; gives its address, and how often it is asked.
+    async fn carrier() -> (Uri, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, asked) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+        let counted = Arc::clone(&asked);
+        tokio::spawn(async move {
+            loop {
+                let (mut connection, mut head) = (listener.accept().await.unwrap().0, [0; 1024]);
+                let length = connection.read(&mut head).await.unwrap();
+                counted.fetch_add(1, Ordering::SeqCst);
+                let knows = String::from_utf8_lossy(&head[..length]).contains("Bearer new");
+                let status = if knows { "200 OK" } else { "401 Unauthorized" };
+                let text = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+                connection.write_all(text.as_bytes()).await.unwrap();
+            }
+        });
+        (format!("http://{address}").parse().unwrap(), asked)
+    }
+
+    /// Guards: a key that was rotated works in a warm function, at once and from then on; one that is refused is not asked
+    /// about twice.
+    #[tokio::test]
+    async fn a_rotated_key_works_in_a_warm_function() {
+        let ((base, asked), kept) = (carrier().await, Kept(Arc::new(Mutex::new("old"))));
+        let carrier = HttpCarrier::new(&base, kept.clone()).await.unwrap();
+        let withdrawn = async || carrier.withdraw(OrderId(uuid::Uuid::nil())).await;
+        assert!(withdrawn().await.is_err());
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+        *kept.0.lock().unwrap() = "new";
+        for calls in [3, 4] {
+            assert_eq!(withdrawn().await, Ok(Message::Withdrawn));
+            assert_eq!(asked.load(Ordering::SeqCst), calls);
         }
     }
 }

@@ -11,8 +11,8 @@ fn main() -> ExitCode {
         if function.handler() != "reactor" {
             return Err(function.unknown_handler("reactor"));
         }
-        let secret = function.secret("CARRIER_SECRET")?.read().await?;
-        let carrier = HttpCarrier::new(&config::parsed("CARRIER_URL")?, &secret)?;
+        let key = function.secret("CARRIER_SECRET")?;
+        let carrier = HttpCarrier::new(&config::parsed("CARRIER_URL")?, key).await?;
         let bus = function.bus()?;
         serve_queue(Consumer::new(function.ports, Shipping { carrier }).answering(bus)).await
     })

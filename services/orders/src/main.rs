@@ -3,9 +3,14 @@
 use anyhow::{Context, Result};
 use aws::dynamodb::DynamoStore;
 use aws::lambda::{self, Function, serve_api, serve_queue, serve_tasks};
+use aws::secrets::Secret;
+use chassis::ports::Secret as _;
 use chassis::{config, http::cursor::Cursors};
-use orders::{http::OrdersApi, reactor::Tracker, sweeper::Sweeper};
+use orders::http::{OrdersApi, renewed::Renewed};
+use orders::{reactor::Tracker, sweeper::Sweeper};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 fn main() -> ExitCode {
     lambda::run("orders", async |function| match function.handler() {
@@ -19,9 +24,12 @@ fn main() -> ExitCode {
     })
 }
 
-async fn api(function: Function) -> Result<OrdersApi<DynamoStore>> {
-    let key = function.secret("CURSOR_KEY")?.read().await?;
-    let cursors = Cursors::new(&key).context("no key for cursors")?;
+async fn api(function: Function) -> Result<Renewed<OrdersApi<DynamoStore>, Secret>> {
+    let key = function.secret("CURSOR_KEY")?;
+    let cursors = Cursors::new(&key.read().await?).context("no key for cursors")?;
     let (stage, auth) = (config::required("STAGE")?, config::parsed("AUTH")?);
-    Ok(OrdersApi { ports: function.ports, stage, auth, cursors })
+    let max_wait = Duration::from_secs(config::parsed("MAX_WAIT_SECONDS")?);
+    let clock = Arc::clone(&function.ports.clock);
+    let api = OrdersApi { ports: function.ports, stage, auth, cursors: cursors.clone(), max_wait };
+    Ok(Renewed::new(api, cursors, key, clock))
 }

@@ -2,12 +2,12 @@
 
 use anyhow::Result;
 use aws::lambda::{self, Function, serve_api, serve_queue, serve_tasks};
-use aws::secrets;
-use chassis::{Consumer, Failure, config};
+use aws::secrets::Secret;
+use chassis::{Consumer, config};
 use chrono::TimeDelta;
 use payments::api::CustomersApi;
 use payments::compensation::Compensator;
-use payments::provider::https::{Https, Secret};
+use payments::provider::https::Https;
 use payments::provider::{circuit_breaker::CircuitBreaker, stripe::Stripe};
 use payments::reactor::Charges;
 use std::process::ExitCode;
@@ -38,16 +38,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// The provider's key in Secrets Manager.
-struct Key(secrets::Secret);
-
-impl Secret for Key {
-    async fn read(&self) -> Result<String, Failure> {
-        self.0.read().await
-    }
-}
-
-async fn provider(function: &Function) -> Result<Stripe<Https<Key>>> {
-    let key = Key(function.secret("PROVIDER_SECRET")?);
+async fn provider(function: &Function) -> Result<Stripe<Https<Secret>>> {
+    let key = function.secret("PROVIDER_SECRET")?;
     Ok(Stripe(Https::new(&config::parsed("PROVIDER_URL")?, key).await?))
 }

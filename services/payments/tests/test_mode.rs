@@ -10,10 +10,11 @@
 
 use chassis::Failure;
 use chassis::http::client::Answer;
+use chassis::ports::Secret;
 use events::{Currency, Money, OrderId};
 use hyper::Uri;
 use payments::payment::{Bill, Capture};
-use payments::provider::https::{Https, Secret};
+use payments::provider::https::Https;
 use payments::provider::stripe::{Call, Stripe, Transport};
 use payments::provider::{
     CallError, ChargeStatus, Confirmation, Creation, PaymentMethod, PaymentProvider, Refund, RefundAttempt,

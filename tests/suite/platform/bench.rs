@@ -4,6 +4,7 @@ use super::Platform;
 use crate::bench::{Account, Bench, Flow, Parcel, Trouble};
 use aws::dynamodb::DynamoStore;
 use hyper::Method;
+use localstack::aws::lambda::InvokeError;
 use localstack::faults::Fault;
 use operator::dead_letters::source;
 use serde_json::{Value, json};
@@ -28,8 +29,13 @@ impl Platform {
     /// Calls a function as an operator does.
     pub async fn invoke(&self, function: &str, input: &Value) -> Value {
         let function = self.stack.functions.get(function).unwrap();
-        let answer = function.invoke(input.to_string().into()).await.unwrap();
-        serde_json::from_slice(&answer).unwrap()
+        loop {
+            match function.invoke(input.to_string().into()).await {
+                // It runs on its schedule just now.
+                Err(InvokeError::Throttled(_)) => tokio::time::sleep(STEP).await,
+                answer => return serde_json::from_slice(&answer.unwrap()).unwrap(),
+            }
+        }
     }
 
     /// How many messages lie in dead-letter queues, by queue.

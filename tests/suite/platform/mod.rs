@@ -8,6 +8,7 @@ use aws::{dynamodb::DynamoStore, eventbridge::EventBus, sqs::Queues};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::Credentials;
 use contracts::openapi::{self, Description};
+use localstack::aws::lambda::Mode;
 use localstack::outside::token_issuer::{self as issuer, Dialect};
 use localstack::stack::{Options, Stack};
 use operator::dead_letters::Stage as OperatedStage;
@@ -83,6 +84,12 @@ fn parameters() -> BTreeMap<String, String> {
     all.map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
+/// How functions are run: `LAMBDA=classic cargo test` runs the suite in the other way.
+fn mode() -> Mode {
+    let named = std::env::var("LAMBDA").unwrap_or_else(|_| "shared".into());
+    clap::ValueEnum::from_str(&named, false).expect("LAMBDA is shared or classic")
+}
+
 /// Any free ports, in memory.
 pub fn options(name: &str) -> Options {
     Options {
@@ -98,6 +105,8 @@ pub fn options(name: &str) -> Options {
         no_auth: false,
         issuer: Dialect::Plain,
         time_scale: 100,
+        lambda: mode(),
+        account_concurrency: 1000,
         parameters: parameters(),
         faults: Vec::new(),
     }
@@ -213,6 +222,16 @@ pub fn on_platform<T>(test: impl AsyncFnOnce(&Platform) -> T) -> T {
     run(test(platform))
 }
 
+/// Runs a test against a shared platform whose functions work on one event at a time.
+pub fn on_classic_platform<T>(test: impl AsyncFnOnce(&Platform) -> T) -> T {
+    static SHARED: LazyLock<Platform> = LazyLock::new(|| {
+        let options = Options { lambda: Mode::Classic, ..options("classic") };
+        RUNTIME.block_on(Platform::start(&options)).unwrap()
+    });
+    let platform = &*SHARED;
+    run(test(platform))
+}
+
 /// Runs a story against the shared platform.
 pub fn in_peace(_name: &str, story: impl AsyncFnOnce(&Platform)) {
     on_platform(story);
@@ -229,7 +248,8 @@ pub fn in_trouble(name: &str, story: impl AsyncFnOnce(&Platform)) {
 
 /// The platform as a process of its own, which can be killed.
 pub fn process(data: &Path) -> Process {
-    let mut flags = vec!["--stage".to_owned(), "test".to_owned()];
+    let mode = if mode() == Mode::Classic { "classic" } else { "shared" };
+    let mut flags: Vec<String> = ["--stage", "test", "--lambda", mode].map(str::to_owned).into();
     flags.extend(parameters().iter().map(|(name, value)| format!("--parameter={name}={value}")));
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     Process::start(&BINARIES, &root().join("infra"), data, &flags).unwrap()

@@ -13,6 +13,7 @@ use orders::http::OrdersApi;
 use orders::sweeper::{Input, Sweeper};
 use payments::api::CustomersApi;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 impl World {
     /// Inventory's HTTP API.
@@ -28,7 +29,8 @@ impl World {
     /// Orders' HTTP API, open to everybody.
     pub fn api(&self) -> OrdersApi<Faulty> {
         let cursors = Cursors::new("test").unwrap();
-        OrdersApi { ports: self.of("orders").clone(), stage: "test".into(), auth: Auth::Off, cursors }
+        let (stage, max_wait) = ("test".to_owned(), Duration::from_secs(10));
+        OrdersApi { ports: self.of("orders").clone(), stage, auth: Auth::Off, cursors, max_wait }
     }
 
     /// Calls a route of either API.

@@ -141,6 +141,10 @@ async fn invoke(route: &Route, event: Bytes) -> Result<Response, (StatusCode, St
         Ok(Ok(answer)) => {
             payload::response(&answer).ok_or_else(|| broken("the answer is not in payload format 2.0".into()))
         }
+        // What an HTTP API answers for a throttled function is not documented; users report 503.
+        Ok(Err(error @ InvokeError::Throttled(_))) => {
+            Err((StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
+        }
         Ok(Err(error)) => {
             tracing::warn!("{}: {error}", route.key);
             // What the function said may quote a request, and has quotes that would end the text in a line of JSON.

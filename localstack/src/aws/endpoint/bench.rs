@@ -1,12 +1,16 @@
-//! Pages of the bench itself, which AWS does not have: the fault dial, and what was published on a topic.
+//! Pages of the bench itself, which AWS does not have: the fault dial, the functions' environments, and what was published
+//! on a topic.
 
+use crate::aws::lambda::Functions;
 use crate::aws::sns::Topics;
 use crate::faults::{Fault, Faults};
 use crate::support::http::{self, Response};
 use hyper::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 pub const FAULTS: &str = "/faults";
+pub const FUNCTIONS: &str = "/functions";
 pub const TOPICS: &str = "/topics/";
 
 /// Shows the faults that are set (GET), sets one more (POST), or clears them (DELETE).
@@ -26,6 +30,16 @@ pub fn faults(faults: &Faults, method: &Method, body: &[u8]) -> Response {
         Ok(()) => http::json(200, "application/json", json!(faults.all()).to_string()),
         Err(error) => http::json(400, "application/json", json!({"message": error.to_string()}).to_string()),
     }
+}
+
+/// Of each function, how many environments were started and how many there are.
+pub fn environments(functions: &Functions) -> Response {
+    let shown = functions.all().map(|function| {
+        let (cold_starts, environments) = function.environments();
+        (function.name.clone(), json!({"cold_starts": cold_starts, "environments": environments}))
+    });
+    let shown: BTreeMap<String, Value> = shown.collect();
+    http::json(200, "application/json", json!(shown).to_string())
 }
 
 /// The messages of a topic; a body that is JSON is shown as JSON.

@@ -52,6 +52,9 @@ pub async fn answer(endpoint: Arc<Endpoint>, request: Request) -> Response {
             Err(status) => http::empty(status),
         };
     }
+    if path == bench::FUNCTIONS {
+        return bench::environments(&endpoint.functions);
+    }
     if let Some(topic) = path.strip_prefix(bench::TOPICS) {
         return bench::published(&endpoint.topics, topic);
     }
@@ -81,6 +84,12 @@ fn is_query(headers: &HeaderMap) -> bool {
 fn access_key(headers: &HeaderMap) -> Option<&str> {
     let authorization = headers.get("authorization")?.to_str().ok()?;
     authorization.split_once("Credential=")?.1.split('/').next()
+}
+
+/// Which environment of a function calls: its session token says so. 0, which none has, for other callers.
+fn environment(headers: &HeaderMap) -> u64 {
+    let token = headers.get("x-amz-security-token").and_then(|token| token.to_str().ok());
+    token.and_then(|token| token.parse().ok()).unwrap_or_default()
 }
 
 impl Endpoint {
@@ -117,10 +126,16 @@ impl Endpoint {
         let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
         let (service, operation) = target.split_once('.').unwrap_or_default();
         let call = &Call { caller, iam: &self.iam, operation, body };
+        if service == "DynamoDB_20120810"
+            && self.function_of(caller).is_some_and(|function| self.faults.hangs(&function.name))
+        {
+            std::future::pending::<()>().await;
+        }
         match service {
             "DynamoDB_20120810" if operation == "TransactWriteItems" => {
                 let function = self.function_of(caller);
-                transaction::commit(&self.faults, function.as_deref(), &self.dynamodb, call).await
+                let function = function.as_deref().map(|function| (function, environment(headers)));
+                transaction::commit(&self.faults, function, &self.dynamodb, call).await
             }
             "DynamoDB_20120810" if operation == "BatchGetItem" => {
                 let partly = self.faults.leaves_unprocessed(&dynamodb::api::tables(call)?);

@@ -9,17 +9,17 @@ use std::time::Duration;
 /// How long it may take until a process that was killed is gone.
 const DYING: Duration = Duration::from_secs(2);
 
-/// Writes a transaction of a function, or of another caller.
+/// Writes a transaction of a function, in one of its environments, or of another caller.
 pub async fn commit(
     faults: &Faults,
-    function: Option<&Function>,
+    caller: Option<(&Function, u64)>,
     database: &Database,
     call: &Call<'_>,
 ) -> Outcome {
     let tables = api::tables(call)?;
     let write = async || api::transact(database, call, faults.held(&tables)).await;
     let lost = || ApiError { status: 500, ..ApiError::new("InternalServerError", "the answer was lost") };
-    match faults.transaction(function.map(|function| &*function.name), &tables) {
+    match faults.transaction(caller.map(|(function, _)| &*function.name), &tables) {
         None => write().await,
         Some(TransactionFault::Throttle) => Err(ApiError::new("ThrottlingException", "Rate exceeded")),
         Some(TransactionFault::Conflict) => Ok(conflicts::conflict(call.body)),
@@ -28,7 +28,7 @@ pub async fn commit(
             if when == When::After {
                 write().await?;
             }
-            function.inspect(|function| function.kill());
+            caller.inspect(|(function, environment)| function.kill(*environment));
             // The caller is being killed: an answer would let it go on for a moment.
             tokio::time::sleep(DYING).await;
             Err(lost())

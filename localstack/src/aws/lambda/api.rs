@@ -29,6 +29,7 @@ pub async fn invoke(
     }
     match function.invoke(payload).await {
         Ok(answer) => http::json(200, "application/json", answer),
+        Err(InvokeError::Throttled(reason)) => throttled(reason),
         Err(error) => {
             let text = match error {
                 InvokeError::Failed(text) => text,
@@ -39,4 +40,11 @@ pub async fn invoke(
             response
         }
     }
+}
+
+fn throttled(reason: &str) -> Response {
+    let body = json!({"Reason": reason, "Type": "User", "message": "Rate Exceeded."}).to_string();
+    let mut response = http::json(429, "application/json", body);
+    response.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static("TooManyRequestsException"));
+    response
 }

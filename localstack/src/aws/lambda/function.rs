@@ -1,24 +1,25 @@
-//! A function: its invocations, and the processes that take them.
+//! A function: its invocations, and the environments that work on them.
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
 
+use super::concurrency::{Account, Place, Places};
+use super::environments::{Environments, Mode};
 use super::process::{Process, Sandbox};
+use crate::faults::Faults;
 use crate::template::resources::Function as Declared;
 use anyhow::Result;
 use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
-use std::process::ExitStatus;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout;
 use uuid::Uuid;
 
-/// The longest pause before a function whose process keeps ending is started again.
-const MAX_PAUSE: Duration = Duration::from_secs(5);
-/// The first pause; each further one is twice as long.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Lambda's default timeout.
 const TIMEOUT_SECONDS: u32 = 3;
+/// How long an environment may take to start: <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>.
+const INIT: Duration = Duration::from_secs(10);
 
 /// Why an invocation gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,25 +33,37 @@ pub enum InvokeError {
     /// The function itself reported an error, as JSON.
     #[error("the function failed: {0}")]
     Failed(String),
+    /// The function was not run: it, or the account, runs as often as it may. The reason is Lambda's.
+    #[error("the function is throttled: {0}")]
+    Throttled(&'static str),
 }
+
+type Answer = Result<Bytes, InvokeError>;
 
 struct Invocation {
     id: String,
     payload: Bytes,
-    reply: oneshot::Sender<Result<Bytes, InvokeError>>,
+    started: oneshot::Sender<()>,
+    reply: oneshot::Sender<Answer>,
 }
 
 struct Running {
-    process: u64,
-    reply: oneshot::Sender<Result<Bytes, InvokeError>>,
+    environment: u64,
+    reply: oneshot::Sender<Answer>,
 }
 
+/// What a function has to do, and what does it.
 #[derive(Default)]
-struct Work {
+pub(super) struct Work {
     waiting: VecDeque<Invocation>,
     running: HashMap<String, Running>,
-    process: u64,
-    pid: Option<u32>,
+    pub environments: Environments,
+}
+
+impl Work {
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
 }
 
 pub struct Function {
@@ -59,66 +72,111 @@ pub struct Function {
     pub role: String,
     /// How long one invocation may take.
     pub timeout: Duration,
-    process: Process,
+    pub(super) mode: Mode,
+    pub(super) process: Process,
+    places: Places,
+    faults: Faults,
     work: Mutex<Work>,
-    arrived: Notify,
-    kill: Notify,
+    /// An invocation waits for an environment.
+    pub(super) arrived: Notify,
+    /// An invocation may need another environment.
+    pub(super) wanted: Notify,
 }
 
 impl Function {
-    /// A function as declared, with credentials of its role.
+    /// A function as declared, with credentials of its role and places of the account.
     ///
     /// # Errors
     /// When there is no binary for its code.
-    pub fn new(declared: &Declared, access_key: &str, sandbox: &Sandbox) -> Result<Self> {
+    pub fn new(declared: &Declared, access_key: &str, sandbox: &Sandbox, account: &Account) -> Result<Self> {
         Ok(Self {
             name: declared.function_name.clone(),
             role: declared.role.clone(),
             timeout: Duration::from_secs(declared.timeout.unwrap_or(TIMEOUT_SECONDS).into()),
+            mode: sandbox.mode,
             process: Process::new(declared, access_key, sandbox)?,
+            places: account.places(declared.reserved_concurrent_executions),
+            faults: sandbox.faults.clone(),
             work: Mutex::default(),
             arrived: Notify::new(),
-            kill: Notify::new(),
+            wanted: Notify::new(),
         })
     }
 
-    fn work(&self) -> MutexGuard<'_, Work> {
+    pub(super) fn work(&self) -> MutexGuard<'_, Work> {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs the function on a payload and waits for its answer.
+    /// Runs the function on a payload and waits for its answer. It runs to its end even when the invoker gives up.
     ///
     /// # Errors
     /// [`InvokeError`].
-    pub async fn invoke(&self, payload: Bytes) -> Result<Bytes, InvokeError> {
+    pub async fn invoke(self: &Arc<Self>, payload: Bytes) -> Answer {
+        if self.faults.throttles(&self.name) {
+            return Err(InvokeError::Throttled(self.places.reason()));
+        }
+        let Some(place) = self.places.take() else {
+            return Err(InvokeError::Throttled(self.places.reason()));
+        };
+        let function = Arc::clone(self);
+        let running = tokio::spawn(async move { function.run(payload, place).await });
+        running.await.unwrap_or(Err(InvokeError::Crashed))
+    }
+
+    async fn run(&self, payload: Bytes, _place: Place) -> Answer {
         let (reply, answer) = oneshot::channel();
+        let (started, start) = oneshot::channel();
         let id = Uuid::new_v4().to_string();
-        self.work().waiting.push_back(Invocation { id: id.clone(), payload, reply });
-        self.arrived.notify_one();
-        match tokio::time::timeout(self.timeout, answer).await {
+        self.work().waiting.push_back(Invocation { id: id.clone(), payload, started, reply });
+        self.announce();
+        // In a shared process an invocation waits while sixteen others run.
+        let patience = if self.mode == Mode::Classic { INIT } else { INIT.max(self.timeout) };
+        if timeout(patience, start).await.is_err() && self.withdraw(&id) {
+            return Err(InvokeError::Timeout(patience));
+        }
+        match timeout(self.timeout, answer).await {
             Ok(answer) => answer.unwrap_or(Err(InvokeError::Crashed)),
             Err(_) => {
                 let mut work = self.work();
-                work.waiting.retain(|invocation| invocation.id != id);
-                let stuck = work.running.remove(&id).map(|running| running.process);
-                // Kills only the process that has the invocation, not one that was started since.
-                if stuck == Some(work.process) && work.pid.is_some() {
-                    self.kill.notify_one();
+                if let Some(stuck) = work.running.remove(&id) {
+                    work.environments.kill(stuck.environment);
                 }
                 Err(InvokeError::Timeout(self.timeout))
             }
         }
     }
 
-    /// Kills the process: its invocations fail, and the supervisor starts another one.
-    pub fn kill(&self) {
-        self.kill.notify_one();
+    /// Takes an invocation back that no environment has begun; returns whether it was still waiting.
+    fn withdraw(&self, id: &str) -> bool {
+        let mut work = self.work();
+        let before = work.waiting.len();
+        work.waiting.retain(|invocation| invocation.id != id);
+        work.waiting.len() < before
     }
 
-    /// The id of the process; `None` between two processes.
+    /// Has an environment look for a waiting invocation.
+    fn announce(&self) {
+        // The one that was at work last: the others may end.
+        self.arrived.notify_last();
+        self.wanted.notify_one();
+    }
+
+    /// Kills an environment: its invocations fail, and another one starts when it is needed.
+    pub fn kill(&self, environment: u64) {
+        self.work().environments.kill(environment);
+    }
+
+    /// The id of a process of the function, one at work if there is one; `None` when there is none.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
-        self.work().pid
+        self.work().environments.pid()
+    }
+
+    /// How many environments were started, and how many there are.
+    #[must_use]
+    pub fn environments(&self) -> (u64, usize) {
+        let work = self.work();
+        (work.environments.started(), work.environments.count())
     }
 
     /// Whether no invocation waits and none is running.
@@ -128,11 +186,11 @@ impl Function {
         work.waiting.is_empty() && work.running.is_empty()
     }
 
-    /// Waits for an invocation and hands it to a process.
-    pub(super) async fn next(&self, process: u64) -> (String, Bytes) {
+    /// Waits for an invocation and hands it to an environment; a classic one is frozen meanwhile.
+    pub(super) async fn next(&self, environment: u64) -> (String, Bytes) {
         loop {
             let arrived = self.arrived.notified();
-            match self.take(process) {
+            match self.take(environment) {
                 Some(Some(taken)) => return taken,
                 Some(None) => {}
                 // The connection of a process that was killed may live a moment longer; it gets no invocation.
@@ -145,14 +203,20 @@ impl Function {
         }
     }
 
-    /// The oldest waiting invocation: `Some(None)` when none waits, `None` for a process that is not the current one.
-    fn take(&self, process: u64) -> Option<Option<(String, Bytes)>> {
+    /// The oldest waiting invocation: `Some(None)` when none waits, `None` for an environment that has ended.
+    fn take(&self, environment: u64) -> Option<Option<(String, Bytes)>> {
         let mut work = self.work();
-        if work.process != process {
+        if !work.environments.is_there(environment) {
             return None;
         }
-        let Some(Invocation { id, payload, reply }) = work.waiting.pop_front() else { return Some(None) };
-        work.running.insert(id.clone(), Running { process, reply });
+        let Some(Invocation { id, payload, started, reply }) = work.waiting.pop_front() else {
+            work.environments.rest(environment, self.mode);
+            return Some(None);
+        };
+        work.environments.wake(environment);
+        work.running.insert(id.clone(), Running { environment, reply });
+        // The invoker waits for it, or the stack is about to stop.
+        let _ = started.send(());
         if !work.waiting.is_empty() {
             self.arrived.notify_one();
         }
@@ -160,56 +224,24 @@ impl Function {
     }
 
     /// Hands an answer to the invoker; returns `false` when the invoker has given up.
-    pub(super) fn finish(&self, id: &str, answer: Result<Bytes, InvokeError>) -> bool {
+    pub(super) fn finish(&self, id: &str, answer: Answer) -> bool {
         let running = self.work().running.remove(id);
         running.is_some_and(|running| running.reply.send(answer).is_ok())
     }
 
-    /// Keeps a process running until the stack stops.
-    pub async fn supervise(&self) {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let started = Instant::now();
-            match self.run_once().await {
-                Ok(status) => tracing::warn!("{} ended ({status}); starting it again", self.name),
-                Err(error) => tracing::error!("{}: {error:#}", self.name),
-            }
-            pause = if started.elapsed() > MAX_PAUSE { FIRST_PAUSE } else { pause * 2 };
-            pause = pause.min(MAX_PAUSE);
-            tokio::time::sleep(pause).await;
-        }
-    }
-
-    /// Runs one process until it ends; the invocations that it worked on have failed.
-    async fn run_once(&self) -> Result<ExitStatus> {
-        let number = {
-            let mut work = self.work();
-            work.process += 1;
-            work.process
-        };
-        let mut child = self.process.spawn(number)?;
-        self.work().pid = child.id();
-        let status = tokio::select! {
-            status = child.wait() => status?,
-            () = self.kill.notified() => {
-                child.kill().await?;
-                child.wait().await?
-            }
-        };
-        self.fail_running(number);
-        Ok(status)
-    }
-
-    fn fail_running(&self, process: u64) {
+    /// An environment has ended: what it worked on has failed. One that never asked for work fails the invocation for
+    /// which it was started.
+    pub(super) fn ended(&self, environment: u64) {
         let mut work = self.work();
-        work.pid = None;
-        let lost = work.running.iter().filter(|(_, running)| running.process == process);
+        let was_starting = work.environments.end(environment);
+        let lost = work.running.iter().filter(|(_, running)| running.environment == environment);
         let ids: Vec<String> = lost.map(|(id, _)| id.clone()).collect();
-        for id in ids {
-            if let Some(running) = work.running.remove(&id) {
-                // The invoker may have given up already.
-                let _ = running.reply.send(Err(InvokeError::Crashed));
-            }
+        let lost: Vec<_> = ids.iter().filter_map(|id| work.running.remove(id)).map(|it| it.reply).collect();
+        let fails = was_starting && self.mode == Mode::Classic;
+        let unstarted = if fails { work.waiting.pop_front() } else { None };
+        for reply in lost.into_iter().chain(unstarted.map(|invocation| invocation.reply)) {
+            // The invoker may have given up already.
+            let _ = reply.send(Err(InvokeError::Crashed));
         }
     }
 }

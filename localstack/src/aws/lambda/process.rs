@@ -1,5 +1,7 @@
 //! The process of a function: the unmodified service binary, its environment and its log.
 
+use super::environments::Mode;
+use crate::faults::Faults;
 use crate::template::names::{self, REGION};
 use crate::template::resources::Function as Declared;
 use anyhow::{Context, Result, ensure};
@@ -9,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tokio::process::{Child, Command};
 
-/// How many invocations one process works on at a time (`AWS_LAMBDA_MAX_CONCURRENCY`). Classic Lambda has
-/// one and starts more processes instead; the binaries run both ways.
+/// How many invocations a shared process works on at a time (`AWS_LAMBDA_MAX_CONCURRENCY`). A classic one has no such
+/// variable, and works on one; the binaries run both ways.
 const CONCURRENCY: usize = 16;
 /// Lambda's default.
 const MEMORY_MIB: u32 = 128;
@@ -25,6 +27,11 @@ pub struct Sandbox {
     pub binaries: PathBuf,
     /// The folder for the logs.
     pub logs: PathBuf,
+    /// How functions are run.
+    pub mode: Mode,
+    /// The process group of every function's processes.
+    pub group: i32,
+    pub faults: Faults,
 }
 
 pub struct Process {
@@ -33,6 +40,7 @@ pub struct Process {
     /// The Runtime API's URL for this function, without the process's number.
     runtime_api: String,
     log: PathBuf,
+    group: i32,
 }
 
 impl Process {
@@ -48,9 +56,13 @@ impl Process {
             "function {name}: there is no binary {}; build it, or name its folder with --bin-dir",
             binary.display()
         );
-        let environment = environment(declared, access_key, &sandbox.endpoint);
+        let mut environment = environment(declared, access_key, &sandbox.endpoint);
+        if sandbox.mode == Mode::Shared {
+            environment.insert("AWS_LAMBDA_MAX_CONCURRENCY".into(), CONCURRENCY.to_string());
+        }
         let runtime_api = format!("http://{}/{name}", sandbox.runtime_api);
-        Ok(Self { binary, environment, runtime_api, log: sandbox.logs.join(format!("{name}.log")) })
+        let log = sandbox.logs.join(format!("{name}.log"));
+        Ok(Self { binary, environment, runtime_api, log, group: sandbox.group })
     }
 
     /// Starts process number `number`; it ends with the returned handle.
@@ -62,6 +74,10 @@ impl Process {
         let mut command = Command::new(&self.binary);
         command.env_clear().envs(&self.environment);
         command.env("AWS_LAMBDA_RUNTIME_API", format!("{}/{number}", self.runtime_api));
+        // As on AWS, each environment has a token of its own; here it is its number.
+        command.env("AWS_SESSION_TOKEN", number.to_string());
+        command.env("AWS_LAMBDA_LOG_STREAM_NAME", format!("local/{number}"));
+        command.process_group(self.group);
         let command = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
         command.spawn().with_context(|| self.binary.display().to_string())
     }
@@ -71,20 +87,17 @@ impl Process {
 fn environment(declared: &Declared, access_key: &str, endpoint: &str) -> BTreeMap<String, String> {
     let name = &declared.function_name;
     let log_group = declared.logging_config.as_ref().map(|config| config.log_group.clone());
-    let fixed: [(&str, String); 13] = [
+    let fixed: [(&str, String); 10] = [
         ("_HANDLER", declared.handler.clone()),
         ("AWS_REGION", REGION.into()),
         ("AWS_DEFAULT_REGION", REGION.into()),
         ("AWS_ACCESS_KEY_ID", access_key.into()),
         ("AWS_SECRET_ACCESS_KEY", "local".into()),
-        ("AWS_SESSION_TOKEN", "local".into()),
         ("AWS_ENDPOINT_URL", endpoint.into()),
         ("AWS_LAMBDA_FUNCTION_NAME", name.clone()),
         ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".into()),
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", declared.memory_size.unwrap_or(MEMORY_MIB).to_string()),
         ("AWS_LAMBDA_LOG_GROUP_NAME", log_group.unwrap_or_else(|| format!("/aws/lambda/{name}"))),
-        ("AWS_LAMBDA_LOG_STREAM_NAME", "local".into()),
-        ("AWS_LAMBDA_MAX_CONCURRENCY", CONCURRENCY.to_string()),
     ];
     let mut environment = declared.environment.clone().map(|e| e.variables).unwrap_or_default();
     environment.extend(std::env::var("RUST_LOG").ok().map(|level| ("RUST_LOG".to_owned(), level)));

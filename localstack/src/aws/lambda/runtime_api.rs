@@ -14,18 +14,18 @@ use hyper::{Method, StatusCode};
 /// The most bytes of a function's answer: <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>.
 const MAX_ANSWER_BYTES: usize = 6 * 1024 * 1024;
 
-/// Answers a call to `/<function>/<process>/2018-06-01/runtime/…`.
+/// Answers a call to `/<function>/<environment>/2018-06-01/runtime/…`.
 pub async fn answer(functions: Functions, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let path: Vec<&str> = parts.uri.path().trim_start_matches('/').split('/').collect();
-    let [function, process, "2018-06-01", "runtime", call @ ..] = path.as_slice() else {
+    let [function, environment, "2018-06-01", "runtime", call @ ..] = path.as_slice() else {
         return empty(StatusCode::NOT_FOUND);
     };
-    let (Ok(function), Ok(process)) = (functions.get(function), process.parse()) else {
+    let (Ok(function), Ok(environment)) = (functions.get(function), environment.parse()) else {
         return empty(StatusCode::NOT_FOUND);
     };
     if (&parts.method, call) == (&Method::GET, &["invocation", "next"]) {
-        return next(&function, process).await;
+        return next(&function, environment).await;
     }
     let body = match http::body(body, MAX_ANSWER_BYTES).await {
         Ok(body) => body,
@@ -46,8 +46,8 @@ pub async fn answer(functions: Functions, request: Request) -> Response {
     }
 }
 
-async fn next(function: &Function, process: u64) -> Response {
-    let (id, payload) = function.next(process).await;
+async fn next(function: &Function, environment: u64) -> Response {
+    let (id, payload) = function.next(environment).await;
     let timeout = i64::try_from(function.timeout.as_millis()).unwrap_or(i64::MAX);
     let response = hyper::Response::builder()
         .header("content-type", "application/json")

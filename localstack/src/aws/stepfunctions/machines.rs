@@ -63,6 +63,7 @@ impl From<&InvokeError> for TaskFailure {
             InvokeError::Timeout(_) => named("Sandbox.Timedout"),
             InvokeError::Crashed => named("Runtime.ExitError"),
             InvokeError::Failed(text) => Self::reported(text),
+            InvokeError::Throttled(_) => named("Lambda.TooManyRequestsException"),
         }
     }
 }

@@ -6,9 +6,11 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::http::request::Builder;
 use hyper::{HeaderMap, Request, Uri, header};
-use hyper_util::client::legacy::{Client, connect::HttpConnector};
+use hyper_util::client::legacy::{self, Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
+use std::error::Error;
+use std::io::ErrorKind;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -63,6 +65,25 @@ fn bearer(who: &str, secret: &str) -> Result<header::HeaderValue, Failure> {
         value.map_err(|_| Failure::Poison(format!("{who}: the secret cannot be sent in a header")))?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+/// Whether a connection was closed before its answer began. Most likely it died while Lambda had the function frozen. The
+/// request may have arrived nevertheless: each of ours may be made twice.
+fn was_closed(error: &legacy::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<hyper::Error>() {
+            return error.is_incomplete_message() || error.is_canceled() || is_reset(error);
+        }
+        cause = error.source();
+    }
+    false
+}
+
+fn is_reset(error: &hyper::Error) -> bool {
+    let kind =
+        error.source().and_then(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
+    matches!(kind, Some(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted))
 }
 
 impl HttpClient {
@@ -124,7 +145,11 @@ impl HttpClient {
         let request = request.body(Full::from(body)).map_err(|e| Failure::Poison(e.to_string()))?;
         let lost = |reason: String| Failure::Transient(format!("{who}: {reason}"));
         let exchange = async {
-            let answer = self.client.request(request).await.map_err(|e| lost(e.to_string()))?;
+            let answer = match self.client.request(request.clone()).await {
+                Err(error) if was_closed(&error) => self.client.request(request).await,
+                answer => answer,
+            };
+            let answer = answer.map_err(|e| lost(e.to_string()))?;
             let (status, headers) = (answer.status(), answer.headers().clone());
             let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await;
             let body = body.map_err(|e| lost(e.to_string()))?.to_bytes();
@@ -184,5 +209,40 @@ impl Answer {
             return Failure::Conflict { attempts: 1 };
         }
         Failure::Transient(self.described())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    /// A server that answers the first request of each connection, and closes it at the second; gives its address.
+    async fn forgetful() -> Uri {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            loop {
+                let mut connection = listener.accept().await.unwrap().0;
+                tokio::spawn(async move {
+                    let mut head = [0; 1024];
+                    assert!(connection.read(&mut head).await.unwrap() > 0);
+                    connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await.unwrap();
+                    assert!(connection.read(&mut head).await.unwrap() > 0);
+                });
+            }
+        });
+        format!("http://{address}").parse().unwrap()
+    }
+
+    /// Guards: a connection that died while the function was frozen costs another connection and no delivery.
+    #[tokio::test]
+    async fn a_connection_that_has_died_is_replaced() {
+        let client = HttpClient::new("carrier", &forgetful().await, "key").unwrap();
+        for _ in 0..3 {
+            let answer = client.send(client.request(Method::PUT, "/shipments/1"), "{}".into()).await;
+            assert_eq!(answer.unwrap().status, 200);
+        }
     }
 }

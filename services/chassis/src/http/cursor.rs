@@ -4,15 +4,16 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// Bytes of the seal: half of HMAC-SHA-256, beyond guessing.
 const SEAL: usize = 16;
 /// The longest cursor that is worth looking at.
 const MAX_CURSOR: usize = 512;
 
-/// Seals and opens cursors with one key.
+/// Seals and opens cursors with one key. Clones share it.
 #[derive(Clone)]
-pub struct Cursors(Hmac<Sha256>);
+pub struct Cursors(Arc<RwLock<Hmac<Sha256>>>);
 
 /// The text is not a cursor of this list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,11 +25,18 @@ impl Cursors {
     /// and it takes keys of any length.
     #[must_use]
     pub fn new(key: &str) -> Option<Self> {
-        Hmac::new_from_slice(key.as_bytes()).ok().map(Self)
+        Hmac::new_from_slice(key.as_bytes()).ok().map(|mac| Self(Arc::new(RwLock::new(mac))))
+    }
+
+    /// Uses another key from now on.
+    pub fn renew(&self, key: &str) {
+        if let Ok(mac) = Hmac::new_from_slice(key.as_bytes()) {
+            *self.0.write().unwrap_or_else(PoisonError::into_inner) = mac;
+        }
     }
 
     fn seal_of(&self, list: &str, position: &str) -> Hmac<Sha256> {
-        let mut mac = self.0.clone();
+        let mut mac = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
         mac.update(list.as_bytes());
         // A separator that neither part can hold: no two pairs read the same.
         mac.update(&[0]);

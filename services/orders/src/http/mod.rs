@@ -5,6 +5,7 @@ pub mod openapi;
 pub mod place_order;
 pub mod prefer_wait;
 mod read;
+pub mod renewed;
 pub mod saga_view;
 pub mod view;
 
@@ -41,6 +42,8 @@ pub struct OrdersApi<S> {
     pub auth: Auth,
     /// Seals the cursors of lists.
     pub cursors: Cursors,
+    /// The longest wait for an outcome.
+    pub max_wait: Duration,
 }
 
 impl<S: Store> Api for OrdersApi<S> {
@@ -140,7 +143,7 @@ impl<S: Store> OrdersApi<S> {
         let (cause, left) = (self.cause(request), prefer_wait::time_left(request, self.ports.clock.now()));
         let accepted = timeout(left, self.accept(&placement, once.as_ref(), &cause)).await;
         let accepted = accepted.unwrap_or_else(|_| Err(unknown_outcome(once.is_some(), silent())))?;
-        let Some(wait) = prefer_wait::wait(request, self.ports.clock.now()) else {
+        let Some(wait) = prefer_wait::wait(request, self.max_wait, self.ports.clock.now()) else {
             return Ok(accepted.head(accepted.pending()));
         };
         // The order is accepted: no failure of the waiting may look as if it were not.

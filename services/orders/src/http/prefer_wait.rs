@@ -10,9 +10,6 @@ use events::orders::{CancelReason, OrderCancelled};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The longest wait, in seconds; a request for more waits this long.
-const MAX_WAIT: u64 = 10;
-
 /// How long a look at an order may take that is made when the wait is over.
 pub const LAST_LOOK: Duration = Duration::from_millis(500);
 /// What a function keeps of its time for the last look and for its answer.
@@ -25,11 +22,12 @@ pub fn time_left(request: &Request, now: DateTime<Utc>) -> Duration {
     request.deadline.map_or(Duration::MAX, left)
 }
 
-/// How long a request waits: as long as it prefers, if its function has so much time. A preference that makes no sense is
-/// ignored, as RFC 7240 demands.
+/// How long a request waits: as long as it prefers, if that is no more than `most` and its function has so much time. On
+/// Lambda each waiting request has an environment for itself, which `most` bounds in time. A preference that makes no sense
+/// is ignored, as RFC 7240 demands.
 #[must_use]
-pub fn wait(request: &Request, now: DateTime<Utc>) -> Option<Duration> {
-    Some(preference(request)?.min(time_left(request, now)))
+pub fn wait(request: &Request, most: Duration, now: DateTime<Utc>) -> Option<Duration> {
+    Some(preference(request)?.min(most).min(time_left(request, now)))
 }
 
 fn preference(request: &Request) -> Option<Duration> {
@@ -40,7 +38,7 @@ fn preference(request: &Request) -> Option<Duration> {
             .eq_ignore_ascii_case("wait")
             .then(|| value.trim().trim_matches('"').parse::<u64>().ok())?
     });
-    seconds.map(|seconds| Duration::from_secs(seconds.min(MAX_WAIT)))
+    seconds.map(Duration::from_secs)
 }
 
 /// Whether there is an outcome to wait for.
@@ -112,7 +110,8 @@ mod tests {
 
     fn seconds(header: &str) -> Option<u64> {
         let headers = [("prefer".to_owned(), header.to_owned())].into();
-        preference(&Request { headers, ..Request::default() }).map(|wait| wait.as_secs())
+        let request = Request { headers, ..Request::default() };
+        wait(&request, Duration::from_secs(10), DateTime::UNIX_EPOCH).map(|wait| wait.as_secs())
     }
 
     /// Guards: the wait ends before the function does, whatever was preferred.
@@ -122,7 +121,9 @@ mod tests {
         let millis = |left: Option<i64>| {
             let headers = [("prefer".to_owned(), "wait=5".to_owned())].into();
             let deadline = left.map(|left| now + TimeDelta::milliseconds(left));
-            wait(&Request { headers, deadline, ..Request::default() }, now).unwrap().as_millis()
+            wait(&Request { headers, deadline, ..Request::default() }, Duration::from_secs(10), now)
+                .unwrap()
+                .as_millis()
         };
         assert_eq!((millis(None), millis(Some(15_000)), millis(Some(6_001))), (5000, 5000, 5000));
         assert_eq!((millis(Some(4_200)), millis(Some(999)), millis(Some(-1))), (3200, 0, 0));

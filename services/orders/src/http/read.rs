@@ -33,7 +33,7 @@ impl<S: Store> OrdersApi<S> {
             existed(&past, until, order.seq)?;
             return Ok(Response::json(200, view::order(id, &past.state, past.seq)?));
         }
-        let Some(wait) = prefer_wait::wait(request, self.ports.clock.now()) else {
+        let Some(wait) = prefer_wait::wait(request, self.max_wait, self.ports.clock.now()) else {
             return Ok(Response::json(200, view::order(id, &order.state, order.seq)?));
         };
         let loaded = self.settled(id, wait).await?;

@@ -346,16 +346,16 @@ fn swept(events: Vec<ParticipantEvent>, sweeps: &[i64]) -> Result<Vec<&'static s
 #[test]
 fn a_silent_step_is_reminded_and_then_given_up() {
     let early = Err(Refusal::Stale("not overdue"));
-    assert_eq!(swept(vec![], &[269]), early);
-    assert_eq!(swept(vec![], &[270]), Ok(vec![]));
-    assert_eq!(swept(vec![], &[270, 539]), early);
-    assert_eq!(swept(vec![], &[270, 540, 810]), Ok(vec![]));
-    assert_eq!(swept(vec![], &[270, 540, 810, 1080]), Ok(vec!["cancelled"]));
+    assert_eq!(swept(vec![], &[659]), early);
+    assert_eq!(swept(vec![], &[660]), Ok(vec![]));
+    assert_eq!(swept(vec![], &[660, 1319]), early);
+    assert_eq!(swept(vec![], &[660, 1320, 1980]), Ok(vec![]));
+    assert_eq!(swept(vec![], &[660, 1320, 1980, 2640]), Ok(vec!["cancelled"]));
     assert_eq!(swept(vec![reserved()], &[1499]), early);
     assert_eq!(swept(vec![reserved()], &[1500, 3000, 4500, 6000]), Ok(vec!["cancelled"]));
     let (order, _) = run(&[place()]);
     let reason = CancelReason::TimedOut { step: "inventory_reservation".into() };
-    let timed_out = [270, 540, 810, 1080].iter().fold(order, |order, seconds| {
+    let timed_out = [660, 1320, 1980, 2640].iter().fold(order, |order, seconds| {
         order.decide(&Message::Sweep, at(*seconds)).unwrap().iter().fold(order, Saga::evolve)
     });
     assert_eq!(timed_out.event::<OrderCancelled>().unwrap().reason.clone(), reason);
@@ -372,7 +372,7 @@ fn what_waits_for_no_service_is_not_reminded() {
         assert_eq!(swept(ended, &[7200, 1_000_000]), over, "it is reconciled once");
     }
     let failed = vec![reserved(), charged(), unshippable(), refund_failed()];
-    assert_eq!(swept(failed.clone(), &[270]), Ok(vec![]));
+    assert_eq!(swept(failed.clone(), &[660]), Ok(vec![]));
     assert_eq!(swept([failed, vec![released(lines())]].concat(), &[1_000_000]), over);
 }
 

@@ -41,7 +41,7 @@ impl Step {
     #[must_use]
     pub const fn patience(self) -> TimeDelta {
         TimeDelta::seconds(match self {
-            Self::InventoryReservation | Self::InventoryCompensation => 270,
+            Self::InventoryReservation | Self::InventoryCompensation => 660,
             Self::PaymentProcessing => 1500,
             Self::Fulfillment => 960,
             Self::PaymentCompensation => 1800,

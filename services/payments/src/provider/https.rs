@@ -4,8 +4,8 @@ use super::CallError;
 use super::stripe::{Call, STRIPE_VERSION, Transport};
 use chassis::Failure;
 use chassis::http::client::{Answer, HttpClient, Method};
+use chassis::ports::Secret;
 use hyper::{Uri, header};
-use std::future::Future;
 use std::time::Duration;
 
 /// How long Stripe may take to capture: card networks are slow at times.
@@ -14,12 +14,6 @@ pub const CAPTURE_TIMEOUT: Duration = Duration::from_secs(20);
 pub const TIMEOUT: Duration = Duration::from_secs(4);
 /// The longest pause that Stripe may ask for within one call; a longer one is the queue's.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
-
-/// Where the secret key is kept.
-pub trait Secret: Send + Sync + 'static {
-    /// The key as it is now.
-    fn read(&self) -> impl Future<Output = Result<String, Failure>> + Send;
-}
 
 /// Stripe at an address.
 pub struct Https<S> {
