@@ -20,7 +20,10 @@ impl Secret {
     /// The secret `id` (name or ARN).
     #[must_use]
     pub fn new(config: &SdkConfig, id: String) -> Self {
-        let patient = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).build();
+        let patient = TimeoutConfig::builder()
+            .operation_attempt_timeout(ATTEMPT)
+            .operation_timeout(3 * ATTEMPT)
+            .build();
         let config = aws_sdk_secretsmanager::config::Builder::from(config).timeout_config(patient);
         Self { client: Client::from_conf(config.build()), id }
     }

@@ -59,6 +59,8 @@ pub(super) struct Work {
     waiting: VecDeque<Invocation>,
     running: HashMap<String, Running>,
     pub environments: Environments,
+    /// How many environments in a row have ended before they asked for work.
+    failed_starts: u32,
 }
 
 impl Work {
@@ -213,6 +215,7 @@ impl Function {
             return Some(None);
         };
         work.environments.wake(environment);
+        work.failed_starts = 0;
         work.running.insert(id.clone(), Running { environment, reply });
         // The invoker waits for it, or the stack is about to stop.
         let _ = started.send(());
@@ -230,15 +233,19 @@ impl Function {
         reply.send(answer).is_ok()
     }
 
-    /// An environment has ended: what it worked on has failed. One that never asked for work fails the invocation for
-    /// which it was started.
+    /// An environment has ended: what it worked on has failed. One that never asked for work is replaced, once; as Lambda
+    /// does, which starts an environment a second time before it fails the invocation.
     pub(super) fn ended(&self, environment: u64) {
         let mut work = self.work();
         let was_starting = work.environments.end(environment);
         let lost = work.running.iter().filter(|(_, running)| running.environment == environment);
         let ids: Vec<String> = lost.map(|(id, _)| id.clone()).collect();
         let lost: Vec<_> = ids.iter().filter_map(|id| work.running.remove(id)).map(|it| it.reply).collect();
-        let fails = was_starting && self.mode == Mode::Classic;
+        work.failed_starts += u32::from(was_starting);
+        let fails = self.mode == Mode::Classic && work.failed_starts >= 2;
+        if fails {
+            work.failed_starts = 0;
+        }
         let unstarted = if fails { work.waiting.pop_front() } else { None };
         for reply in lost.into_iter().chain(unstarted.map(|invocation| invocation.reply)) {
             // The invoker may have given up already.
