@@ -240,6 +240,8 @@ fn while_the_provider_is_down_no_order_is_taken_and_it_is_not_asked() {
         let seconds = refused.body["retry_after_seconds"].as_u64().unwrap();
         assert!((50..=60).contains(&seconds), "{seconds}");
         assert_eq!(refused.headers["retry-after"], seconds.to_string().as_str());
+        // The orders that opened the circuit end first.
+        platform.stack.settle(TIMEOUT).await.unwrap();
         let (rows, before) = (platform.rows("orders").await, calls());
         for _ in 0..20 {
             assert_eq!(platform.api.post(&order_of(&product, 1)).await.unwrap().status, 503);

@@ -3,8 +3,10 @@
 pub use aws_config::SdkConfig;
 
 use aws_config::{
-    BehaviorVersion, Region, retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
-    timeout::TimeoutConfig,
+    BehaviorVersion, Region,
+    retry::RetryConfig,
+    stalled_stream_protection::StalledStreamProtectionConfig,
+    timeout::{TimeoutConfig, TimeoutConfigBuilder},
 };
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
@@ -12,19 +14,27 @@ use std::error::Error;
 use std::fmt::Debug;
 use std::time::Duration;
 
-/// How long one attempt of one call may take. DynamoDB answers in milliseconds; what takes longer is lost. A reactor has
-/// five seconds: two calls that are never answered, the delivery's own and the note of why it failed, fit into them.
-const ATTEMPT: Duration = Duration::from_secs(1);
-const ATTEMPTS: u32 = 2;
+/// How long one attempt of one call may take. DynamoDB answers in milliseconds; what takes longer is lost.
+const ATTEMPT: Duration = Duration::from_secs(2);
+const CONNECT: Duration = Duration::from_secs(1);
+const ATTEMPTS: u32 = 3;
+/// How long a call may take with all its attempts. A reactor has five seconds: when a table hangs, it can still say so.
+const CALL: Duration = Duration::from_secs(4);
 /// The most that the first pause between two attempts lasts. The loop above repeats what is throttled, with its own pauses.
 const BACKOFF: Duration = Duration::from_millis(50);
 
+/// How long an operator waits for one attempt: a queue may take its time to say that it has no message.
+const OPERATORS_ATTEMPT: Duration = Duration::from_secs(5);
+
 /// Region, credentials, endpoint, timeouts and retries, from the environment as Lambda sets it.
 pub async fn sdk_config() -> SdkConfig {
-    let timeouts = TimeoutConfig::builder().connect_timeout(ATTEMPT).operation_attempt_timeout(ATTEMPT);
+    config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).operation_timeout(CALL)).await
+}
+
+async fn config(timeouts: TimeoutConfigBuilder) -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
         .http_client(http_client())
-        .timeout_config(timeouts.build())
+        .timeout_config(timeouts.connect_timeout(CONNECT).build())
         // Answers are small and arrive whole; watching their throughput costs more than reading them.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(BACKOFF))
@@ -58,10 +68,10 @@ fn chain(error: &dyn Error) -> String {
 /// Where the local stack answers by default.
 const LOCAL: &str = "http://127.0.0.1:4566";
 
-/// As [`sdk_config`], for an operator: the stage `local` is the local stack at its usual address, unless the
+/// As [`sdk_config`], for an operator, who has more time: the stage `local` is the local stack at its usual address, unless the
 /// environment names another endpoint.
 pub async fn operators_config(stage: &str) -> SdkConfig {
-    let config = sdk_config().await;
+    let config = config(TimeoutConfig::builder().operation_attempt_timeout(OPERATORS_ATTEMPT)).await;
     if stage != "local" || config.endpoint_url().is_some() {
         return config;
     }

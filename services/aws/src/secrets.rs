@@ -2,8 +2,13 @@
 
 use crate::sdk::in_a_line;
 use aws_config::SdkConfig;
+use aws_config::timeout::TimeoutConfig;
 use aws_sdk_secretsmanager::Client;
 use chassis::Failure;
+use std::time::Duration;
+
+/// How long an attempt to read a secret may take. Three fit into the ten seconds that Lambda gives a function to start.
+const ATTEMPT: Duration = Duration::from_secs(3);
 
 /// A secret: its name or ARN, and where to read it.
 pub struct Secret {
@@ -15,7 +20,12 @@ impl Secret {
     /// The secret `id` (name or ARN).
     #[must_use]
     pub fn new(config: &SdkConfig, id: String) -> Self {
-        Self { client: Client::new(config), id }
+        let patient = TimeoutConfig::builder()
+            .operation_attempt_timeout(ATTEMPT)
+            .operation_timeout(3 * ATTEMPT)
+            .build();
+        let config = aws_sdk_secretsmanager::config::Builder::from(config).timeout_config(patient);
+        Self { client: Client::from_conf(config.build()), id }
     }
 }
 

@@ -119,6 +119,9 @@ pub fn failure_key(event: EventId) -> Key {
     Key::new(format!("failure#{event}"), "failure")
 }
 
+/// How long a note may take. A table that hung before may hang again, and the function has to answer.
+const NOTE: std::time::Duration = std::time::Duration::from_millis(400);
+
 /// Keeps why a delivery failed, for the operator who finds the message in a dead-letter queue.
 pub async fn note_failure<S: Store>(ports: &Ports<S>, metadata: &Metadata, failure: &Failure) {
     let now = ports.clock.now();
@@ -130,10 +133,13 @@ pub async fn note_failure<S: Store>(ports: &Ports<S>, metadata: &Metadata, failu
         .with("failed_at", now.timestamp_millis())
         .with("expires_at", (now + Duration::days(FAILURE_DAYS)).timestamp());
     let when = Condition::Newer("failed_at", now.timestamp_millis());
-    match ports.store.commit(vec![Write::Put { item, when }]).await {
+    let noted = tokio::time::timeout(NOTE, ports.store.commit(vec![Write::Put { item, when }]));
+    let reason = match noted.await {
         // Rejected: another delivery of the event failed later than this one.
-        Ok(()) | Err(CommitError::Rejected(_)) => {}
-        // The table itself may be what failed. The log has the reason in any case.
-        Err(error) => tracing::warn!(reason = error.to_string(), "a failure could not be noted"),
-    }
+        Ok(Ok(()) | Err(CommitError::Rejected(_))) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "the table did not answer".to_owned(),
+    };
+    // The table itself may be what failed. The log has the reason in any case.
+    tracing::warn!(reason, "a failure could not be noted");
 }

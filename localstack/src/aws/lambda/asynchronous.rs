@@ -134,10 +134,10 @@ mod tests {
     }
 
     /// Guards: an event that fails is repeated as often as its function says, and then kept as a dead letter; a throttle is
-    /// no try, and ends with the event's age.
+    /// no try, and ends with the event's age. A function that cannot start is started twice for each try.
     #[tokio::test]
     async fn what_fails_is_repeated_as_declared() {
-        for (retries, throttles, age, started) in [(0, 0, 60, 1), (2, 3, 60, 3), (0, 20, 3, 0)] {
+        for (retries, throttles, age, started) in [(0, 0, 60, 2), (2, 3, 60, 6), (0, 20, 3, 0)] {
             let faults = Faults::new(Targets { functions: ["f".into()].into(), ..Targets::default() });
             faults.set(Fault::ThrottleFunction { function: None, times: throttles }).unwrap();
             let (function, _watchdog) = broken(&faults);

@@ -19,6 +19,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// How long an environment rests until it ends. AWS documents no time.
 const REST: Duration = Duration::from_secs(60);
 
+/// How many environments of a function start at a time. Lambda starts a hundred a second; one machine would start all of
+/// them later.
+const MAX_STARTING: usize = 4;
+
 /// How a function is run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Mode {
@@ -34,6 +38,8 @@ pub enum Mode {
 enum State {
     Starting,
     Working,
+    /// It has answered, and will ask for more in a moment.
+    Answered,
     /// Since then.
     Resting(Instant),
 }
@@ -86,6 +92,12 @@ impl Environments {
         self.all.values().filter(|environment| environment.state != State::Working).count()
     }
 
+    /// Whether another one may start now.
+    fn may_start(&self) -> bool {
+        let starting = self.all.values().filter(|environment| environment.state == State::Starting);
+        starting.count() < MAX_STARTING
+    }
+
     #[must_use]
     pub fn is_there(&self, number: u64) -> bool {
         self.all.contains_key(&number)
@@ -109,6 +121,13 @@ impl Environments {
         environment.state = State::Working;
         if std::mem::take(&mut environment.is_frozen) {
             environment.signal(Signal::CONT);
+        }
+    }
+
+    /// The environment has handed in its answer.
+    pub fn answered(&mut self, number: u64) {
+        if let Some(environment) = self.all.get_mut(&number) {
+            environment.state = State::Answered;
         }
     }
 
@@ -197,7 +216,8 @@ impl Function {
     /// The number of a new environment, if more invocations wait than there are environments without one.
     fn lacks(&self) -> Option<u64> {
         let mut work = self.work();
-        (work.waiting() > work.environments.ready()).then(|| work.environments.begin())
+        let lacks = work.waiting() > work.environments.ready() && work.environments.may_start();
+        lacks.then(|| work.environments.begin())
     }
 
     /// Runs an environment's process until it ends; the invocations that it worked on have failed.

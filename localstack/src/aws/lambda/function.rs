@@ -18,8 +18,9 @@ use uuid::Uuid;
 
 /// Lambda's default timeout.
 const TIMEOUT_SECONDS: u32 = 3;
-/// How long an environment may take to start: <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>.
-const INIT: Duration = Duration::from_secs(10);
+/// How long an invocation waits for an environment. Lambda gives one ten seconds to start; a machine on which many start at
+/// the same time needs longer.
+const INIT: Duration = Duration::from_secs(30);
 
 /// Why an invocation gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +59,8 @@ pub(super) struct Work {
     waiting: VecDeque<Invocation>,
     running: HashMap<String, Running>,
     pub environments: Environments,
+    /// How many environments in a row have ended before they asked for work.
+    failed_starts: u32,
 }
 
 impl Work {
@@ -129,10 +132,8 @@ impl Function {
         let id = Uuid::new_v4().to_string();
         self.work().waiting.push_back(Invocation { id: id.clone(), payload, started, reply });
         self.announce();
-        // In a shared process an invocation waits while sixteen others run.
-        let patience = if self.mode == Mode::Classic { INIT } else { INIT.max(self.timeout) };
-        if timeout(patience, start).await.is_err() && self.withdraw(&id) {
-            return Err(InvokeError::Timeout(patience));
+        if timeout(INIT, start).await.is_err() && self.withdraw(&id) {
+            return Err(InvokeError::Timeout(INIT));
         }
         match timeout(self.timeout, answer).await {
             Ok(answer) => answer.unwrap_or(Err(InvokeError::Crashed)),
@@ -214,30 +215,37 @@ impl Function {
             return Some(None);
         };
         work.environments.wake(environment);
+        work.failed_starts = 0;
         work.running.insert(id.clone(), Running { environment, reply });
         // The invoker waits for it, or the stack is about to stop.
         let _ = started.send(());
         if !work.waiting.is_empty() {
-            self.arrived.notify_one();
+            self.announce();
         }
         Some(Some((id, payload)))
     }
 
     /// Hands an answer to the invoker; returns `false` when the invoker has given up.
     pub(super) fn finish(&self, id: &str, answer: Answer) -> bool {
-        let running = self.work().running.remove(id);
-        running.is_some_and(|running| running.reply.send(answer).is_ok())
+        let mut work = self.work();
+        let Some(Running { environment, reply }) = work.running.remove(id) else { return false };
+        work.environments.answered(environment);
+        reply.send(answer).is_ok()
     }
 
-    /// An environment has ended: what it worked on has failed. One that never asked for work fails the invocation for
-    /// which it was started.
+    /// An environment has ended: what it worked on has failed. One that never asked for work is replaced, once; as Lambda
+    /// does, which starts an environment a second time before it fails the invocation.
     pub(super) fn ended(&self, environment: u64) {
         let mut work = self.work();
         let was_starting = work.environments.end(environment);
         let lost = work.running.iter().filter(|(_, running)| running.environment == environment);
         let ids: Vec<String> = lost.map(|(id, _)| id.clone()).collect();
         let lost: Vec<_> = ids.iter().filter_map(|id| work.running.remove(id)).map(|it| it.reply).collect();
-        let fails = was_starting && self.mode == Mode::Classic;
+        work.failed_starts += u32::from(was_starting);
+        let fails = self.mode == Mode::Classic && work.failed_starts >= 2;
+        if fails {
+            work.failed_starts = 0;
+        }
         let unstarted = if fails { work.waiting.pop_front() } else { None };
         for reply in lost.into_iter().chain(unstarted.map(|invocation| invocation.reply)) {
             // The invoker may have given up already.
