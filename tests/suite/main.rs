@@ -30,6 +30,7 @@ mod outward;
 mod platform;
 mod races;
 mod readme;
+mod recipe;
 mod refusals;
 mod saved_methods;
 mod secrecy;
