@@ -17,6 +17,7 @@ mod dance;
 mod description;
 mod dialects;
 mod edge;
+mod elsewhere;
 mod envelopes;
 mod fan_out;
 mod faults;
