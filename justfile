@@ -4,10 +4,6 @@
 operator_here := "cargo run --quiet -p operator --"
 operator_on_aws := "cargo run --quiet -p operator --features tls --"
 
-# A service is a package under services/ that has a template of its name in infra/; the bus goes before them, the others after.
-services := `cd services && for name in *; do test ! -f "../infra/$name.yaml" || printf '%s ' "$name"; done`
-others := `cd infra && for name in *.yaml; do name=${name%.yaml}; test "$name" = bus || test -d "../services/$name" || printf '%s ' "$name"; done`
-
 _list:
     @just --list --unsorted
 
@@ -74,17 +70,32 @@ lint:
     cargo clippy --workspace --all-targets -- -D warnings
     cargo deny check
 
-# Build for Lambda (needs cargo-lambda)
-build:
-    cargo lambda build --profile lambda --arm64 {{prepend("-p ", services)}} --features {{replace(append("/tls", services), " ", ",")}}
+# Build every service for Lambda on arm64, with pinned tools from PyPI; `just package orders` builds only that one
+package *services:
+    .ci/package/run {{services}}
 
-# Deploy a stage; `bucket` takes the packaged code, PROVIDER_KEY is the payment provider's secret key, CARRIER_URL and CARRIER_KEY the carrier's, ALARM_TOPIC the ARN of a topic that wakes an operator (optional), TOKEN_ISSUER the OpenID Connect issuer
-deploy bucket stage="dev": build
-    for stack in bus {{services}}{{others}}; do \
-        aws cloudformation package --template-file infra/$stack.yaml --s3-bucket {{bucket}} --output-template-file target/lambda/$stack.yaml && \
-        aws cloudformation deploy --template-file target/lambda/$stack.yaml --stack-name {{stage}}-quadrille-$stack --capabilities CAPABILITY_IAM --no-fail-on-empty-changeset \
-            --parameter-overrides Stage={{stage}} $([ $stack = payments ] && echo ProviderKey="${PROVIDER_KEY:?the payment provider secret key}") \
-            $([ $stack = fulfillment ] && echo CarrierUrl="${CARRIER_URL:?where the carrier answers}" CarrierKey="${CARRIER_KEY:?the carrier secret key}") \
-            $(grep -q '^  AlarmTopic:' infra/$stack.yaml && echo AlarmTopic="${ALARM_TOPIC:-}") \
-            $([ $stack = api ] && echo TokenIssuer="${TOKEN_ISSUER:?the OpenID Connect issuer of the tokens}") || exit 1; \
-    done
+# Deploy a stage with what infra/stages/<stage>.env says; Name=Value counts more, `just deploy dev RequestRate=50`
+deploy stage *settings:
+    infra/deploy check {{stage}} {{settings}}
+    .ci/package/run {{ if settings =~ "endpoint=" { "--here" } else { "" } }}
+    infra/deploy deploy {{stage}} {{settings}}
+
+# Create a stage's secrets, or give them new values: asks for them, or reads lines Name=Key from standard input
+secrets stage *settings:
+    infra/deploy secrets {{stage}} {{settings}}
+
+# Show a stage's stacks: their state, the API's URL, the tables
+outputs stage *settings:
+    infra/deploy outputs {{stage}} {{settings}}
+
+# Delete a stage's stacks, once its name is typed; tables, bus and archive remain
+destroy stage *settings:
+    infra/deploy destroy {{stage}} {{settings}}
+
+# Give what `just destroy` left to new stacks; `just deploy` then completes them
+adopt stage *settings:
+    infra/deploy adopt {{stage}} {{settings}}
+
+# Whether a stage works: an order through to FULFILLED, an event's shape on the bus, a preflight, a decline
+smoke stage="local" *settings:
+    infra/smoke {{stage}} {{settings}}

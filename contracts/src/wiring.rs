@@ -35,9 +35,10 @@ pub fn model(contracts: &Contracts) -> Result<resources::Model> {
 /// When a template is refused.
 pub fn model_with(contracts: &Contracts, fan_out: &str) -> Result<resources::Model> {
     let names = Names { endpoint: "http://127.0.0.1:1".into(), api: "http://127.0.0.1:2".into() };
+    let secret = names::secret_arn("dev-quadrille-example");
     let given = [
-        ("ProviderKey", "sk_test"),
-        ("CarrierKey", "ck_test"),
+        ("ProviderSecretArn", secret.as_str()),
+        ("CarrierSecretArn", &secret),
         ("CarrierUrl", "https://carrier.example"),
         ("FanOut", fan_out),
     ];

@@ -1,5 +1,6 @@
-//! A bench: somewhere the whole system runs, so that a story can be told once and tried everywhere. There are two: the
-//! [`World`](crate::world::World) in memory, and the real [`Platform`](crate::platform::Platform).
+//! A bench: somewhere the whole system runs, so that a story can be told once and tried everywhere. There are three:
+//! the [`World`](crate::world::World) in memory, the real [`Platform`](crate::platform::Platform), and a stage
+//! [`Elsewhere`](crate::elsewhere::Elsewhere).
 
 use chassis::aggregate::read_state;
 use chassis::store::{EVENTS, INBOX, Item, Key, Store, every_row};

@@ -15,6 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use events::{Currency, CustomerId, EventId, Money, OrderId};
 use futures_util::future::join_all;
 use hyper::Method;
+use localstack::template::names;
 use payments::breaker::THRESHOLD;
 use payments::compensation::Compensator;
 use payments::payment::{Bill, Capture, Message, Payment, PendingCharge};
@@ -339,7 +340,9 @@ fn one_order_that_always_fails_does_not_close_a_quiet_shop() {
 fn a_refused_key_sounds_an_alarm_and_declines_nothing() {
     run(async {
         let mut options = options("refused-key");
-        options.parameters.insert("ProviderKey".into(), "not-a-key".into());
+        // The carrier's key, which the provider does not know.
+        let other = names::secret_arn("test-quadrille-fulfillment-carrier");
+        options.parameters.insert("ProviderSecretArn".into(), other);
         let platform = Platform::start(&options).await.unwrap();
         let product = platform.product(100).await;
         let orders = join_all(

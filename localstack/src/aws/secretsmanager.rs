@@ -1,4 +1,4 @@
-//! Secrets Manager: secrets given by a template, or generated at the first start and kept with the data.
+//! Secrets Manager: secrets created by an operator, given by a template, or generated at the first start and kept with the data.
 //!
 //! <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html>
 
@@ -18,7 +18,7 @@ const LENGTH: u32 = 32;
 /// The symbols of generated secrets.
 const SYMBOLS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
-/// The text of every secret that the templates declare, by ARN.
+/// The text of every secret, by ARN.
 pub struct Secrets(BTreeMap<String, String>);
 
 #[derive(Deserialize)]
@@ -28,11 +28,16 @@ struct GetSecretValue {
 }
 
 impl Secrets {
-    /// The declared secrets; generated texts are kept in `folder`, or forgotten without one.
+    /// The secrets that are `created` already, by ARN, and the declared ones; generated texts are kept in `folder`, or
+    /// forgotten without one.
     ///
     /// # Errors
     /// When a secret has neither a text nor a rule to generate it, or cannot be kept.
-    pub fn open(declared: &[Secret], folder: Option<&Path>) -> Result<Self> {
+    pub fn open(
+        created: BTreeMap<String, String>,
+        declared: &[Secret],
+        folder: Option<&Path>,
+    ) -> Result<Self> {
         let path = folder.map(|folder| folder.join("secrets.json"));
         let text = path.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
         let mut generated: BTreeMap<String, String> = match &text {
@@ -40,7 +45,7 @@ impl Secrets {
             None => BTreeMap::new(),
         };
         let before = generated.len();
-        let mut secrets = BTreeMap::new();
+        let mut secrets = created;
         for secret in declared {
             let text = text_of(secret, &mut generated)?;
             secrets.insert(names::secret_arn(&secret.name), text);

@@ -10,6 +10,13 @@ use anyhow::Result;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+/// The secrets that no template declares, because an operator creates them (`just secrets`): the parameter that gets the
+/// ARN, the end of the name, and the text that the simulators accept.
+const SECRETS: [(&str, &str, &str); 2] = [
+    ("ProviderSecretArn", "payments-provider", "sk_test_simulator"),
+    ("CarrierSecretArn", "fulfillment-carrier", "ck_test_simulator"),
+];
+
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The folder with the templates.
@@ -91,10 +98,8 @@ impl Options {
         let carrier_url = format!("{simulators}{}", carrier::PATH);
         let pairs = [
             ("CarrierUrl", carrier_url.as_str()),
-            ("CarrierKey", "ck_test_simulator"),
             ("Stage", self.stage.as_str()),
             ("ProviderUrl", simulators),
-            ("ProviderKey", "sk_test_simulator"),
             ("FallbackPaymentMethod", "pm_card_visa"),
             ("Auth", if self.no_auth { "none" } else { "jwt" }),
         ];
@@ -102,8 +107,20 @@ impl Options {
             pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         parameters.insert("TokenIssuer".into(), format!("{issuer}{}", self.issuer.path()));
         parameters.extend(self.issuer.parameters().into_iter().map(|(name, value)| (name.to_owned(), value)));
+        let arn = |(parameter, end, _): (&str, &str, &str)| (parameter.to_owned(), self.secret_arn(end));
+        parameters.extend(SECRETS.map(arn));
         parameters.extend(self.parameters.clone());
         parameters
+    }
+
+    fn secret_arn(&self, end: &str) -> String {
+        names::secret_arn(&format!("{}-quadrille-{end}", self.stage))
+    }
+
+    /// The secrets that an operator created, by ARN.
+    #[must_use]
+    pub fn secrets(&self) -> BTreeMap<String, String> {
+        SECRETS.map(|(_, end, text)| (self.secret_arn(end), text.to_owned())).into()
     }
 }
 

@@ -96,7 +96,7 @@ impl Parts {
             dynamodb: data.database.clone(),
             queues: queues.clone(),
             buses,
-            secrets: Secrets::open(&model.secrets, options.kept())?,
+            secrets: Secrets::open(options.secrets(), &model.secrets, options.kept())?,
             iam,
             functions: functions.clone(),
             machines: machines.clone(),

@@ -133,16 +133,18 @@ impl Queues {
         }
     }
 
-    /// About how many messages are hidden: received, and neither deleted nor released.
+    /// About how many messages are visible, and how many are hidden: received, and neither deleted nor released.
     ///
     /// # Errors
     /// As [`Queues::list`].
-    pub async fn hidden(&self, url: &str) -> Result<usize, Failure> {
-        let name = QueueAttributeName::ApproximateNumberOfMessagesNotVisible;
-        let asked = self.0.get_queue_attributes().queue_url(url).attribute_names(name.clone());
+    pub async fn depth(&self, url: &str) -> Result<(usize, usize), Failure> {
+        let visible = QueueAttributeName::ApproximateNumberOfMessages;
+        let hidden = QueueAttributeName::ApproximateNumberOfMessagesNotVisible;
+        let asked = self.0.get_queue_attributes().queue_url(url);
+        let asked = asked.attribute_names(visible.clone()).attribute_names(hidden.clone());
         let answer = asked.send().await.map_err(lost)?;
-        let text = answer.attributes().and_then(|all| all.get(&name));
-        Ok(text.and_then(|text| text.parse().ok()).unwrap_or(0))
+        let count = |name| answer.attributes().and_then(|all| all.get(&name)?.parse().ok()).unwrap_or(0);
+        Ok((count(visible), count(hidden)))
     }
 
     /// Sends a message's body once more, into its group if it has one. Its own id deduplicates then: a FIFO queue may still

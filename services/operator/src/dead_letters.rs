@@ -159,7 +159,8 @@ impl<S: Store> Stage<S> {
         }
         dead_letters.sort_by_key(|dead_letter| dead_letter.message.sent_at);
         // Besides those that this call has received.
-        let hidden = self.queues.hidden(url).await?.saturating_sub(dead_letters.len());
+        let (_, hidden) = self.queues.depth(url).await?;
+        let hidden = hidden.saturating_sub(dead_letters.len());
         let more = if dead_letters.len() < MAX_PER_QUEUE { "" } else { " and perhaps more" };
         let elsewhere = match hidden {
             0 => String::new(),

@@ -85,7 +85,7 @@ impl<S: Store> Stage<S> {
             self.queues.release(url, &dead_letter.message).await?;
         }
         gone?;
-        let hidden = self.queues.hidden(url).await?;
+        let (_, hidden) = self.queues.depth(url).await?;
         let (mut lines, mut well) = self.follow(queue, sent).await?;
         if hidden > 0 {
             lines.push(format!("{hidden} more are hidden by another receiver: try again in some minutes"));

@@ -30,7 +30,7 @@ pub fn root() -> PathBuf {
 }
 
 /// The API's description: every answer that a test gets is held against it.
-static DESCRIPTION: LazyLock<Arc<Description>> =
+pub static DESCRIPTION: LazyLock<Arc<Description>> =
     LazyLock::new(|| Arc::new(Description::new(openapi::read(&root().join("contracts")).unwrap())));
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());

@@ -5,6 +5,23 @@ use crate::bench::{Bench, Trouble};
 use serde_json::Value;
 use tests::client::order_of;
 
+/// Guards: I1, I2. The customer cancels as soon as the order is placed. Either that is in time, and nothing is kept, or it is
+/// too late, and the order is fulfilled.
+pub async fn a_cancellation_at_any_moment(bench: &mut impl Bench) {
+    let beans = bench.sell("beans", 10).await;
+    let id = bench.place(&order_of(&beans, 4)).await;
+    let in_time = bench.cancel(&id).await;
+    let order = bench.ended(&id).await;
+    bench.settle().await;
+    let left = (bench.kept(&id) > 0, bench.stock(&beans).await);
+    if in_time {
+        assert_eq!((&order["failure_reason"], left), (&"CUSTOMER_REQUEST".into(), (false, (10, 0, 0))));
+    } else {
+        assert_eq!((&order["status"], left), (&"FULFILLED".into(), (true, (6, 0, 4))));
+    }
+    invariants(bench, &[(beans, 10)], &[id]).await;
+}
+
 /// Guards: the tombstones of inventory and payments. The cancellation overtakes the order: inventory holds nothing,
 /// payments charges nothing, and the order that comes afterwards is stale.
 pub async fn a_cancellation_that_overtakes_its_order(bench: &mut impl Bench) {

@@ -66,6 +66,9 @@ stories! {
         every_event_twice,
         every_event_after_its_successors,
     }
+    in_peace: cancelling {
+        a_cancellation_at_any_moment,
+    }
     in_trouble: cancelling {
         a_cancellation_that_overtakes_its_order,
         what_comes_after_the_cancellation_is_undone,
