@@ -127,3 +127,35 @@ fn reported(answer: &[u8], batch: &[Record]) -> Outcome {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn left(answer: &str) -> Option<Vec<usize>> {
+        let record = |sequence| Record { sequence, created_at: 0, json: String::new() };
+        match reported(answer.as_bytes(), &[record(5), record(6), record(7)]) {
+            Outcome::Done => Some(Vec::new()),
+            Outcome::Left(places, _) => Some(places),
+            Outcome::Failed(_) => None,
+        }
+    }
+
+    /// Guards: the checkpoint is the lowest number that a report names; a report that cannot be used is a failure.
+    #[test]
+    fn everything_from_the_lowest_failed_record_on_is_left() {
+        let naming = |names: &[&str]| {
+            let failures: Vec<Value> = names.iter().map(|name| json!({"itemIdentifier": name})).collect();
+            left(&json!({"batchItemFailures": failures}).to_string())
+        };
+        assert_eq!(naming(&["7", "6"]), Some(vec![1, 2]));
+        assert_eq!(naming(&["5"]), Some(vec![0, 1, 2]));
+        for success in ["null", "{}", r#"{"batchItemFailures": []}"#, r#"{"batchItemFailures": null}"#] {
+            assert_eq!(left(success), Some(Vec::new()), "{success}");
+        }
+        assert_eq!(naming(&["8"]), None);
+        assert_eq!(naming(&[""]), None);
+        assert_eq!(left(r#"{"batchItemFailures": [{"itemIdentifier": null}]}"#), None);
+        assert_eq!(left(r#""done""#), None);
+    }
+}
