@@ -6,7 +6,7 @@
 
 use super::record::Record;
 use super::shard::{Connections, Outcome, Policy, Reader, Shard, Source};
-use crate::aws::lambda::{Function, Functions};
+use crate::aws::lambda::{Function, Functions, InvokeError};
 use crate::template::names;
 use crate::template::resources::StreamMapping as Declared;
 use anyhow::{Result, ensure};
@@ -78,6 +78,7 @@ impl Reader for Target {
         match self.function.invoke(event.into()).await {
             Ok(answer) if self.reports_failures => reported(&answer, batch),
             Ok(_) => Outcome::Done,
+            Err(InvokeError::Throttled(_)) => Outcome::Throttled,
             Err(error) => Outcome::Failed(error.to_string()),
         }
     }
@@ -137,7 +138,7 @@ mod tests {
         match reported(answer.as_bytes(), &[record(5), record(6), record(7)]) {
             Outcome::Done => Some(Vec::new()),
             Outcome::Left(places, _) => Some(places),
-            Outcome::Failed(_) => None,
+            Outcome::Failed(_) | Outcome::Throttled => None,
         }
     }
 

@@ -24,6 +24,8 @@ use tokio::sync::Notify;
 const MAX_RECORDS: usize = 100;
 /// The pause before the first retry; each further one is twice as long. AWS documents no figure.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The pause after a throttled invocation. AWS documents no figure.
+const THROTTLED: Duration = Duration::from_secs(2);
 /// The longest pause.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 /// How long a stream keeps a record: 24 hours.
@@ -37,6 +39,8 @@ pub enum Outcome {
     Left(Vec<usize>, String),
     /// Nothing is done: the batch is cut in two.
     Failed(String),
+    /// The function was not run, for want of a free execution: the batch waits, and this counts as no try.
+    Throttled,
 }
 
 /// What gets the batches of a shard.
@@ -193,6 +197,10 @@ impl Shard {
                 Outcome::Done => {}
                 Outcome::Left(places, why) => {
                     waiting.extend(self.again(reader, batch, Some(&places), &why).await);
+                }
+                Outcome::Throttled => {
+                    tokio::time::sleep(THROTTLED / self.time_scale.max(1)).await;
+                    waiting.push(batch);
                 }
                 Outcome::Failed(_) if self.policy.bisects && batch.records.len() > 1 => {
                     // Cutting a batch costs no retry.
