@@ -187,7 +187,7 @@ const VARIABLES: &[(&str, &str)] = &[
     ("PROVIDER_URL", "where the payment provider answers"),
     ("STAGE", "the stage, as `GET /health` shows it"),
     ("TABLE", "the service's table"),
-    ("TOPIC", "the topic for customers' messages"),
+    ("TOPIC", "the topic for messages to customers, on which the function publishes"),
 ];
 
 /// Every variable that a template gives its functions, on a stage named dev.
