@@ -194,7 +194,7 @@ const VARIABLES: &[(&str, &str)] = &[
     ("PROVIDER_URL", "where the payment provider answers"),
     ("STAGE", "the stage, as `GET /health` shows it"),
     ("TABLE", "the service's table"),
-    ("TOPIC", "the topic for customers' messages"),
+    ("TOPIC", "the topic for messages to customers, on which the function publishes"),
 ];
 
 /// The two functions that need no table, of which a service has one.

@@ -2,7 +2,7 @@
 //! names the event or the service, what is wrong, and the file to edit.
 
 use crate::{
-    Consumer, Contracts, documents, examples_path, messages, named, openapi, pretty, promise, release,
+    Consumer, Contracts, documents, examples_path, mailer, named, notice, openapi, pretty, promise, release,
     services, wiring,
 };
 use anyhow::Result;
@@ -20,7 +20,7 @@ pub fn breaches(contracts: &Contracts) -> Result<Vec<String>> {
     let mut found = services::drift(&contracts.services, &contracts.infra)?;
     found.extend(contracts.promises().flat_map(|entry| examples(contracts, entry)));
     found.extend(contracts.entries.iter().flat_map(|entry| interest(contracts, entry)));
-    found.extend(messages::kinds_without_an_example(contracts));
+    found.extend(mailer::kinds_without_an_example(contracts));
     for consumer in &contracts.consumers {
         found.extend(consumer.subscriptions.iter().flat_map(|s| needs(contracts, consumer, s)));
     }
@@ -37,7 +37,7 @@ const CATALOGUE: &str = "events/src/catalogue.rs";
 /// The file of an event's type, or of the message's.
 fn type_file(entry: &Entry) -> String {
     match entry.kind {
-        messages::KIND => messages::TYPE_FILE.to_owned(),
+        notice::KIND => notice::TYPE_FILE.to_owned(),
         _ => format!("events/src/{}.rs", entry.producer),
     }
 }

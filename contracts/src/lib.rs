@@ -3,9 +3,11 @@
 
 pub mod documents;
 pub mod examples;
+mod fields;
 pub mod gate;
 mod generated;
-pub mod messages;
+mod mailer;
+pub mod notice;
 pub mod openapi;
 pub mod pages;
 pub mod promise;
@@ -58,7 +60,7 @@ impl Contracts {
         let consumers = consumers.map(|(service, all)| Consumer { service, subscriptions: all.to_vec() });
         Self {
             entries: catalogue::entries(),
-            message: messages::entry(),
+            message: notice::entry(),
             consumers: consumers.collect(),
             published: None,
             folder: root.join("contracts"),

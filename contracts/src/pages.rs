@@ -1,7 +1,7 @@
 //! The pages that are generated for people and tools: the catalogue with the picture of the dance, and the AsyncAPI
 //! description of the bus.
 
-use crate::{Contracts, messages, schema_path, yaml};
+use crate::{Contracts, fields, mailer, notice, schema_path, yaml};
 use anyhow::{Context, Result};
 use events::catalogue::Entry;
 use serde_json::{Map, Value, json};
@@ -23,7 +23,7 @@ pub fn catalogue(contracts: &Contracts) -> Result<String> {
     for entry in &contracts.entries {
         page.push_str(&event(contracts, entry)?);
     }
-    page.push_str(&messages::page(contracts)?);
+    page.push_str(&mailer::page(contracts)?);
     Ok(page)
 }
 
@@ -147,86 +147,11 @@ fn event(contracts: &Contracts, entry: &Entry) -> Result<String> {
         consumers(entry)
     );
     text.push_str("| field | type | | meaning |\n|---|---|---|---|\n");
-    fields("", &schema, &schema, &mut text);
+    fields::rows("", &schema, &schema, &mut text);
     let example = contracts.examples(entry)?.into_iter().next();
     let example = example.with_context(|| format!("{} has no example", entry.kind))?;
     let _ = write!(text, "\n```json\n{example:#}\n```\n");
     Ok(text)
-}
-
-fn resolve<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
-    let target = schema["$ref"].as_str().and_then(|r| root.pointer(r.strip_prefix('#')?));
-    target.unwrap_or(schema)
-}
-
-/// One line for every field, those inside others by their path.
-pub(crate) fn fields(at: &str, schema: &Value, root: &Value, out: &mut String) {
-    let required: Vec<&str> =
-        schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
-        let meant = optional(field, root);
-        let shape = resolve(meant, root);
-        let path = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
-        let must = if required.contains(&name.as_str()) { "" } else { "optional" };
-        let about = field["description"].as_str().or(shape["description"].as_str()).unwrap_or_default();
-        let pii = if field.get("x-pii").is_some() { " Personal data." } else { "" };
-        let about = about.replace('\n', " ");
-        let _ = writeln!(out, "| `{path}` | {} | {must} | {about}{pii} |", kind(shape));
-        nested(&path, shape, root, out);
-    }
-}
-
-fn nested(path: &str, shape: &Value, root: &Value, out: &mut String) {
-    fields(path, shape, root, out);
-    let items = resolve(&shape["items"], root);
-    fields(&format!("{path}[]"), items, root, out);
-    for one in shape["oneOf"].as_array().into_iter().flatten() {
-        let one = resolve(one, root);
-        let about = one["description"].as_str().unwrap_or_default();
-        if let Some(value) = one["const"].as_str() {
-            let _ = writeln!(out, "| `{path}` = `{value}` | | | {about} |");
-        }
-        for (name, field) in one["properties"].as_object().into_iter().flatten() {
-            if let Some(code) = field["const"].as_str() {
-                let _ = writeln!(out, "| `{path}.{name}` = `{code}` | | | {about} |");
-            }
-        }
-        fields(path, &without_consts(one), root, out);
-    }
-}
-
-/// An alternative without the field that distinguishes it from the others.
-fn without_consts(schema: &Value) -> Value {
-    let mut schema = schema.clone();
-    if let Some(properties) = schema["properties"].as_object_mut() {
-        properties.retain(|_, field| field.get("const").is_none());
-    }
-    schema
-}
-
-/// What an optional field is when it is there.
-fn optional<'a>(field: &'a Value, root: &'a Value) -> &'a Value {
-    let any = field["anyOf"].as_array().into_iter().flatten();
-    let mut meant = any.filter(|one| resolve(one, root)["type"] != "null");
-    meant.next().unwrap_or(field)
-}
-
-fn kind(shape: &Value) -> String {
-    let kind = match &shape["type"] {
-        Value::String(kind) => kind.clone(),
-        Value::Array(kinds) => {
-            kinds.iter().filter_map(Value::as_str).filter(|k| *k != "null").collect::<Vec<_>>().join(" or ")
-        }
-        _ if shape["oneOf"].as_array().is_some_and(|all| all.iter().all(|one| one["const"].is_string())) => {
-            "one of these texts".into()
-        }
-        _ => "object".into(),
-    };
-    match shape["format"].as_str().or(shape["pattern"].as_str().map(|_| "pattern")) {
-        Some("uuid") => "UUID".into(),
-        Some("date-time") => "time".into(),
-        _ => kind,
-    }
 }
 
 /// `contracts/asyncapi.yaml`.
@@ -254,12 +179,12 @@ pub fn asyncapi(contracts: &Contracts) -> String {
         let consumed = consumer.subscriptions.iter().map(|subscription| subscription.kind).collect();
         operation(format!("{service}-consumes"), "receive", format!("What {service} consumes."), consumed);
     }
-    operations.extend(messages::operations());
+    operations.extend(mailer::operations());
     let on_bus: Map<String, Value> = names
         .iter()
         .map(|name| (name.clone(), json!({"$ref": format!("#/components/messages/{name}")})))
         .collect();
-    described.insert(messages::KIND.into(), messages::described(contracts));
+    described.insert(notice::KIND.into(), mailer::described(contracts));
     let document = json!({
         "asyncapi": "3.0.0",
         "info": {"title": "Quadrille's bus", "version": "1.0.0", "description": BUS,
@@ -267,7 +192,7 @@ pub fn asyncapi(contracts: &Contracts) -> String {
         "defaultContentType": "application/json",
         "channels": {"bus": {"address": "{stage}-quadrille", "messages": on_bus,
             "parameters": {"stage": {"description": "The stage, dev."}},
-            "description": "The one EventBridge bus of a stage."}, messages::KIND: messages::channel()},
+            "description": "The one EventBridge bus of a stage."}, notice::KIND: mailer::channel()},
         "operations": operations,
         "components": {"messages": described},
     });
@@ -284,12 +209,7 @@ fn message(entry: &Entry) -> Value {
         "name": entry.kind,
         "title": format!("{} v{}", entry.kind, entry.version),
         "summary": schema["description"],
-        "headers": schema_of("metadata/v1.schema.json"),
-        "payload": schema_of(&schema_path(entry)),
+        "headers": fields::schema_of("metadata/v1.schema.json"),
+        "payload": fields::schema_of(&schema_path(entry)),
     })
-}
-
-/// A schema of these folders, by its path.
-pub(crate) fn schema_of(path: &str) -> Value {
-    json!({"schemaFormat": "application/schema+json;version=draft-2020-12", "schema": {"$ref": format!("./{path}")}})
 }

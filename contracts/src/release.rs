@@ -140,6 +140,8 @@ pub fn change(promised: &Value, today: &Value) -> Change {
     let mut reasons = promise::unmet(today, promised, promise::Reader::Strict);
     let older = promise::unmet(promised, today, promise::Reader::Newer);
     reasons.extend(older.into_iter().map(|reason| format!("{reason} (an event of that release)")));
+    // Of several alternatives each gives the reason.
+    reasons.dedup();
     if reasons.is_empty() { Change::Compatible } else { Change::Breaking(reasons) }
 }
 

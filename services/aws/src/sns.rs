@@ -23,7 +23,7 @@ impl SnsTopic {
 impl Topic for SnsTopic {
     async fn publish(&self, group: &str, id: &str, body: String) -> Result<(), Failure> {
         let publish = self.client.publish().topic_arn(&self.arn).message(body);
-        let sent = publish.message_group_id(group).message_deduplication_id(id).send().await;
-        sent.map(drop).map_err(|e| Failure::Transient(format!("topic: {}", in_a_line(&e))))
+        let published = publish.message_group_id(group).message_deduplication_id(id).send().await;
+        published.map(drop).map_err(|e| Failure::Transient(format!("topic: {}", in_a_line(&e))))
     }
 }

@@ -25,7 +25,7 @@ pub trait Ids: Send + Sync {
     fn jitter(&self, most: Duration) -> Duration;
 }
 
-/// A topic that carries messages to people.
+/// A topic for messages to people: published on it is not sent to anyone.
 pub trait Topic: Send + Sync + 'static {
     /// Publishes a message: in order with others of its group, and once for an `id`, however often the caller tries
     /// within the topic's window (SNS: five minutes).

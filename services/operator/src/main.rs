@@ -73,7 +73,7 @@ async fn run(arguments: Arguments) -> Result<()> {
         _ => arguments.stage,
     };
     let sdk = operators_config(&name).await;
-    let function = |function: &str| format!("{name}-{function}");
+    let function = |function: &str| format!("{name}-quadrille-{function}");
     match arguments.command {
         Command::RetryCompensation { order } => {
             retry_compensation(&sdk, &function("quadrille-payments-compensator"), order).await
@@ -90,7 +90,7 @@ async fn run(arguments: Arguments) -> Result<()> {
         Command::Dlq => say(&stage(&sdk, &name).list(Utc::now()).await?, "no dead letters"),
         Command::Waiting => say(&stage(&sdk, &name).waiting(Utc::now()).await?, "nothing waits"),
         Command::Redrive { queue, order } => {
-            let bus = EventBus::new(&sdk, function("quadrille"));
+            let bus = EventBus::new(&sdk, format!("{name}-quadrille"));
             let (lines, well) = stage(&sdk, &name).redrive(&queue, order, &bus).await?;
             say(&lines, "nothing to send back")?;
             ensure!(well, "not every dead letter is dealt with");

@@ -5,7 +5,7 @@
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use uuid::Uuid;
 
 /// SQS and SNS recognise a deduplication id for five minutes, even when its message is deleted before.
@@ -55,6 +55,8 @@ impl Accepted {
 pub struct Fifo {
     /// By deduplication id.
     accepted: HashMap<String, Accepted>,
+    /// The same ids with their times, oldest first.
+    times: VecDeque<(i64, String)>,
     last_sequence: u64,
 }
 
@@ -62,13 +64,19 @@ impl Fifo {
     /// Accepts a message at a time in epoch milliseconds. The second value is false when its deduplication id was accepted
     /// within the window before; then the answer is the first one.
     pub fn accept(&mut self, deduplication_id: &str, now: i64) -> (Accepted, bool) {
-        self.accepted.retain(|_, accepted| now - accepted.at < WINDOW.num_milliseconds());
-        if let Some(first) = self.accepted.get(deduplication_id) {
+        let is_recent = |at: i64| now - at < WINDOW.num_milliseconds();
+        while let Some((_, forgotten)) = self.times.pop_front_if(|(at, _)| !is_recent(*at)) {
+            // An id that was accepted once more since stands further back again.
+            if self.accepted.get(&forgotten).is_some_and(|accepted| !is_recent(accepted.at)) {
+                self.accepted.remove(&forgotten);
+            }
+        }
+        if let Some(first) = self.accepted.get(deduplication_id).filter(|first| is_recent(first.at)) {
             return (first.clone(), false);
         }
         let (id, sequence) = (Uuid::new_v4().to_string(), self.next_sequence(now));
         let accepted = Accepted { id, at: now, sequence };
-        self.accepted.insert(deduplication_id.to_owned(), accepted.clone());
+        self.remember(deduplication_id, accepted.clone());
         (accepted, true)
     }
 
@@ -84,6 +92,11 @@ impl Fifo {
     pub fn restore(&mut self, id: &str, sent_at: i64, place: &Place) {
         self.last_sequence = self.last_sequence.max(place.sequence);
         let accepted = Accepted { id: id.to_owned(), at: sent_at, sequence: place.sequence };
-        self.accepted.insert(place.deduplication_id.clone(), accepted);
+        self.remember(&place.deduplication_id, accepted);
+    }
+
+    fn remember(&mut self, deduplication_id: &str, accepted: Accepted) {
+        self.times.push_back((accepted.at, deduplication_id.to_owned()));
+        self.accepted.insert(deduplication_id.to_owned(), accepted);
     }
 }

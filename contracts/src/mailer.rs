@@ -1,40 +1,15 @@
-//! The messages to customers: what notifications publishes for a shop's own mailer, promised as the events are.
+//! What a shop's own mailer needs to know of the messages to customers: their page, and the queue in the AsyncAPI
+//! description.
 
-use crate::{Contracts, examples_path, named, pages, schema_path, wiring};
+use crate::notice::KIND;
+use crate::{Contracts, examples_path, fields, named, schema_path, wiring};
 use anyhow::{Context, Result};
-use events::catalogue::{self, Entry};
-use registry::notifications::notification::Notice;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-/// The folder of the messages' schema and examples.
-pub const KIND: &str = "messages";
-const VERSION: u32 = 1;
-/// The file of their Rust type.
-pub const TYPE_FILE: &str = "services/notifications/src/notification.rs";
 /// The queue from which a mailer reads, after the stage's name.
 const QUEUE: &str = "quadrille-notifications-messages.fifo";
-
-/// The message, described as an event is.
-#[must_use]
-pub fn entry() -> Entry {
-    Entry {
-        kind: KIND,
-        version: VERSION,
-        producer: "notifications",
-        consumers: &[],
-        audience: Some("a shop's own mailer"),
-        schema: || catalogue::named::<Notice>(KIND, VERSION),
-        reread,
-    }
-}
-
-/// Reads a message and writes it again as notifications would, its text included.
-fn reread(message: &Value) -> std::result::Result<Value, String> {
-    let read: Notice = serde_json::from_value(message.clone()).map_err(|e| e.to_string())?;
-    Ok(json!(Notice::new(read.event_id, read.order_id, read.customer_id, read.outcome)))
-}
 
 /// The kinds that a schema of the messages names.
 fn kinds(schema: &Value) -> BTreeSet<String> {
@@ -61,14 +36,14 @@ pub(crate) fn page(contracts: &Contracts) -> Result<String> {
     let schema = (contracts.message.schema)();
     let mut page = head(contracts)?;
     page.push_str("| field | type | | meaning |\n|---|---|---|---|\n");
-    pages::fields("", &schema, &schema, &mut page);
+    fields::rows("", &schema, &schema, &mut page);
     for one in schema["oneOf"].as_array().into_iter().flatten() {
         let kind = one["properties"]["kind"]["const"].as_str().context("a message has no kind")?;
         let about = one["description"].as_str().unwrap_or_default();
         let _ = writeln!(page, "| `kind` = `{kind}` | | | {about} |");
         let mut own = one.clone();
         own["properties"].as_object_mut().context("a kind has no fields")?.remove("kind");
-        pages::fields("", &own, &schema, &mut page);
+        fields::rows("", &own, &schema, &mut page);
     }
     let examples = contracts.examples(&contracts.message)?;
     let _ = write!(page, "\n```json\n{:#}\n```\n{MAILER}", Value::Array(examples));
@@ -118,7 +93,7 @@ pub(crate) fn described(contracts: &Contracts) -> Value {
         "name": KIND,
         "title": format!("Messages v{}", entry.version),
         "summary": (entry.schema)()["description"],
-        "payload": pages::schema_of(&schema_path(entry)),
+        "payload": fields::schema_of(&schema_path(entry)),
     })
 }
 
