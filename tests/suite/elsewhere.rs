@@ -9,7 +9,13 @@
 use crate::bench::{Account, Bench, Flow, Parcel, Trouble};
 use crate::platform::{DESCRIPTION, run};
 use crate::stories;
-use aws::{dynamodb::DynamoStore, eventbridge::EventBus, invoke::invoke, sdk, sqs::Queues};
+use aws::{
+    dynamodb::DynamoStore,
+    eventbridge::EventBus,
+    invoke::invoke,
+    sdk,
+    sqs::{Queues, Received},
+};
 use chassis::outbox::envelope_of;
 use chassis::ports::Bus;
 use chassis::store::{EVENTS, Key, Store};
@@ -317,10 +323,10 @@ fn a_dead_letter_is_redriven() {
         let queues = Queues::new(&bench.sdk);
         let name = bench.named("inventory-events-dlq");
         let url = queues.list(&name).await.unwrap().remove(&name).unwrap();
-        queues
-            .send(&url, &json!({"detail-type": "order.created", "detail": created}).to_string())
-            .await
-            .unwrap();
+        let body = json!({"detail-type": "order.created", "detail": created}).to_string();
+        let (id_of_message, receipt) = (String::new(), String::new());
+        let dead = Received { id: id_of_message, receipt, body, sent_at: None, error: None, group: None };
+        queues.send_again(&url, &dead).await.unwrap();
         let (sdk, bus) = (bench.sdk.clone(), EventBus::new(&bench.sdk, format!("{}-quadrille", bench.stage)));
         let table = Box::new(move |name| DynamoStore::new(&sdk, name));
         let stage = OperatedStage { name: bench.stage.clone(), queues, table };
