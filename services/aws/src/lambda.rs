@@ -17,7 +17,6 @@ use events::reading;
 use lambda_runtime::{Context, Diagnostic, Error, LambdaEvent, Runtime, service_fn};
 use serde_json::Value;
 use std::io::Write;
-use std::os::unix::process::parent_id;
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -109,18 +108,6 @@ impl Function {
     }
 }
 
-/// Ends the process when its parent is gone. On Lambda that cannot happen; a local stack that was killed would leave
-/// functions behind, which poll a Runtime API that no longer exists without a pause.
-fn end_with_parent() {
-    let parent = parent_id();
-    tokio::spawn(async move {
-        while parent_id() == parent {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-        std::process::exit(1);
-    });
-}
-
 /// What a function keeps of its time, so that it answers before Lambda stops it.
 const RESERVE: Duration = Duration::from_millis(400);
 
@@ -141,7 +128,6 @@ fn boxed<T>(invocation: impl Future<Output = T> + Send + 'static) -> Pin<Box<dyn
 /// # Errors
 /// When the environment does not say how tokens are read, or the Runtime API cannot be reached.
 pub async fn serve_api<A: Api>(api: A) -> Result<()> {
-    end_with_parent();
     let served = Arc::new((api, Claims::from_environment(A::SCOPES)?));
     let answer = move |event: LambdaEvent<ApiGatewayV2httpRequest>| {
         let served = Arc::clone(&served);
@@ -159,7 +145,6 @@ pub async fn serve_api<A: Api>(api: A) -> Result<()> {
 /// # Errors
 /// When the Runtime API cannot be reached.
 pub async fn serve_queue<H: EventHandler>(handler: H) -> Result<()> {
-    end_with_parent();
     let handler = Arc::new(handler);
     let answer = move |event: LambdaEvent<SqsEvent>| {
         let handler = Arc::clone(&handler);
@@ -174,7 +159,6 @@ pub async fn serve_queue<H: EventHandler>(handler: H) -> Result<()> {
 /// # Errors
 /// When the Runtime API cannot be reached.
 pub async fn serve_tasks<T: Task>(task: T) -> Result<()> {
-    end_with_parent();
     let task = Arc::new(task);
     let answer = move |event: LambdaEvent<Value>| {
         let task = Arc::clone(&task);
@@ -201,7 +185,6 @@ pub async fn serve_tasks<T: Task>(task: T) -> Result<()> {
 /// # Errors
 /// When the Runtime API cannot be reached.
 async fn serve_outbox() -> Result<()> {
-    end_with_parent();
     let answer = |event: LambdaEvent<Vec<Value>>| {
         boxed(async move { outbox::enriched(&event.payload).map_err(|failure| failed(&failure)) })
     };
@@ -213,7 +196,6 @@ async fn serve_outbox() -> Result<()> {
 /// # Errors
 /// When the Runtime API cannot be reached.
 async fn serve_relay(bus: EventBus) -> Result<()> {
-    end_with_parent();
     let answer = move |event: LambdaEvent<Value>| {
         let bus = bus.clone();
         boxed(async move {
