@@ -75,7 +75,7 @@ package *services:
     .ci/package/run {{services}}
 
 # Deploy a stage with what infra/stages/<stage>.env says; Name=Value counts more, `just deploy dev RequestRate=50`
-deploy stage *settings:
+deploy stage="dev" *settings:
     infra/deploy check {{stage}} {{settings}}
     .ci/package/run {{ if settings =~ "endpoint=" { "--here" } else { "" } }}
     infra/deploy deploy {{stage}} {{settings}}

@@ -54,7 +54,7 @@ fn an_account_of_two_ends_every_order() {
 
 /// Guards: a reservation that AWS refuses stops the start.
 #[test]
-fn an_account_that_can_reserve_nothing_is_told_so() {
+fn a_reservation_that_aws_refuses_stops_the_start() {
     run(async {
         let options = Options { account_concurrency: 10, ..options("account-of-ten") };
         let error = Platform::start(&options).await.err().unwrap().to_string();

@@ -178,6 +178,12 @@ fn an_unknown_name_is_refused_in_one_line() {
     recipe.settings(&NEEDED);
     recipe.run("check", &["Stage=other"], "").refused("no template has a parameter Stage");
     recipe.run("check", &["nonsense"], "").refused("is not Name=Value");
+    recipe
+        .run("check", &["orders.RequestRate=5"], "")
+        .refused("no template has a parameter orders.RequestRate");
+    recipe
+        .run("check", &["nothing.RequestRate=5"], "")
+        .refused("no template has a parameter nothing.RequestRate");
 }
 
 /// Guards: every stack is deployed in its turn, with the settings that its template knows and no others; a value that is
@@ -187,7 +193,8 @@ fn all_set_deploys_every_stack_with_what_it_knows() {
     let recipe = Recipe::new("recipe-all");
     let more = [("AlarmTopic", ""), ("FallbackPaymentMethod", "\"\""), ("RequestRate", "5")];
     recipe.settings(&[&NEEDED[..], &more].concat());
-    let ended = recipe.run("deploy", &["RequestRate=7", "endpoint=http://127.0.0.1:1"], "");
+    let own = ["RequestRate=7", "endpoint=http://127.0.0.1:1", "rewards.MaximumConcurrency=3"];
+    let ended = recipe.run("deploy", &own, "");
     assert_eq!(ended.code, 0, "{}", ended.said);
     assert_eq!(ended.stacks("cloudformation deploy"), stacks());
     let payments = [("Stage", "qa"), ("ProviderSecretArn", "arn:provider"), ("FallbackPaymentMethod", "")];
@@ -197,7 +204,8 @@ fn all_set_deploys_every_stack_with_what_it_knows() {
     assert_eq!(ended.parameters("fulfillment"), fulfillment.into());
     let api = [("Stage", "qa"), ("RequestRate", "7"), ("TokenIssuer", "https://login.example")];
     assert_eq!(ended.parameters("api"), api.into());
-    assert_eq!(ended.parameters("rewards"), [("Stage", "qa")].into());
+    assert_eq!(ended.parameters("rewards"), [("Stage", "qa"), ("MaximumConcurrency", "3")].into());
+    assert_eq!(ended.parameters("inventory"), [("Stage", "qa")].into());
     let deploys = ended.calls.iter().filter(|call| call.contains("cloudformation deploy"));
     assert!(deploys.into_iter().all(|call| call.contains("--tags Stage=qa System=quadrille")));
 }
@@ -313,7 +321,8 @@ fn assert_only_retained(template: &Path) {
 fn the_example_lists_every_parameter() {
     let example = fs::read_to_string(root().join("infra/stages/example.env")).unwrap();
     let lines = example.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
-    let listed: BTreeSet<_> = lines.map(|line| line.split_once('=').unwrap().0).collect();
+    let listed = lines.map(|line| line.split_once('=').unwrap().0).filter(|name| !name.contains('.'));
+    let listed: BTreeSet<_> = listed.collect();
     let readme = fs::read_to_string(root().join("infra/README.md")).unwrap();
     let table = readme.split("<!-- parameters:").nth(1).unwrap().split("<!-- /parameters").next().unwrap();
     let names = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());

@@ -81,7 +81,7 @@ mod tests {
         serde_json::from_value(declared).unwrap()
     }
 
-    /// Guards: a function never runs more often than it reserves, and what it reserves is nobody else's.
+    /// Guards: a function never runs more often than it reserves, and no other function gets what it reserves.
     #[test]
     fn what_is_reserved_is_taken_from_the_account() {
         let account = Account::new(101, &[function(Some(1)), function(None)]).unwrap();

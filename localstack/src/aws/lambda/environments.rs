@@ -2,22 +2,14 @@
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>
 
-use super::function::Function;
-use anyhow::Result;
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
 
-/// The longest pause before a function whose process keeps ending is started again.
-const MAX_PAUSE: Duration = Duration::from_secs(5);
-/// The first pause; each further one is twice as long.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// How long an environment rests until it ends. AWS documents no time.
-const REST: Duration = Duration::from_secs(60);
+pub(super) const REST: Duration = Duration::from_secs(60);
 
 /// How many environments of a function start at a time. Lambda starts a hundred a second; one machine would start all of
 /// them later.
@@ -79,7 +71,7 @@ impl Environments {
     }
 
     /// A new environment's number.
-    fn begin(&mut self) -> u64 {
+    pub(super) fn begin(&mut self) -> u64 {
         self.last += 1;
         let environment =
             Environment { state: State::Starting, pid: None, is_frozen: false, kill: Arc::default() };
@@ -88,12 +80,12 @@ impl Environments {
     }
 
     /// How many can have an invocation, now or once they have started.
-    fn ready(&self) -> usize {
+    pub(super) fn ready(&self) -> usize {
         self.all.values().filter(|environment| environment.state != State::Working).count()
     }
 
     /// Whether another one may start now.
-    fn may_start(&self) -> bool {
+    pub(super) fn may_start(&self) -> bool {
         let starting = self.all.values().filter(|environment| environment.state == State::Starting);
         starting.count() < MAX_STARTING
     }
@@ -151,7 +143,7 @@ impl Environments {
     }
 
     /// Kills those that have rested since before `then`; none of them gets an invocation any more.
-    fn end_rested(&mut self, then: Instant) {
+    pub(super) fn end_rested(&mut self, then: Instant) {
         let rested = |it: &Environment| matches!(it.state, State::Resting(since) if since < then);
         self.all
             .extract_if(.., |_, it| rested(it))
@@ -159,92 +151,9 @@ impl Environments {
     }
 }
 
-impl Function {
-    /// Keeps the function's environments running until the stack stops.
-    pub async fn supervise(self: Arc<Self>) {
-        match self.mode {
-            Mode::Shared => self.supervise_one().await,
-            Mode::Classic => self.supervise_many().await,
-        }
-    }
-
-    /// Keeps one process running.
-    async fn supervise_one(&self) {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let started = Instant::now();
-            let number = self.work().environments.begin();
-            match self.live(number).await {
-                Ok(status) => tracing::warn!("{} ended ({status}); starting it again", self.name),
-                Err(error) => tracing::error!("{}: {error:#}", self.name),
-            }
-            pause = if started.elapsed() > MAX_PAUSE { FIRST_PAUSE } else { pause * 2 };
-            pause = pause.min(MAX_PAUSE);
-            tokio::time::sleep(pause).await;
-        }
-    }
-
-    /// Starts as many processes as invocations wait for one, and ends those that rest for long.
-    async fn supervise_many(self: Arc<Self>) {
-        let mut environments = JoinSet::new();
-        let mut tidying = tokio::time::interval(REST / 4);
-        loop {
-            while let Some(number) = self.lacks() {
-                let function = Arc::clone(&self);
-                environments.spawn(async move {
-                    tracing::info!("{} starts environment {number}", function.name);
-                    match function.live(number).await {
-                        Ok(status) => {
-                            tracing::info!("{} ended environment {number} ({status})", function.name);
-                        }
-                        Err(error) => tracing::error!("{}: {error:#}", function.name),
-                    }
-                });
-            }
-            tokio::select! {
-                () = self.wanted.notified() => {}
-                Some(_) = environments.join_next() => {}
-                _ = tidying.tick() => {
-                    if let Some(then) = Instant::now().checked_sub(REST) {
-                        self.work().environments.end_rested(then);
-                    }
-                }
-            }
-        }
-    }
-
-    /// The number of a new environment, if more invocations wait than there are environments without one.
-    fn lacks(&self) -> Option<u64> {
-        let mut work = self.work();
-        let lacks = work.waiting() > work.environments.ready() && work.environments.may_start();
-        lacks.then(|| work.environments.begin())
-    }
-
-    /// Runs an environment's process until it ends; the invocations that it worked on have failed.
-    async fn live(&self, number: u64) -> Result<ExitStatus> {
-        let ended = self.run_process(number).await;
-        self.ended(number);
-        ended
-    }
-
-    async fn run_process(&self, number: u64) -> Result<ExitStatus> {
-        let mut child = self.process.spawn(number)?;
-        let Some(kill) = self.work().environments.spawned(number, child.id()) else {
-            return Ok(child.wait().await?);
-        };
-        tokio::select! {
-            status = child.wait() => Ok(status?),
-            () = kill.notified() => {
-                child.kill().await?;
-                Ok(child.wait().await?)
-            }
-        }
-    }
-}
-
 impl Environments {
     /// The process of an environment has begun; returns what kills it.
-    fn spawned(&mut self, number: u64, pid: Option<u32>) -> Option<Arc<Notify>> {
+    pub(super) fn spawned(&mut self, number: u64, pid: Option<u32>) -> Option<Arc<Notify>> {
         let environment = self.all.get_mut(&number)?;
         environment.pid = pid;
         Some(Arc::clone(&environment.kill))

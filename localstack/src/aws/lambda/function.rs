@@ -147,7 +147,7 @@ impl Function {
         }
     }
 
-    /// Takes an invocation back that no environment has begun; returns whether it was still waiting.
+    /// Withdraws an invocation that no environment has begun; returns whether it was still waiting.
     fn withdraw(&self, id: &str) -> bool {
         let mut work = self.work();
         let before = work.waiting.len();

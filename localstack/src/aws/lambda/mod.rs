@@ -10,6 +10,7 @@ pub mod function;
 pub mod functions;
 pub mod process;
 pub mod runtime_api;
+mod supervisor;
 pub mod watchdog;
 
 pub use asynchronous::AsynchronousEvents;
