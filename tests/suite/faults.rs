@@ -21,7 +21,8 @@ async fn platform(name: &str, faults: Vec<Fault>) -> Platform {
 fn throttled_and_unanswered_transactions() {
     run(async {
         let functions = SERVICES.iter().map(|service| format!("test-quadrille-{service}-reactor"));
-        let lost = functions.map(|function| Fault::LoseAnswer { function, times: 3 });
+        // Fewer than a call has attempts.
+        let lost = functions.map(|function| Fault::LoseAnswer { function, times: 2 });
         let throttle = Fault::Throttle { function: Some("test-quadrille-payments-reactor".into()), times: 2 };
         let platform = platform("unanswered", lost.chain([throttle]).collect()).await;
         let market = every_order_ends_as_ever(&mut &platform, "throttled and unanswered").await;

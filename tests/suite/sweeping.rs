@@ -19,6 +19,8 @@ use std::collections::BTreeSet;
 
 /// Longer than any step may take.
 const LONG: i64 = 1801;
+/// Longer than inventory may take.
+const TOO_LONG: i64 = Step::InventoryReservation.patience().num_seconds() + 1;
 /// After so long an ended order is reconciled.
 const A_RECONCILIATION: i64 = RECONCILED_AFTER.num_seconds() + 1;
 
@@ -255,7 +257,7 @@ fn an_order_that_no_service_answers_times_out() {
             }
             assert_eq!(world.status(&id).await, Status::Pending, "after {nudge} reminders");
             assert_eq!(world.remind().await["overdue"], 0, "not overdue yet");
-            world.advance(271);
+            world.advance(TOO_LONG);
             world.remind().await;
         }
         assert_eq!(world.status(&id).await, Status::Cancelling);
@@ -328,7 +330,7 @@ fn a_reminder_is_kept_in_the_history() {
         world.list("beans", 10).await;
         let id = world.place(&order(&[("beans", 2)], "pm_card_visa")).await;
         world.pending.clear();
-        world.advance(271);
+        world.advance(TOO_LONG);
         let swept =
             json!({"overdue": 1, "nudged": 1, "timed_out": 0, "silent": 0, "reconciled": 0, "more": false});
         assert_eq!(world.remind().await, swept);
@@ -380,7 +382,7 @@ fn a_sweep_keeps_the_orders_correlation_id() {
         let id = world.place(&order(&[("beans", 2)], "pm_card_visa")).await;
         world.pending.clear();
         for _ in 0..=NUDGES {
-            world.advance(271);
+            world.advance(TOO_LONG);
             world.remind().await;
         }
         let of = async |kind: &str| row(&world, &id, kind).await.text("correlation_id").map(str::to_owned);
@@ -399,7 +401,7 @@ async fn more_than_a_sweep(world: &mut World) -> Vec<String> {
         world.pending.clear();
         world.advance(1);
     }
-    world.advance(271);
+    world.advance(TOO_LONG);
     orders
 }
 
