@@ -76,11 +76,11 @@ async fn run(arguments: Arguments) -> Result<()> {
     let function = |function: &str| format!("{name}-quadrille-{function}");
     match arguments.command {
         Command::RetryCompensation { order } => {
-            retry_compensation(&sdk, &function("quadrille-payments-compensator"), order).await
+            retry_compensation(&sdk, &function("payments-compensator"), order).await
         }
         Command::Sweep { ahead } => {
             let input = json!({ "ahead_seconds": ahead });
-            let swept = invoke(&sdk, &function("quadrille-orders-sweeper"), &input).await?;
+            let swept = invoke(&sdk, &function("orders-sweeper"), &input).await?;
             let line = format!(
                 "{} overdue: {} reminded, {} given up; {} ended ones reconciled",
                 swept["overdue"], swept["nudged"], swept["timed_out"], swept["reconciled"]
