@@ -195,7 +195,7 @@ impl<S: Store> OrdersApi<S> {
         let id = AggregateId::order(order_id);
         let accepted = Accepted { order_id, body };
         match execute_beside::<Saga, S>(&self.ports, &id, place, cause, claim).await {
-            Err(failure) => self.look_again(accepted, failure, once.is_some()).await,
+            Err(failure) => self.look_again(accepted, failure, once).await,
             // Refused: an earlier attempt of this very request has placed it, and its answer was lost.
             Ok(Ok(_)) => Ok(accepted),
             Ok(Err(rejected)) => {
@@ -206,24 +206,36 @@ impl<S: Store> OrdersApi<S> {
         }
     }
 
-    /// Looks whether an order was placed by a commit that failed: one without an answer may have been made.
+    /// Looks whether an order was placed by a commit that failed: one without an answer may have been made. One that only met
+    /// conflicts was not made, but perhaps the same request beside it was, which then has the answer.
     async fn look_again(
         &self,
         accepted: Accepted,
         failure: Failure,
-        has_key: bool,
+        once: Option<&Once>,
     ) -> Result<Accepted, Problem> {
         let order = load::<Saga, S>(&self.ports.store, &AggregateId::order(accepted.order_id)).await;
-        match (order, failure) {
-            (Ok(order), failure) if order.version > 0 => {
-                tracing::warn!(reason = failure.to_string(), "an order was placed by a commit that failed");
-                Ok(accepted)
-            }
-            // A transaction that cannot be made was not made.
-            (_, failure @ Failure::Poison(_)) => Err(failure.into()),
-            // Not there yet says nothing: the transaction may still be on its way.
-            (_, failure) => Err(unknown_outcome(has_key, failure)),
+        if order.is_ok_and(|order| order.version > 0) {
+            tracing::warn!(reason = failure.to_string(), "an order was placed by a commit that failed");
+            return Ok(accepted);
         }
+        // A transaction that cannot be made was not made.
+        if matches!(failure, Failure::Poison(_)) {
+            return Err(failure.into());
+        }
+        // Not there yet says nothing: the transaction may still be on its way.
+        let unknown = unknown_outcome(once.is_some(), failure);
+        match once {
+            Some(once) => self.placed_under(once).await?.ok_or(unknown),
+            None => Err(unknown),
+        }
+    }
+
+    /// What the same request was answered before; none too when the table does not say.
+    async fn placed_under(&self, once: &Once) -> Result<Option<Accepted>, Problem> {
+        let Ok(Some(row)) = self.ports.store.load(once.row()).await else { return Ok(None) };
+        let body = once.answer(&row, self.ports.clock.now())?;
+        Ok(body.map(Accepted::read).transpose()?)
     }
 
     /// The price of each product, the breaker's view and the row of the key, in one read.
