@@ -4,10 +4,12 @@
 
 use chassis::aggregate::read_state;
 use chassis::store::{EVENTS, INBOX, Item, Key, Store, every_row};
+use hyper::Method;
 use localstack::aws::stepfunctions::{self, Execution};
 use orders::saga::Status;
 use rewards::points::Points;
 use serde_json::Value;
+use tests::client::Client;
 
 /// What goes wrong from now on, until [`Bench::heal`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +67,15 @@ impl Flow {
             succeeded: execution.status != stepfunctions::Status::Failed,
         }
     }
+}
+
+/// Calls a route, `GET /orders/{id}`; JSON null stands for no body.
+pub async fn call(api: &Client, route: &str, id: &str, body: &Value) -> (u16, Value) {
+    let (method, path) = route.split_once(' ').unwrap();
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let method = Method::from_bytes(method.as_bytes()).unwrap();
+    let answer = api.send(method, &path.replace("{id}", id), body).await.unwrap();
+    (answer.status, answer.body)
 }
 
 /// What a story may do and see. A bench implements the first part; the rest follows from it.

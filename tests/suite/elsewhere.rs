@@ -6,7 +6,7 @@
 //! `TOKEN` (of `ada`, with every scope), `BOOKS` (the simulators' URL), and the region, credentials and `AWS_ENDPOINT_URL` of
 //! the AWS CLI.
 
-use crate::bench::{Account, Bench, Flow, Parcel, Trouble};
+use crate::bench::{Account, Bench, Flow, Parcel, Trouble, call};
 use crate::platform::{DESCRIPTION, run};
 use crate::stories;
 use aws::{
@@ -21,7 +21,6 @@ use chassis::ports::Bus;
 use chassis::store::{EVENTS, Key, Store};
 use events::Envelope;
 use futures_util::future::join_all;
-use hyper::Method;
 use operator::dead_letters::Stage as OperatedStage;
 use registry::SERVICES;
 use serde_json::{Value, json};
@@ -85,14 +84,6 @@ impl Elsewhere {
         format!("{}-quadrille-{rest}", self.stage)
     }
 
-    async fn call(&self, route: &str, id: &str, body: &Value) -> (u16, Value) {
-        let (method, path) = route.split_once(' ').unwrap();
-        let body = if body.is_null() { String::new() } else { body.to_string() };
-        let method = Method::from_bytes(method.as_bytes()).unwrap();
-        let answer = self.api.send(method, &path.replace("{id}", id), body).await.unwrap();
-        (answer.status, answer.body)
-    }
-
     fn store(&self, service: &str) -> DynamoStore {
         DynamoStore::new(&self.sdk, self.named(service))
     }
@@ -151,11 +142,11 @@ impl Bench for Elsewhere {
     }
 
     async fn get(&self, route: &str, id: &str) -> (u16, Value) {
-        self.call(route, id, &Value::Null).await
+        call(&self.api, route, id, &Value::Null).await
     }
 
     async fn post(&mut self, route: &str, id: &str, body: &Value) -> (u16, Value) {
-        let answered = self.call(route, id, body).await;
+        let answered = call(&self.api, route, id, body).await;
         if let (202, Some(order)) = (answered.0, answered.1["order_id"].as_str()) {
             self.placed.push(order.to_owned());
         }

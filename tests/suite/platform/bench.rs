@@ -1,9 +1,8 @@
 //! The real platform as a bench for stories.
 
 use super::Platform;
-use crate::bench::{Account, Bench, Flow, Parcel, Trouble};
+use crate::bench::{Account, Bench, Flow, Parcel, Trouble, call};
 use aws::dynamodb::DynamoStore;
-use hyper::Method;
 use localstack::aws::lambda::InvokeError;
 use localstack::faults::Fault;
 use operator::dead_letters::source;
@@ -18,14 +17,6 @@ const STEP: Duration = Duration::from_millis(10);
 const LATE_MILLIS: u64 = 1000;
 
 impl Platform {
-    async fn call(&self, route: &str, id: &str, body: &Value) -> (u16, Value) {
-        let (method, path) = route.split_once(' ').unwrap();
-        let body = if body.is_null() { String::new() } else { body.to_string() };
-        let method = Method::from_bytes(method.as_bytes()).unwrap();
-        let answer = self.api.send(method, &path.replace("{id}", id), body).await.unwrap();
-        (answer.status, answer.body)
-    }
-
     /// Calls a function as an operator does.
     pub async fn invoke(&self, function: &str, input: &Value) -> Value {
         let function = self.stack.functions.get(function).unwrap();
@@ -75,11 +66,11 @@ impl Bench for &Platform {
     }
 
     async fn get(&self, route: &str, id: &str) -> (u16, Value) {
-        self.call(route, id, &Value::Null).await
+        call(&self.api, route, id, &Value::Null).await
     }
 
     async fn post(&mut self, route: &str, id: &str, body: &Value) -> (u16, Value) {
-        self.call(route, id, body).await
+        call(&self.api, route, id, body).await
     }
 
     async fn step(&mut self) {

@@ -2,7 +2,7 @@
 
 use super::database::Database;
 use crate::aws::iam::Caller;
-use crate::aws::protocol::{ApiError, Call, Outcome, parse};
+use crate::aws::protocol::{Answer, ApiError, Call, Outcome, parse};
 use crate::template::names;
 use serde::Deserialize;
 use serde_json::Value;
@@ -12,7 +12,9 @@ use std::time::Duration;
 /// # Errors
 /// When the caller may not make the call; DynamoDB's own errors are answers.
 pub fn answer(database: &Database, call: &Call<'_>) -> Outcome {
-    allow(call)?;
+    if *call.caller != Caller::Administrator {
+        allowed(call)?;
+    }
     let refused = match call.operation {
         "TransactGetItems" => database.conflicts().check_reads(call.body),
         "PutItem" | "UpdateItem" | "DeleteItem" => database.conflicts().check_write(call.body),
@@ -21,30 +23,24 @@ pub fn answer(database: &Database, call: &Call<'_>) -> Outcome {
     Ok(refused.map_or_else(|answer| answer, |()| database.call(call.operation, call.body)))
 }
 
-/// Carries out a TransactWriteItems that lasts for `pause` before it writes, and holds its rows until it has written.
-///
-/// # Errors
-/// As [`answer`].
-pub async fn transact(database: &Database, call: &Call<'_>, pause: Duration) -> Outcome {
-    allow(call)?;
-    let held = match database.conflicts().hold(call.body) {
+/// Carries out an [`allowed`] TransactWriteItems that lasts for `pause` before it writes, and holds its rows until it has
+/// written.
+pub async fn transact(database: &Database, call: &Call<'_>, pause: Duration) -> Answer {
+    let _held = match database.conflicts().hold(call.body) {
         Ok(held) => held,
-        Err(answer) => return Ok(answer),
+        Err(answer) => return answer,
     };
     if !pause.is_zero() {
         tokio::time::sleep(pause).await;
     }
-    let answer = database.call(call.operation, call.body);
-    drop(held);
-    Ok(answer)
+    database.call(call.operation, call.body)
 }
 
-/// Carries out a BatchGetItem that leaves all keys of each table but the first unprocessed.
+/// Carries out an [`allowed`] BatchGetItem that leaves all keys of each table but the first unprocessed.
 ///
 /// # Errors
-/// As [`answer`].
+/// `SerializationException`.
 pub fn answer_partly(database: &Database, call: &Call<'_>) -> Outcome {
-    allow(call)?;
     let mut request: Value = call.parse()?;
     let mut left = serde_json::Map::new();
     for (table, wanted) in request["RequestItems"].as_object_mut().into_iter().flatten() {
@@ -63,21 +59,17 @@ pub fn answer_partly(database: &Database, call: &Call<'_>) -> Outcome {
     Ok((status, answer.to_string().into()))
 }
 
-fn allow(call: &Call<'_>) -> Result<(), ApiError> {
-    if *call.caller != Caller::Administrator {
-        for (action, table) in permissions(call.operation, call.body)? {
-            call.require(&format!("dynamodb:{action}"), &names::table_arn(&table))?;
-        }
-    }
-    Ok(())
-}
-
-/// The tables that a call names.
+/// Checks that the caller may make a call; the tables that it names.
 ///
 /// # Errors
-/// `SerializationException`.
-pub fn tables(call: &Call<'_>) -> Result<Vec<String>, ApiError> {
-    Ok(permissions(call.operation, call.body)?.into_iter().map(|(_, table)| table).collect())
+/// When it may not, or for a body that names no table.
+pub fn allowed(call: &Call<'_>) -> Result<Vec<String>, ApiError> {
+    let mut tables = Vec::new();
+    for (action, table) in permissions(call.operation, call.body)? {
+        call.require(&format!("dynamodb:{action}"), &names::table_arn(&table))?;
+        tables.push(table);
+    }
+    Ok(tables)
 }
 
 /// The actions and tables for which a call needs permission: a transaction needs it for each of its parts.

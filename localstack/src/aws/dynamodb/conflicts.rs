@@ -46,6 +46,13 @@ struct Ongoing {
     tokens: HashSet<String>,
 }
 
+impl Ongoing {
+    /// Of each row, whether a transaction holds it.
+    fn taken(&self, rows: &[Option<Row>]) -> Vec<bool> {
+        rows.iter().map(|row| row.as_ref().is_some_and(|row| self.rows.contains(row))).collect()
+    }
+}
+
 /// The transactions that are going on. Clones share them.
 #[derive(Clone, Default)]
 pub struct Conflicts {
@@ -91,9 +98,9 @@ impl Conflicts {
             let message = "The transaction with the given request token is already in progress";
             return Err((400, error_body("TransactionInProgressException", message)));
         }
-        let taken = |row: &Option<Row>| row.as_ref().is_some_and(|row| ongoing.rows.contains(row));
-        if rows.iter().any(taken) {
-            return Err(cancelled(rows.iter().map(taken)));
+        let taken = ongoing.taken(&rows);
+        if taken.contains(&true) {
+            return Err(cancelled(&taken));
         }
         ongoing.rows.extend(rows.iter().flatten().cloned());
         ongoing.tokens.extend(token.clone());
@@ -106,10 +113,8 @@ impl Conflicts {
     /// DynamoDB's answer.
     pub fn check_reads(&self, body: &[u8]) -> Result<(), Answer> {
         let Ok(transaction) = serde_json::from_slice::<Transaction>(body) else { return Ok(()) };
-        let ongoing = self.ongoing();
-        let taken = |row: Option<Row>| row.is_some_and(|row| ongoing.rows.contains(&row));
-        let taken: Vec<bool> = self.rows(&transaction).into_iter().map(taken).collect();
-        if taken.contains(&true) { Err(cancelled(taken.into_iter())) } else { Ok(()) }
+        let taken = self.ongoing().taken(&self.rows(&transaction));
+        if taken.contains(&true) { Err(cancelled(&taken)) } else { Ok(()) }
     }
 
     /// Refuses a PutItem, UpdateItem or DeleteItem whose row a transaction holds.
@@ -143,11 +148,12 @@ fn key_names(schema: &Value) -> Vec<String> {
 /// The answer to a transaction that was cancelled; `taken` says of each of its parts whether it conflicts.
 ///
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
-fn cancelled(taken: impl Iterator<Item = bool> + Clone) -> Answer {
-    let codes: Vec<&str> = taken.clone().map(|taken| if taken { CONFLICT } else { "None" }).collect();
-    let reason =
-        |taken| if taken { json!({"Code": CONFLICT, "Message": ONGOING}) } else { json!({"Code": "None"}) };
-    let reasons: Vec<Value> = taken.map(reason).collect();
+fn cancelled(taken: &[bool]) -> Answer {
+    let codes: Vec<&str> = taken.iter().map(|taken| if *taken { CONFLICT } else { "None" }).collect();
+    let reason = |taken: &bool| {
+        if *taken { json!({"Code": CONFLICT, "Message": ONGOING}) } else { json!({"Code": "None"}) }
+    };
+    let reasons: Vec<Value> = taken.iter().map(reason).collect();
     let message = format!(
         "Transaction cancelled, please refer cancellation reasons for specific reasons [{}]",
         codes.join(", ")
@@ -161,5 +167,5 @@ fn cancelled(taken: impl Iterator<Item = bool> + Clone) -> Answer {
 #[must_use]
 pub fn conflict(body: &[u8]) -> Answer {
     let parts = serde_json::from_slice::<Transaction>(body).map_or(1, |all| all.transact_items.len());
-    cancelled(std::iter::repeat_n(true, parts))
+    cancelled(&vec![true; parts])
 }

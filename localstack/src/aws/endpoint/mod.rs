@@ -126,28 +126,31 @@ impl Endpoint {
         let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
         let (service, operation) = target.split_once('.').unwrap_or_default();
         let call = &Call { caller, iam: &self.iam, operation, body };
-        if service == "DynamoDB_20120810"
-            && self.function_of(caller).is_some_and(|function| self.faults.hangs(&function.name))
-        {
-            std::future::pending::<()>().await;
-        }
         match service {
-            "DynamoDB_20120810" if operation == "TransactWriteItems" => {
-                let function = self.function_of(caller);
-                let function = function.as_deref().map(|function| (function, environment(headers)));
-                transaction::commit(&self.faults, function, &self.dynamodb, call).await
-            }
-            "DynamoDB_20120810" if operation == "BatchGetItem" => {
-                let partly = self.faults.leaves_unprocessed(&dynamodb::api::tables(call)?);
-                let answer = if partly { dynamodb::api::answer_partly } else { dynamodb::api::answer };
-                answer(&self.dynamodb, call)
-            }
-            "DynamoDB_20120810" => dynamodb::api::answer(&self.dynamodb, call),
+            "DynamoDB_20120810" => self.dynamodb(headers, call).await,
             "AmazonSQS" => sqs::api::answer(&self.queues, &self.url, call).await,
             "AWSEvents" => eventbridge::api::answer(&self.buses, call).await,
             "AWSStepFunctions" => stepfunctions::api::answer(&self.machines, call),
             "secretsmanager" => self.secrets.answer(call),
             _ => Err(ApiError::unknown(target)),
+        }
+    }
+
+    async fn dynamodb(&self, headers: &HeaderMap, call: &Call<'_>) -> Outcome {
+        let function = self.function_of(call.caller);
+        if function.as_ref().is_some_and(|function| self.faults.hangs(&function.name)) {
+            std::future::pending::<()>().await;
+        }
+        match call.operation {
+            "TransactWriteItems" => {
+                let caller = function.as_deref().map(|function| (function, environment(headers)));
+                transaction::commit(&self.faults, caller, &self.dynamodb, call).await
+            }
+            "BatchGetItem" => match self.faults.leaves_unprocessed(&dynamodb::api::allowed(call)?) {
+                true => dynamodb::api::answer_partly(&self.dynamodb, call),
+                false => Ok(self.dynamodb.call(call.operation, call.body)),
+            },
+            _ => dynamodb::api::answer(&self.dynamodb, call),
         }
     }
 

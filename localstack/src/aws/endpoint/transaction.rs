@@ -16,17 +16,20 @@ pub async fn commit(
     database: &Database,
     call: &Call<'_>,
 ) -> Outcome {
-    let tables = api::tables(call)?;
+    let tables = api::allowed(call)?;
     let write = async || api::transact(database, call, faults.held(&tables)).await;
     let lost = || ApiError { status: 500, ..ApiError::new("InternalServerError", "the answer was lost") };
     match faults.transaction(caller.map(|(function, _)| &*function.name), &tables) {
-        None => write().await,
+        None => Ok(write().await),
         Some(TransactionFault::Throttle) => Err(ApiError::new("ThrottlingException", "Rate exceeded")),
         Some(TransactionFault::Conflict) => Ok(conflicts::conflict(call.body)),
-        Some(TransactionFault::LoseAnswer) => write().await.and(Err(lost())),
+        Some(TransactionFault::LoseAnswer) => {
+            write().await;
+            Err(lost())
+        }
         Some(TransactionFault::Kill(when)) => {
             if when == When::After {
-                write().await?;
+                write().await;
             }
             caller.inspect(|(function, environment)| function.kill(*environment));
             // The caller is being killed: an answer would let it go on for a moment.
