@@ -19,10 +19,10 @@ use aws::{
 use chassis::outbox::envelope_of;
 use chassis::ports::Bus;
 use chassis::store::{EVENTS, Key, Store};
-use events::Envelope;
+use events::{Envelope, catalogue::Subscription};
 use futures_util::future::join_all;
 use operator::dead_letters::Stage as OperatedStage;
-use registry::SERVICES;
+use registry::{CONSUMES, SERVICES};
 use serde_json::{Value, json};
 use std::env;
 use std::future::Future;
@@ -34,9 +34,9 @@ use tests::client::{Client, order_of};
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a step is.
 const STEP: Duration = Duration::from_millis(250);
-/// How often in a row every queue has to be found empty. A relay looks at its stream once a second.
+/// How often in a row nothing may be missing: a reaction can commit an event between two readings.
 const IDLE_CHECKS: u32 = 3;
-/// How often the queues are looked at until that takes too long.
+/// How often the tables are looked at until that takes too long.
 const CHECKS: u32 = 200;
 
 pub struct Elsewhere {
@@ -48,6 +48,8 @@ pub struct Elsewhere {
     placed: Vec<String>,
     /// How often their events are to be published again.
     copies: usize,
+    /// How often they were.
+    published_again: u64,
 }
 
 /// Waits for a future where a bench cannot: some of its methods are not async.
@@ -77,6 +79,7 @@ impl Elsewhere {
             sdk: sdk::sdk_config().await,
             placed: Vec::new(),
             copies: 0,
+            published_again: 0,
         }
     }
 
@@ -96,31 +99,60 @@ impl Elsewhere {
     }
 
     /// Publishes every event of the story's orders again: each service receives it twice.
-    async fn publish_again(&self) {
+    async fn publish_again(&mut self) {
         let bus = EventBus::new(&self.sdk, format!("{}-quadrille", self.stage));
-        for order in &self.placed {
-            for service in SERVICES {
-                bus.publish(&self.published(service, order).await).await.unwrap();
-            }
-        }
+        let events: Vec<_> = self.of_the_story().await.into_iter().map(|(_, event)| event).collect();
+        bus.publish(&events).await.unwrap();
+        self.published_again += 1;
     }
 
-    /// Waits until no queue holds an event.
+    /// The events about the story's orders, each with the order.
+    async fn of_the_story(&self) -> Vec<(String, Envelope)> {
+        let mut events = Vec::new();
+        for order in &self.placed {
+            for service in SERVICES {
+                let published = self.published(service, order).await.into_iter();
+                events.extend(published.map(|event| (order.clone(), event)));
+            }
+        }
+        events
+    }
+
+    /// Waits until every consumer has received every event of the story's orders, and as often as it was published. The
+    /// queues say nothing about that: stories beside this one use them too.
     async fn rest(&self) {
-        let client = Queues::new(&self.sdk);
-        let queues = client.list(&format!("{}-quadrille-", self.stage)).await.unwrap();
-        let urls: Vec<_> = queues.iter().filter(|(name, _)| name.ends_with("-events")).collect();
-        assert!(!urls.is_empty(), "the stage {} has no queues", self.stage);
-        let mut idle = 0;
+        let (mut idle, mut missing) = (0, Vec::new());
         for _ in 0..CHECKS {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            let depths = join_all(urls.iter().map(|(_, url)| client.depth(url))).await;
-            idle = if depths.into_iter().all(|depth| depth.unwrap() == (0, 0)) { idle + 1 } else { 0 };
+            missing = self.undelivered().await;
+            idle = if missing.is_empty() { idle + 1 } else { 0 };
             if idle == IDLE_CHECKS {
                 return;
             }
         }
-        panic!("the stage {} is still busy", self.stage);
+        panic!("on the stage {} still not delivered: {missing:?}", self.stage);
+    }
+
+    /// What a consumer has not received yet, or not often enough.
+    async fn undelivered(&self) -> Vec<String> {
+        let events = self.of_the_story().await;
+        let taken = events.iter().flat_map(|(order, event)| {
+            let kind = &event.metadata.kind;
+            let consumes = move |of: &&(&str, &[Subscription])| of.1.iter().any(|one| one.kind == kind);
+            CONSUMES.iter().filter(consumes).map(move |(consumer, _)| self.missing(consumer, order, event))
+        });
+        join_all(taken).await.into_iter().flatten().collect()
+    }
+
+    /// The event and its consumer, unless it was received as often as it was published. Notifications has an aggregate for
+    /// each event, everyone else one for each order.
+    async fn missing(&self, consumer: &str, order: &str, event: &Envelope) -> Option<String> {
+        let id = event.metadata.id;
+        let partition =
+            if consumer == "notifications" { format!("notice#{id}") } else { format!("order#{order}") };
+        let row = self.store(consumer).load(&Key::inbox(&partition, id)).await.unwrap();
+        let received = row.is_some_and(|row| row.count("duplicates").unwrap() >= self.published_again);
+        (!received).then(|| format!("{} of {order} to {consumer}", event.metadata.kind))
     }
 
     /// What stands in a book under this path.
