@@ -12,6 +12,7 @@ pub mod openapi;
 pub mod pages;
 pub mod promise;
 pub mod release;
+pub mod rules;
 pub mod services;
 pub mod statuses;
 pub mod wiring;

@@ -55,10 +55,13 @@ EXAMPLE
 ```
 
 A consumer, in any language, is a queue of its own and a rule on the bus that lets in what it reads. This rule is for
-confirmed orders; its last condition keeps out a replay of the archive, which is addressed to one consumer by name.
+confirmed orders; its last two conditions keep out what an operator replays, from the event log and from the bus's archive.
 
 ```json
-{"source": ["quadrille.orders"], "detail-type": ["order.confirmed"], "replay-name": [{"exists": false}]}
+{
+  "source": ["quadrille.orders"], "detail-type": ["order.confirmed"],
+  "detail": {"metadata": {"replay": {"id": [{"exists": false}]}}}, "replay-name": [{"exists": false}]
+}
 ```
 
 - Match on source, detail-type and `detail.metadata`, never inside `data`.
@@ -68,6 +71,7 @@ confirmed orders; its last condition keeps out a replay of the archive, which is
 - `seq` orders the events of one subject from one service. Numbers may be missing: wait for none.
 - Ignore fields that you do not know. A newer version than you know comes beside the one that you know: let it pass, or match
   `"detail": {"metadata": {"version": [1]}}` in your rule and never get it.
+- An event with `metadata.replay` was published again from the log: it happened before. What acts outside must not act on it.
 
 ## The dance
 

@@ -1,14 +1,15 @@
-//! The wiring in `infra/`: each service's rule lets in exactly what its crate consumes, and its pipe, or the relay in its
+//! The wiring in `infra/`: each service's [`rules`] let in exactly what its crate consumes, and its pipe, or the relay in its
 //! place, publishes the envelopes of its event rows. A breach names the template to edit.
 
-use crate::{Consumer, Contracts, named};
+use crate::rules::{self, BUS, template_of};
+use crate::{Contracts, named};
 use anyhow::{Context, Result};
 use aws::outbox::enriched;
 use chassis::outbox::{Cause, Context as Commit, EntryKind, OutboxEntry, envelope_of, event_rows};
 use chassis::store::{AggregateId, Attr, Item};
 use chrono::DateTime;
+use events::EventId;
 use events::catalogue::Entry;
-use events::{EventId, source_of};
 use localstack::aws::dynamodb::StreamRecord;
 use localstack::aws::eventbridge::element::Shape;
 use localstack::aws::streams::{Filter, Record};
@@ -54,14 +55,7 @@ pub fn breaches(contracts: &Contracts) -> Result<Vec<String>> {
     let (model, relayed) = (model(contracts)?, model_with(contracts, "relay")?);
     let mut found = Vec::new();
     for consumer in &contracts.consumers {
-        let name = format!("dev-quadrille-{}-events", consumer.service);
-        match model.rules.iter().find(|rule| rule.name == name) {
-            Some(rule) => {
-                found.extend(rule_difference(contracts, consumer, &rule.event_pattern));
-                found.extend(way_in(consumer.service, rule, &model));
-            }
-            None => found.push(format!("{}: there is no rule {name}", template_of(consumer.service))),
-        }
+        found.extend(rules::breaches(contracts, consumer, &model));
     }
     for producer in contracts.entries.iter().map(|entry| entry.producer).collect::<BTreeSet<_>>() {
         match model.pipes.iter().find(|pipe| pipe.name == format!("dev-quadrille-{producer}")) {
@@ -76,35 +70,6 @@ pub fn breaches(contracts: &Contracts) -> Result<Vec<String>> {
         }
     }
     Ok(found)
-}
-
-/// The template of a service.
-fn template_of(service: &str) -> String {
-    format!("infra/{service}.yaml")
-}
-
-/// A service's rule leads from the one bus to its own queue, which no other rule fills, and on to its reactor.
-fn way_in(service: &str, rule: &resources::Rule, model: &resources::Model) -> Vec<String> {
-    let (file, queue) = (template_of(service), format!("dev-quadrille-{service}-events"));
-    let leads = |rule: &resources::Rule| rule.targets.iter().any(|t| names::last_part(&t.arn) == queue);
-    let mut found = Vec::new();
-    if rule.event_bus_name != BUS {
-        found.push(format!("{file}: the rule listens to the bus {}", rule.event_bus_name));
-    }
-    if !leads(rule) || rule.targets.len() != 1 {
-        found.push(format!("{file}: the rule has to lead to {queue} and nowhere else"));
-    }
-    if !model.queues.iter().any(|known| known.queue_name == queue) {
-        found.push(format!("{file}: there is no queue {queue}"));
-    }
-    let others = model.rules.iter().filter(|other| other.name != rule.name && leads(other));
-    found.extend(others.map(|other| format!("{file}: the rule {} fills {queue} too", other.name)));
-    let reactor = format!("dev-quadrille-{service}-reactor");
-    let fed = |m: &&resources::EventSourceMapping| names::last_part(&m.event_source_arn) == queue;
-    if model.mappings.iter().find(fed).is_none_or(|m| names::last_part(&m.function_name) != reactor) {
-        found.push(format!("{file}: {queue} does not feed {reactor}"));
-    }
-    found
 }
 
 /// A service's pipe leads from its own table's stream, through its own function, to the one bus.
@@ -143,50 +108,6 @@ fn way_round(producer: &str, pipe: &resources::Pipe, model: &resources::Model) -
         found.push(format!("{file}: the relay does not publish on {BUS}"));
     }
     found
-}
-
-/// The bus of the stage that the gate looks at.
-const BUS: &str = "dev-quadrille";
-
-fn rule_difference(contracts: &Contracts, consumer: &Consumer, pattern: &Value) -> Vec<String> {
-    let kinds: BTreeSet<String> = consumer.subscriptions.iter().map(|s| s.kind.to_owned()).collect();
-    let consumed = |entry: &&Entry| kinds.contains(entry.kind);
-    let sources = contracts.entries.iter().filter(consumed).map(|entry| source_of(entry.producer)).collect();
-    let of_replays = json!([{"exists": false}]);
-    let (mut found, file) = (Vec::new(), template_of(consumer.service));
-    for (field, wanted) in [("detail-type", kinds), ("source", sources)] {
-        let has: BTreeSet<String> = pattern[field]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
-            .collect();
-        for one in wanted.difference(&has) {
-            found.push(format!("{file}: the rule does not let in the {field} {one}"));
-        }
-        for one in has.difference(&wanted) {
-            let views = format!("services/{}/src/subscriptions.rs", consumer.service);
-            found.push(format!(
-                "{file}: the rule lets in the {field} {one}, which no subscription in {views} needs"
-            ));
-        }
-    }
-    let mut fields = pattern.as_object().cloned().unwrap_or_default();
-    let versions = fields.remove("detail");
-    if fields.get("replay-name") != Some(&of_replays) || fields.len() != 3 {
-        found.push(format!("{file}: the rule has to match source, detail-type and no replay"));
-    }
-    found.extend(versions.and_then(|detail| version_difference(consumer, &detail)));
-    found
-}
-
-/// A rule may match the version, and nothing else of the detail: then it lets in exactly those that the crate reads.
-fn version_difference(consumer: &Consumer, detail: &Value) -> Option<String> {
-    let read: BTreeSet<u32> = consumer.subscriptions.iter().map(|s| s.version).collect();
-    let wanted = json!({"metadata": {"version": read}});
-    let file = template_of(consumer.service);
-    (*detail != wanted)
-        .then(|| format!("{file}: of the detail, the rule may match {wanted}, and not {detail}"))
 }
 
 /// The event row of an example, as a service writes it.

@@ -302,8 +302,8 @@ fn a_file_that_drifts_is_named() {
 fn a_rule_may_match_the_versions_that_its_service_reads() {
     let contracts = planted("versions");
     let rule = contracts.infra.join("rewards.yaml");
-    let versions = "        detail:\n          metadata:\n            version:\n              - 1\n        # An archive's";
-    replace(rule, "        # An archive's", versions);
+    let versions = "          metadata:\n            version:\n              - 1\n            replay:";
+    replace(rule, "          metadata:\n            replay:", versions);
     assert_eq!(gate::breaches(&contracts).unwrap(), Vec::<String>::new());
 }
 

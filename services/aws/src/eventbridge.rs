@@ -6,8 +6,9 @@ use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use aws_sdk_eventbridge::{Client, primitives::DateTime};
 use chassis::Failure;
 use chassis::ports::Bus;
-use events::Envelope;
+use events::{Envelope, envelope::Replay};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 /// The most entries of one call: <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html>
 const MAX_ENTRIES: usize = 10;
@@ -15,6 +16,9 @@ const MAX_ENTRIES: usize = 10;
 ///
 /// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevent-size.html>
 const MAX_BYTES: usize = 256 * 1024;
+
+/// How the names of our replays of an archive begin; their id follows.
+pub const REPLAY: &str = "quadrille-";
 
 /// Why events were not published: those before the place `first` were.
 #[derive(Debug)]
@@ -34,7 +38,19 @@ pub fn read_body(body: &str) -> Result<Envelope, Failure> {
     let poison = |why: &str| Failure::Poison(format!("the body is not an EventBridge event: {why}"));
     let mut event: Value = serde_json::from_str(body).map_err(|_| poison("expected JSON"))?;
     let detail = event.get_mut("detail").ok_or_else(|| poison("detail: is missing"))?;
-    Ok(Envelope::read(detail.take())?)
+    let mut envelope = Envelope::read(detail.take())?;
+    // EventBridge marks what it replays from an archive beside the detail, which is as it was when it was archived.
+    if let Some(name) = event.get("replay-name").and_then(Value::as_str) {
+        envelope.metadata.replay = Some(Replay { id: replay_id(name), consumer: None });
+    }
+    Ok(envelope)
+}
+
+/// The id of an archive's replay: the one at the end of its name, or, for a replay that someone started under another name,
+/// one that derives from that.
+fn replay_id(name: &str) -> Uuid {
+    let id = name.strip_prefix(REPLAY).and_then(|id| id.parse().ok());
+    id.unwrap_or_else(|| Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()))
 }
 
 /// A bus by name.
@@ -123,6 +139,23 @@ mod tests {
 
     fn entries(bytes: usize, number: usize) -> Vec<PutEventsRequestEntry> {
         vec![PutEventsRequestEntry::builder().detail("x".repeat(bytes)).build(); number]
+    }
+
+    /// Guards: what an archive replays is no live event, under whatever name.
+    #[test]
+    fn what_an_archive_replays_is_marked() {
+        let id = Uuid::from_u128(7);
+        let body = |name: &str| {
+            let metadata = json!({
+                "id": Uuid::from_u128(1), "source": "quadrille.orders", "type": "order.created", "version": 1,
+                "subject": "s", "seq": 1, "time": "2026-11-20T09:30:00.120Z", "correlation_id": Uuid::from_u128(2),
+                "causation_id": Uuid::from_u128(3), "traceparent": "00"
+            });
+            json!({"replay-name": name, "detail": {"metadata": metadata, "data": {}}}).to_string()
+        };
+        let replay = |name: &str| read_body(&body(name)).unwrap().metadata.replay.unwrap();
+        assert_eq!(replay(&format!("{REPLAY}{id}")), Replay { id, consumer: None });
+        assert_ne!(replay("by-hand").id, replay("by-another-hand").id);
     }
 
     /// Guards: a call holds ten entries and 256 KiB at most, and one entry at least.

@@ -3,6 +3,7 @@
 
 use crate::decider::Decider;
 use crate::failure::Failure;
+use crate::live::Live;
 use crate::reactor::Reactor;
 use std::convert::Infallible;
 use std::future::Future;
@@ -23,6 +24,9 @@ pub trait Effects: Send + Sync + 'static {
     type Reactor: Reactor;
     /// What a call needs to know.
     type Call: Send;
+    /// Whether there are calls. A service with calls leaves replayed events alone: it could not make the call that its state
+    /// would wait for.
+    const CALLS: bool = true;
 
     /// The call that a state waits for.
     fn pending_call(state: &Self::Reactor) -> Option<Self::Call>;
@@ -32,6 +36,7 @@ pub trait Effects: Send + Sync + 'static {
         &self,
         call: Self::Call,
         attempt: Attempt,
+        live: Live,
     ) -> impl Future<Output = Result<<Self::Reactor as Decider>::Message, Failure>> + Send;
 }
 
@@ -47,12 +52,13 @@ impl<R> Default for NoEffects<R> {
 impl<R: Reactor> Effects for NoEffects<R> {
     type Reactor = R;
     type Call = Infallible;
+    const CALLS: bool = false;
 
     fn pending_call(_state: &R) -> Option<Infallible> {
         None
     }
 
-    async fn perform(&self, call: Infallible, _attempt: Attempt) -> Result<R::Message, Failure> {
+    async fn perform(&self, call: Infallible, _attempt: Attempt, _live: Live) -> Result<R::Message, Failure> {
         match call {}
     }
 }

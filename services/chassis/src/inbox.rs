@@ -35,6 +35,8 @@ pub enum Verdict {
     Contradicted,
     /// It is of a newer version than the service knows; the older one is published beside it.
     NewerVersion,
+    /// It comes from a replay, and the service acts outside: it may do that on live events only. It changes nothing.
+    Replayed,
 }
 
 impl Verdict {
@@ -50,6 +52,7 @@ impl Verdict {
             Self::Refused => "refused",
             Self::Contradicted => "contradicted",
             Self::NewerVersion => "newer_version",
+            Self::Replayed => "replayed",
         }
     }
 }
@@ -110,6 +113,22 @@ pub async fn duplicate<S: Store>(
         // Rejected: TTL has deleted the row in this moment, and with it the count.
         Ok(()) | Err(CommitError::Rejected(_)) => Ok(Verdict::Duplicate),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// The verdict on a replayed event of a service that must not act on one: known, or left alone. It leaves no row, so that
+/// the same event is still news when it is published live.
+///
+/// # Errors
+/// A [`Failure`] when the store does not answer.
+pub async fn leave_alone<S: Store>(
+    ports: &Ports<S>,
+    metadata: &Metadata,
+    id: &AggregateId,
+) -> Result<Verdict, Failure> {
+    match ports.store.load(&Key::inbox(&id.pk, metadata.id)).await? {
+        Some(_) => duplicate(ports, metadata, id).await,
+        None => Ok(Verdict::Replayed),
     }
 }
 

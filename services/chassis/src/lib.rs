@@ -2,7 +2,7 @@
 //!
 //! 1. The theory: [`decider`], and [`spec`] to test one.
 //! 2. The patterns: [`aggregate`] (a decider with a row), [`outbox`], [`inbox`], [`projection`], over the [`store`] port.
-//! 3. The loop: [`reactor`] and [`effects`] (what reacts, and whom it calls), [`reaction`] (the one bounded loop),
+//! 3. The loop: [`reactor`] and [`effects`] (what reacts, and whom it calls while it is [`live`]), [`reaction`] (the one bounded loop),
 //!    [`consumer`] (a queue's events), [`versions`] (events of versions that it does not know).
 //!
 //! Beside them stand what an HTTP API needs ([`http`]) and the ports. Nothing here knows AWS: its adapters are the crate
@@ -16,6 +16,7 @@ pub mod effects;
 pub mod failure;
 pub mod http;
 pub mod inbox;
+pub mod live;
 pub mod log;
 pub mod outbox;
 pub mod ports;
@@ -33,6 +34,7 @@ pub use decider::{Decider, Refusal};
 pub use effects::{Attempt, Effects, NoEffects};
 pub use failure::Failure;
 pub use inbox::Verdict;
+pub use live::Live;
 pub use ports::{Clock, Ids, Ports};
 pub use reactor::Reactor;
 pub use store::{AggregateId, Store};

@@ -10,6 +10,7 @@ use crate::decider::{Decider, Refusal};
 use crate::effects::{Attempt, Effects};
 use crate::failure::Failure;
 use crate::inbox::{self, Verdict, inbox_row};
+use crate::live::Live;
 use crate::outbox::{Cause, Context};
 use crate::ports::{MAX_ATTEMPTS, Ports};
 use crate::reactor::Reactor;
@@ -42,13 +43,18 @@ where
     E: Effects,
     S: Store,
 {
+    let live = Live::of(&envelope.metadata);
+    if live.is_none() && E::CALLS {
+        return inbox::leave_alone(ports, &envelope.metadata, &E::Reactor::id(&envelope.metadata)).await;
+    }
     let mut stand = begin::<E, S>(ports, envelope).await?;
     for calls in 0.. {
         stand = match stand {
             Stand::Ended(verdict) => return Ok(verdict),
             Stand::Pending { .. } if calls == MAX_CALLS => break,
             Stand::Pending { call, attempt, state } => {
-                let outcome = effects.perform(call, attempt).await?;
+                let live = live.ok_or_else(|| Failure::Poison("a replayed event calls nothing".into()))?;
+                let outcome = effects.perform(call, attempt, live).await?;
                 resume::<E, S>(ports, envelope, state, outcome).await?
             }
         };

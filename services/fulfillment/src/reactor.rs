@@ -4,7 +4,7 @@ use crate::carrier::Carrier;
 use crate::shipment::{Fact, Message, Parcel, Shipment};
 use crate::subscriptions::{Cancelled, Confirmed};
 use chassis::outbox::OutboxEntry;
-use chassis::{Aggregate, Attempt, Effects, Failure, Reactor, Verdict};
+use chassis::{Aggregate, Attempt, Effects, Failure, Live, Reactor, Verdict};
 use events::orders::{OrderCancelled, OrderConfirmed};
 use events::{Envelope, OrderId, Unreadable};
 
@@ -67,7 +67,7 @@ impl<C: Carrier> Effects for Shipping<C> {
         }
     }
 
-    async fn perform(&self, call: Call, _attempt: Attempt) -> Result<Message, Failure> {
+    async fn perform(&self, call: Call, _attempt: Attempt, _live: Live) -> Result<Message, Failure> {
         match call {
             Call::Ship(parcel) => self.carrier.ship(&parcel).await,
             Call::Withdraw(order_id) => self.carrier.withdraw(order_id).await,

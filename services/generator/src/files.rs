@@ -89,18 +89,32 @@ const REACTOR: &str = include_str!("../templates/reactor.rs");
 const SUBSCRIPTIONS: &str = include_str!("../templates/subscriptions.rs");
 const EVENTS: &str = include_str!("../templates/events.rs");
 
-/// The template with a rule that lets in what the service consumes.
+/// The template with rules that let in what the service consumes.
 fn with_rule(template: &str, service: &Service) -> Result<String> {
     let sources = service.consumed.iter().map(|event| events::source_of(&event.module));
     let kinds = service.consumed.iter().map(|event| event.kind.clone());
     let list = |items: BTreeSet<String>| -> String {
         items.iter().map(|item| format!("          - {item}\n")).collect()
     };
-    let (source, kind, end) =
-        ("        source:\n", "        detail-type:\n", "        # An archive's replay");
-    let (before, after) = template.split_once(source).context("the rule matches no source")?;
-    let (_, after) = after.split_once(end).context("the rule lets in replays")?;
-    Ok(format!("{before}{source}{}{kind}{}{end}{after}", list(sources.collect()), list(kinds.collect())))
+    let (source, kind) = ("        source:\n", "        detail-type:\n");
+    let lets_in = format!("{source}{}{kind}{}", list(sources.collect()), list(kinds.collect()));
+    let mut rules = template.split(source);
+    let mut written = rules.next().unwrap_or_default().to_owned();
+    for rule in rules {
+        let (_, types) = rule.split_once(kind).context("the rule matches no type")?;
+        written += &format!("{lets_in}{}", after_list(types));
+    }
+    Ok(written)
+}
+
+/// A text without the items that it begins with.
+fn after_list(mut text: &str) -> &str {
+    while let Some((item, rest)) = text.split_once('\n')
+        && item.trim_start().starts_with("- ")
+    {
+        text = rest;
+    }
+    text
 }
 
 /// What stands for what, everywhere.

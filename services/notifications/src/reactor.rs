@@ -4,7 +4,7 @@ use crate::notification::{Fact, Message, Notice, Notification, Outcome};
 use crate::subscriptions::{Cancelled, Confirmed, Failed, Fulfilled, Refunded};
 use chassis::outbox::OutboxEntry;
 use chassis::ports::Topic;
-use chassis::{Aggregate, AggregateId, Attempt, Effects, Failure, Reactor};
+use chassis::{Aggregate, AggregateId, Attempt, Effects, Failure, Live, Reactor};
 use events::orders::{OrderCancelled, OrderConfirmed, OrderFailed, OrderFulfilled};
 use events::payments::PaymentRefunded;
 use events::{Envelope, Metadata, Unreadable};
@@ -72,7 +72,7 @@ impl<T: Topic> Effects for Publishing<T> {
         if let Notification::Publishing(notice) = notification { Some(notice.clone()) } else { None }
     }
 
-    async fn perform(&self, notice: Notice, _attempt: Attempt) -> Result<Message, Failure> {
+    async fn perform(&self, notice: Notice, _attempt: Attempt, _live: Live) -> Result<Message, Failure> {
         let (group, id) = (notice.order_id.to_string(), notice.event_id.to_string());
         self.topic.publish(&group, &id, json!(notice).to_string()).await?;
         Ok(Message::Published)

@@ -9,7 +9,7 @@ use chassis::http::fields::{self, Fields};
 use chassis::http::{Api, FieldError, Problem, Request, Response};
 use chassis::outbox::Cause;
 use chassis::reaction::{Executed, execute};
-use chassis::{Failure, Ports, Store};
+use chassis::{Failure, Live, Ports, Store};
 use events::CustomerId;
 use serde_json::{Value, json};
 use std::future::Future;
@@ -110,7 +110,7 @@ impl<P: PaymentProvider, S: Store> Saving<'_, P, S> {
         call: impl Future<Output = Result<T, CallError>> + Send,
     ) -> Result<T, Problem> {
         let circuit = &self.api.circuit;
-        let permit = circuit.acquire().await?;
+        let permit = circuit.acquire(Live::command()).await?;
         let permit = permit.map_err(|Open { retry_after_seconds }| unavailable(retry_after_seconds))?;
         circuit.guarded(permit, self.id, call).await.map_err(|failure| match failure {
             Failure::Poison(_) => failure.into(),

@@ -13,7 +13,7 @@ use chassis::outbox::Cause;
 use chassis::ports::Bus;
 use chassis::reaction::{Executed, execute};
 use chassis::task::{Task, TaskError};
-use chassis::{AggregateId, Failure, Ports, Store, log};
+use chassis::{AggregateId, Failure, Live, Ports, Store, log};
 use events::payments::PaymentCompensationRequested;
 use events::{Envelope, OrderId};
 use serde::{Deserialize, Serialize};
@@ -77,6 +77,13 @@ pub struct Flow {
     escalation: Option<Escalation>,
 }
 
+/// What started a flow.
+struct Started {
+    cause: Cause,
+    live: Live,
+    requested: PaymentCompensationRequested,
+}
+
 /// A refund that the provider took on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "SCREAMING_SNAKE_CASE")]
@@ -125,9 +132,11 @@ impl Escalation {
 }
 
 impl Flow {
-    fn read(&self) -> Result<(Cause, PaymentCompensationRequested), Failure> {
+    fn read(&self) -> Result<Started, Failure> {
         let envelope = Envelope::read(json!({"metadata": self.metadata, "data": self.data}))?;
-        Ok((Cause::from(&envelope.metadata), envelope.data()?))
+        let live = Live::of(&envelope.metadata);
+        let live = live.ok_or_else(|| Failure::Poison("a replayed event starts no compensation".into()))?;
+        Ok(Started { cause: Cause::from(&envelope.metadata), live, requested: envelope.data()? })
     }
 
     /// The refund that it follows.
@@ -163,7 +172,9 @@ impl<S: Store, P: PaymentProvider, B: Bus> Task for Compensator<S, P, B> {
 
     async fn run(&self, input: Input) -> Result<Value, TaskError> {
         match input {
-            Input::LookUpCharge { event } => Ok(json!(self.look_up(self.permit().await?, &event).await?)),
+            Input::LookUpCharge { event } => {
+                Ok(json!(self.look_up(self.permit(&event).await?, &event).await?))
+            }
             Input::VoidAtProvider { event, attempt } => self.void(&event, attempt).await,
             Input::Refund { event, attempt } => self.refund(&event, attempt).await,
             Input::FollowRefund { event } => self.follow(&event).await,
@@ -179,8 +190,8 @@ impl<S: Store, P: PaymentProvider, B: Bus> Task for Compensator<S, P, B> {
 
 impl<S: Store, P: PaymentProvider, B: Bus> Compensator<S, P, B> {
     /// While the circuit is open the flow does not call the provider, and comes again later.
-    async fn permit(&self) -> Result<Permit, TaskError> {
-        let acquired = self.circuit.acquire().await?;
+    async fn permit(&self, flow: &Flow) -> Result<Permit, TaskError> {
+        let acquired = self.circuit.acquire(flow.read()?.live).await?;
         acquired.map_err(|Open { retry_after_seconds }| {
             TaskError::new(CIRCUIT_OPEN, format!("for {retry_after_seconds} s more"))
         })
@@ -194,14 +205,14 @@ impl<S: Store, P: PaymentProvider, B: Bus> Compensator<S, P, B> {
     }
 
     async fn look_up(&self, permit: Permit, flow: &Flow) -> Result<ChargeStatus, Failure> {
-        let order_id = flow.read()?.1.order_id;
+        let order_id = flow.read()?.requested.order_id;
         let intent = self.intent(order_id).await?;
         self.circuit.guarded(permit, order_id, self.circuit.provider().look_up(&intent)).await
     }
 
     async fn void(&self, flow: &Flow, attempt: u64) -> Result<Value, TaskError> {
-        let permit = self.permit().await?;
-        let PaymentCompensationRequested { order_id, generation, .. } = flow.read()?.1;
+        let permit = self.permit(flow).await?;
+        let PaymentCompensationRequested { order_id, generation, .. } = flow.read()?.requested;
         let before = if let Some(VoidStatus::Exists { looks }) = flow.void { looks } else { 0 };
         let looks = before.saturating_add(1);
         let intent = self.intent(order_id).await?;
@@ -217,8 +228,8 @@ impl<S: Store, P: PaymentProvider, B: Bus> Compensator<S, P, B> {
     }
 
     async fn refund(&self, flow: &Flow, number: u64) -> Result<Value, TaskError> {
-        let permit = self.permit().await?;
-        let PaymentCompensationRequested { order_id, generation, .. } = flow.read()?.1;
+        let permit = self.permit(flow).await?;
+        let PaymentCompensationRequested { order_id, generation, .. } = flow.read()?.requested;
         let intent = self.intent(order_id).await?;
         let call = self.circuit.provider().refund(order_id, &intent, RefundAttempt { generation, number });
         match self.circuit.guarded_money(permit, order_id, call).await? {
@@ -231,9 +242,9 @@ impl<S: Store, P: PaymentProvider, B: Bus> Compensator<S, P, B> {
     }
 
     async fn refund_status(&self, flow: &Flow) -> Result<RefundStatus, TaskError> {
-        let permit = self.permit().await?;
+        let permit = self.permit(flow).await?;
         let call = self.circuit.provider().refund_status(flow.refund()?);
-        Ok(self.circuit.guarded(permit, flow.read()?.1.order_id, call).await?)
+        Ok(self.circuit.guarded(permit, flow.read()?.requested.order_id, call).await?)
     }
 
     /// Whether a pending refund has arrived.
@@ -276,7 +287,7 @@ impl<S: Store, P: PaymentProvider, B: Bus> Compensator<S, P, B> {
 
     /// What the provider knows; none while the circuit is open, when not even this call is made.
     async fn last_look(&self, flow: &Flow) -> Result<Option<ChargeStatus>, Failure> {
-        match self.circuit.acquire().await? {
+        match self.circuit.acquire(flow.read()?.live).await? {
             Ok(permit) => self.look_up(permit, flow).await.map(Some),
             Err(_) => Ok(None),
         }
@@ -309,7 +320,8 @@ impl<S: Store, P: PaymentProvider, B: Bus> Compensator<S, P, B> {
         flow: &Flow,
         message: impl FnOnce(CompensationAttempt) -> Message,
     ) -> Result<(Value, Payment), Failure> {
-        let (cause, PaymentCompensationRequested { order_id, generation, .. }) = flow.read()?;
+        let Started { cause, requested, .. } = flow.read()?;
+        let PaymentCompensationRequested { order_id, generation, .. } = requested;
         self.execute(order_id, message(CompensationAttempt { order_id, generation }), &cause).await
     }
 

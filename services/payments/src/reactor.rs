@@ -7,7 +7,7 @@ use crate::provider::{Confirmation, Creation, PaymentMethod, PaymentProvider};
 use crate::subscriptions::{Cancelled, Created, Reserved};
 use chassis::aggregate::{Loaded, load};
 use chassis::outbox::OutboxEntry;
-use chassis::{Aggregate, Attempt, Effects, Failure, Reactor, Store, Verdict, log};
+use chassis::{Aggregate, Attempt, Effects, Failure, Live, Reactor, Store, Verdict, log};
 use events::inventory::InventoryReserved;
 use events::orders::{OrderCancelled, OrderCreated};
 use events::payments::{PaymentCompensationRequested, PaymentVoided};
@@ -93,20 +93,29 @@ impl<P: PaymentProvider, S: Store> Effects for Charges<P, S> {
         payment.pending_charge()
     }
 
-    async fn perform(&self, charge: PendingCharge, _attempt: Attempt) -> Result<Message, Failure> {
+    async fn perform(
+        &self,
+        charge: PendingCharge,
+        _attempt: Attempt,
+        live: Live,
+    ) -> Result<Message, Failure> {
         match &charge.intent {
-            Some(intent) => self.confirm(&charge, intent).await,
-            None => self.create(&charge).await,
+            Some(intent) => self.confirm(&charge, intent, live).await,
+            None => self.create(&charge, live).await,
         }
     }
 }
 
 impl<P: PaymentProvider, S: Store> Charges<P, S> {
-    async fn create(&self, PendingCharge { bill, tries, .. }: &PendingCharge) -> Result<Message, Failure> {
+    async fn create(
+        &self,
+        PendingCharge { bill, tries, .. }: &PendingCharge,
+        live: Live,
+    ) -> Result<Message, Failure> {
         let Some(method) = self.method(bill).await? else {
             return Ok(Message::Refused { code: METHOD_REQUIRED.to_owned() });
         };
-        let permit = match self.circuit.acquire().await? {
+        let permit = match self.circuit.acquire(live).await? {
             Ok(permit) => permit,
             // Without an intent nothing can have been captured: the order can end here.
             Err(Open { retry_after_seconds }) => return Ok(Message::Unavailable { retry_after_seconds }),
@@ -128,8 +137,8 @@ impl<P: PaymentProvider, S: Store> Charges<P, S> {
         Ok(id.map(|id| PaymentMethod { id, customer }))
     }
 
-    async fn confirm(&self, charge: &PendingCharge, intent: &str) -> Result<Message, Failure> {
-        let permit = self.circuit.acquire().await?.map_err(|Open { retry_after_seconds }| {
+    async fn confirm(&self, charge: &PendingCharge, intent: &str, live: Live) -> Result<Message, Failure> {
+        let permit = self.circuit.acquire(live).await?.map_err(|Open { retry_after_seconds }| {
             Failure::Transient(format!("the circuit is open for {retry_after_seconds} s more"))
         })?;
         let order_id = charge.bill.order_id;

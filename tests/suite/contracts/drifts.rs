@@ -62,7 +62,7 @@ pub const DRIFTS: &[(&str, &str, &str, &str)] = &[
         "infra/payments.yaml",
         "Arn: !GetAtt EventsQueue.Arn",
         "Arn: !GetAtt EventsDeadLetters.Arn",
-        "infra/payments.yaml: the rule has to lead to dev-quadrille-payments-events and nowhere else",
+        "infra/payments.yaml: the rule events has to lead to dev-quadrille-payments-events and nowhere else",
     ),
     (
         "infra/payments.yaml",
@@ -80,7 +80,7 @@ pub const DRIFTS: &[(&str, &str, &str, &str)] = &[
         "infra/payments.yaml",
         "EventBusName: !Sub \"${Stage}-quadrille\"",
         "EventBusName: default",
-        "infra/payments.yaml: the rule listens to the bus default",
+        "infra/payments.yaml: the rule events listens to the bus default",
     ),
     (
         "contracts/openapi.yaml",
@@ -134,27 +134,38 @@ pub const DRIFTS: &[(&str, &str, &str, &str)] = &[
         "infra/payments.yaml",
         "          - order.created\n",
         "",
-        "infra/payments.yaml: the rule does not let in the detail-type order.created",
+        "infra/payments.yaml: the rule events does not let in the detail-type order.created",
     ),
     (
         "infra/payments.yaml",
         "          - order.created\n",
         "          - order.created\n          - order.confirmed\n",
-        "infra/payments.yaml: the rule lets in the detail-type order.confirmed, which no subscription in \
+        "infra/payments.yaml: the rule events lets in the detail-type order.confirmed, which no subscription in \
          services/payments/src/subscriptions.rs needs",
     ),
     (
         "infra/orders.yaml",
         "- exists: false",
         "- exists: true",
-        "infra/orders.yaml: the rule has to match source",
+        "infra/orders.yaml: beside source and type, the rule events has to match",
     ),
     (
         "infra/rewards.yaml",
-        "        # An archive's replay",
-        "        detail:\n          metadata:\n            version:\n              - 2\n        # An archive's replay",
-        "infra/rewards.yaml: of the detail, the rule may match {\"metadata\":{\"version\":[1]}}, and not \
-         {\"metadata\":{\"version\":[2]}}",
+        "          metadata:\n            replay:",
+        "          metadata:\n            version:\n              - 2\n            replay:",
+        "infra/rewards.yaml: beside source and type, the rule events has to match",
+    ),
+    (
+        "infra/rewards.yaml",
+        "                - rewards\n",
+        "                - payments\n",
+        "infra/rewards.yaml: beside source and type, the rule replays has to match",
+    ),
+    (
+        "infra/rewards.yaml",
+        "-rewards-archive",
+        "-rewards-archives",
+        "infra/rewards.yaml: there is no rule dev-quadrille-rewards-archive",
     ),
     (
         "infra/orders.yaml",

@@ -7,7 +7,7 @@ use chassis::outbox::Cause;
 use chassis::reaction::{Stand, begin, execute, resume};
 use chassis::store::{Item as Row, Key, MemoryStore};
 use chassis::task::Task;
-use chassis::{AggregateId, Consumer, Effects, EventHandler, Failure, Ports};
+use chassis::{AggregateId, Consumer, Effects, EventHandler, Failure, Live, Ports};
 use chrono::{DateTime, TimeDelta, Utc};
 use events::Envelope;
 use fulfillment::reactor::Shipping;
@@ -108,7 +108,7 @@ impl System {
             let line = system.line(account, hour, plan, is_down);
             let charges = system.charges(&line, hour, is_open);
             let call = Charges::<Stripe<Line>, MemoryStore>::pending_call(&state.state).unwrap();
-            let outcome = now(charges.perform(call, attempt));
+            let outcome = now(charges.perform(call, attempt, Live::command()));
             let account = system.accounts.number(line.account());
             let calls = posts(&line);
             let named = if is_open { "nothing, the circuit is open".into() } else { line.calls().join(", ") };

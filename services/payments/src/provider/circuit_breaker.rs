@@ -4,7 +4,7 @@ use super::{CallError, PaymentProvider};
 use crate::breaker::{self, Breaker, Fact, Message, Subject};
 use chassis::outbox::{Cause, OutboxEntry};
 use chassis::reaction::{Executed, execute};
-use chassis::{Aggregate, AggregateId, Failure, Ports, Store, log};
+use chassis::{Aggregate, AggregateId, Failure, Live, Ports, Store, log};
 use chrono::{DateTime, TimeDelta, Utc};
 use events::payments::{PROVIDER, PaymentCircuitClosed, PaymentCircuitHalfOpened, PaymentCircuitOpened};
 use std::future::Future;
@@ -74,11 +74,11 @@ impl<P: PaymentProvider, S: Store> CircuitBreaker<P, S> {
     }
 
     /// Acquires the permission to call the provider. While the circuit is half open there is one at a time, and it is a
-    /// lease: the caller has to make its call with [`CircuitBreaker::guarded`].
+    /// lease: the caller has to make its call with [`CircuitBreaker::guarded`]. Nothing calls the provider for a replay.
     ///
     /// # Errors
     /// A [`Failure`] when the breaker's row cannot be read or written.
-    pub async fn acquire(&self) -> Result<Result<Permit, Open>, Failure> {
+    pub async fn acquire(&self, _live: Live) -> Result<Result<Permit, Open>, Failure> {
         let now = self.ports.clock.now();
         let known = *self.open_until.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(until) = known.filter(|until| now < *until) {
@@ -192,7 +192,7 @@ mod tests {
         for (number, answer) in (0..).zip(answers) {
             let circuit = CircuitBreaker::new(Stripe(Always(answer)), ports.clone(), TimeDelta::minutes(1));
             let order_id = OrderId(Uuid::from_u128(number));
-            let permit = circuit.acquire().await.unwrap().unwrap();
+            let permit = circuit.acquire(Live::command()).await.unwrap().unwrap();
             let call = circuit.provider().confirm(order_id, "pi", 1);
             circuit.guarded_money(permit, order_id, call).await.unwrap_err();
         }
