@@ -56,6 +56,10 @@ waiting stage="local":
 redrive queue *flags:
     @{{ if queue =~ "^local-" { operator_here } else { operator_on_aws } }} redrive {{queue}} {{flags}}
 
+# Publish events of the log once more, `just replay --order 018f2b9e-…`; with `--stage prod` at the end, on AWS
+replay *flags:
+    @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} replay {{flags}}
+
 # Remind every silent step that will be overdue within so many seconds, instead of waiting for it
 sweep ahead="0" stage="local":
     @{{ if stage == "local" { operator_here } else { operator_on_aws } }} sweep --ahead {{ahead}} --stage {{stage}}

@@ -31,12 +31,12 @@ impl Drop for Console {
 
 /// The short names of the page's commands, for the programs as they are built. The recipes are those of the justfile.
 const NAMES: &str = r#"
-operator() { "$BINARIES/operator" "$@"; }
+operator() { "$BINARIES/quadrille" "$@"; }
 just() {
     local recipe=$1
     shift
     case $recipe in
-        dlq | waiting | redrive | retry-compensation) operator "$recipe" "$@" ;;
+        dlq | waiting | redrive | replay | retry-compensation) operator "$recipe" "$@" ;;
         sweep) operator sweep --ahead "${1:-0}" ;;
         contracts) "$BINARIES/contracts" "$@" ;;
         *) echo "tests/suite/readme.rs cannot run the recipe $recipe"; return 64 ;;

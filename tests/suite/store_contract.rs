@@ -3,8 +3,8 @@
 use crate::platform::{in_trouble, on_platform, run};
 use chassis::Failure;
 use chassis::store::{
-    Attr, CommitError, Condition, Indexed, Item, Key, MAX_PAGE, MemoryStore, Rejected, Store, Write,
-    all_until, every_row,
+    Attr, CommitError, Condition, EVENTS, Indexed, Item, Key, MAX_PAGE, MemoryStore, Rejected, Scan, Store,
+    Write, all_until, every_row,
 };
 use futures_util::future::join_all;
 use localstack::faults::Fault;
@@ -164,6 +164,28 @@ async fn listing_the_oldest(store: &impl Store) {
 
 /// Guards: a page that DynamoDB cut at 1 MB. Rows of 20 KB: the page has all that were asked for, and there is an end only
 /// where the rows end.
+/// Guards: a scan meets each row with the prefix once, those of a partition together and in their order, also where a page
+/// ends among them.
+async fn scanning(store: &impl Scan) {
+    let pk = format!("contract#{}#scanned", uuid::Uuid::new_v4());
+    for n in 1..=7 {
+        seed(store, Item::new(Key::event(&pk, n))).await;
+        seed(store, Item::new(Key::new(&pk, format!("state#{n}")))).await;
+    }
+    for limit in [3, 1000] {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let scanned = store.scan(EVENTS, after.as_ref(), limit).await.unwrap();
+            found.extend(scanned.rows.into_iter().map(|row| row.key).filter(|key| key.pk == pk));
+            after = scanned.last;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, (1..=7).map(|n| Key::event(&pk, n)).collect::<Vec<_>>());
+    }
+}
+
 async fn large_rows(store: &impl Store) {
     const ROWS: u64 = 130;
     let (pk, shard) = (key("large").pk, format!("s-{}", uuid::Uuid::new_v4()));
@@ -234,7 +256,7 @@ async fn concurrency(store: &impl Store) {
     assert_eq!(store.load(&stock).await.unwrap().unwrap().count("available"), Some(0));
 }
 
-async fn contract(store: &impl Store) {
+async fn contract(store: &impl Scan) {
     all_or_nothing(store).await;
     conditions(store).await;
     forward_only(store).await;
@@ -243,6 +265,7 @@ async fn contract(store: &impl Store) {
     reading(store).await;
     listing(store).await;
     listing_the_oldest(store).await;
+    scanning(store).await;
     large_rows(store).await;
     limits(store).await;
     concurrency(store).await;

@@ -13,7 +13,8 @@ use aws_sdk_dynamodb::{
 };
 use chassis::Failure;
 use chassis::store::{
-    Attr, CommitError, Condition, Indexed, Item, Key, MAX_PAGE, Rejected, Store, Write, check_shape,
+    Attr, CommitError, Condition, Indexed, Item, Key, MAX_PAGE, Rejected, Scan, Scanned, Store, Write,
+    check_shape,
 };
 use std::collections::HashMap;
 use std::time::Duration;
@@ -256,6 +257,21 @@ impl DynamoStore {
             place.map(|at| Indexed { key: row.key, at }).ok_or_else(|| unusable(index))
         };
         rows.into_iter().map(indexed).collect()
+    }
+}
+
+impl Scan for DynamoStore {
+    async fn scan(&self, prefix: &str, after: Option<&Key>, limit: u32) -> Result<Scanned, Failure> {
+        let scan = self.client.scan().table_name(&self.table).consistent_read(true);
+        let scan = scan
+            .filter_expression("begins_with(sk, :prefix)")
+            .expression_attribute_values(":prefix", AttributeValue::S(prefix.to_owned()))
+            .set_exclusive_start_key(after.map(key_of))
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX));
+        let answer = scan.send().await.map_err(|e| failure_of(&e))?;
+        let rows = answer.items.unwrap_or_default().into_iter().map(to_item).collect::<Result<_, _>>()?;
+        let last = answer.last_evaluated_key.map(to_item).transpose()?.map(|row| row.key);
+        Ok(Scanned { rows, last })
     }
 }
 

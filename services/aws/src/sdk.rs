@@ -69,16 +69,17 @@ fn chain(error: &dyn Error) -> String {
 const LOCAL: &str = "http://127.0.0.1:4566";
 
 /// As [`sdk_config`], for an operator, who has more time: the stage `local` is the local stack at its usual address, unless the
-/// environment names another endpoint.
+/// environment names another endpoint, and has credentials of its own.
 pub async fn operators_config(stage: &str) -> SdkConfig {
     let config = config(TimeoutConfig::builder().operation_attempt_timeout(OPERATORS_ATTEMPT)).await;
-    if stage != "local" || config.endpoint_url().is_some() {
+    if stage != "local" {
         return config;
     }
+    let endpoint = config.endpoint_url().unwrap_or(LOCAL).to_owned();
+    let region = config.region().cloned().unwrap_or(Region::new("us-east-1"));
     let key = Credentials::new("local", "local", None, None, "the local stack");
     let key = SharedCredentialsProvider::new(key);
-    let local = config.into_builder().endpoint_url(LOCAL).region(Region::new("us-east-1"));
-    local.credentials_provider(key).build()
+    config.into_builder().endpoint_url(endpoint).region(region).credentials_provider(key).build()
 }
 
 #[cfg(feature = "tls")]

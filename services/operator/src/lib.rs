@@ -1,4 +1,6 @@
 //! What the people who run the platform do by hand, on the local stack as on AWS.
 
 pub mod dead_letters;
+pub mod event_log;
 pub mod redrive;
+pub mod replay;

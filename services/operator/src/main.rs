@@ -1,5 +1,7 @@
 //! The operator's command line.
 
+mod replaying;
+
 use anyhow::{Result, ensure};
 use aws::sdk::{SdkConfig, operators_config};
 use aws::{dynamodb::DynamoStore, eventbridge::EventBus, invoke::invoke, sqs::Queues};
@@ -8,6 +10,8 @@ use clap::{Parser, Subcommand};
 use events::OrderId;
 use operator::dead_letters::Stage;
 use operator::redrive::NotRedriven;
+use operator::replay::NotResumed;
+use replaying::{Misuse, ReplayArguments, Tools};
 use serde_json::json;
 use std::io::Write;
 use std::process::ExitCode;
@@ -17,7 +21,7 @@ use std::process::ExitCode;
 /// Region and credentials are those of the AWS CLI. The stage `local` is the local stack at 127.0.0.1:4566, or at
 /// AWS_ENDPOINT_URL.
 #[derive(Parser)]
-#[command(name = "operator", version)]
+#[command(name = "quadrille", version)]
 struct Arguments {
     /// The stage to look at
     #[arg(long, global = true, default_value = "local")]
@@ -45,6 +49,8 @@ enum Command {
         /// The order, which is FAILED
         order: OrderId,
     },
+    /// Publish events of the log once more; nothing is charged, shipped or notified for it
+    Replay(ReplayArguments),
     /// Remind every silent step now that is overdue, instead of waiting for the next minute
     Sweep {
         /// Treat as overdue what will be in so many seconds, at most a day
@@ -59,7 +65,9 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let misused =
-                matches!(error.downcast_ref(), Some(NotRedriven::NoSuchQueue(_) | NotRedriven::NoEvents(_)));
+                matches!(error.downcast_ref(), Some(NotRedriven::NoSuchQueue(_) | NotRedriven::NoEvents(_)))
+                    || matches!(error.downcast_ref(), Some(NotResumed::NoSuchReplay(_)))
+                    || error.downcast_ref::<Misuse>().is_some();
             let _ = writeln!(std::io::stderr(), "error: {error:#}");
             ExitCode::from(if misused { 2 } else { 1 })
         }
@@ -87,6 +95,7 @@ async fn run(arguments: Arguments) -> Result<()> {
             );
             say(&[line], "")
         }
+        Command::Replay(arguments) => Tools::new(&sdk, &name, &arguments).run(arguments).await,
         Command::Dlq => say(&stage(&sdk, &name).list(Utc::now()).await?, "no dead letters"),
         Command::Waiting => say(&stage(&sdk, &name).waiting(Utc::now()).await?, "nothing waits"),
         Command::Redrive { queue, order } => {

@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 #[derive(Debug, thiserror::Error)]
 pub enum NotRedriven {
     /// There is no such queue.
-    #[error("there is no dead-letter queue {0}; `operator dlq` lists those that hold something")]
+    #[error("there is no dead-letter queue {0}; `quadrille dlq` lists those that hold something")]
     NoSuchQueue(String),
     /// What lies in it is no event.
     #[error(

@@ -1,11 +1,13 @@
 //! The store in memory: for domain scenarios and the simulation. It passes the same contract as DynamoDB's.
 
 use super::{
-    Attr, CommitError, Condition, Indexed, Item, Key, MAX_PAGE, Rejected, Store, Write, check_shape,
+    Attr, CommitError, Condition, Indexed, Item, Key, MAX_PAGE, Rejected, Scan, Scanned, Store, Write,
+    check_shape,
 };
 use crate::failure::Failure;
 use std::{
     collections::BTreeMap,
+    ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -172,5 +174,17 @@ impl Store for MemoryStore {
             }
         }
         Ok(())
+    }
+}
+
+impl Scan for MemoryStore {
+    async fn scan(&self, prefix: &str, after: Option<&Key>, limit: u32) -> Result<Scanned, Failure> {
+        let table = self.table();
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let read: Vec<_> = table.rows.range((from, Bound::Unbounded)).take(limit).collect();
+        let last = read.last().filter(|_| read.len() == limit).map(|(key, _)| (*key).clone());
+        let wanted = read.into_iter().filter(|(key, _)| key.sk.starts_with(prefix));
+        Ok(Scanned { rows: wanted.map(|(_, row)| row.clone()).collect(), last })
     }
 }

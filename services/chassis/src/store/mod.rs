@@ -3,10 +3,12 @@
 mod memory;
 pub mod overdue;
 mod rows;
+mod scan;
 mod shape;
 
 pub use memory::MemoryStore;
 pub use rows::{AggregateId, Attr, Condition, EVENTS, INBOX, Item, Key, Write};
+pub use scan::{Scan, Scanned};
 pub use shape::check_shape;
 
 use crate::failure::Failure;

@@ -1,0 +1,224 @@
+//! Replay: events of the log are published once more, in order for each order, marked as replayed. A consumer that has had
+//! them answers `duplicate`; one that is named gets them alone; none of them charges, ships or notifies.
+
+use crate::event_log::{EventLog, Position, Selection};
+use chassis::Failure;
+use chassis::ports::Bus;
+use chassis::store::{Attr, Condition, Item, Key, Scan, Write};
+use chrono::{DateTime, Utc};
+use events::Envelope;
+use events::envelope::{self, millis};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+use uuid::Uuid;
+
+/// How many events one call publishes.
+const CALL: usize = 10;
+/// The sort key of a replay's row.
+const STATE: &str = "checkpoint";
+
+/// How many events there are of each type.
+pub type Counts = BTreeMap<String, u64>;
+
+/// A replay, and how far it has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replay {
+    /// Its id, which each event carries.
+    pub id: Uuid,
+    /// What it publishes.
+    pub selection: Selection,
+    /// The one consumer that gets it; none: every consumer.
+    pub consumer: Option<String>,
+    /// Where it goes on; none: it is done.
+    pub position: Option<Position>,
+    /// What it has published.
+    pub published: Counts,
+    /// How often this was saved.
+    version: i64,
+}
+
+/// A replay's checkpoint, as its row holds it.
+#[derive(Serialize, Deserialize)]
+struct Checkpoint {
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+    kinds: Vec<String>,
+    consumer: Option<String>,
+    position: Option<(usize, Option<(String, String)>)>,
+    published: Counts,
+}
+
+/// Why a replay cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum NotResumed {
+    /// There is none of this id.
+    #[error("there is no replay {0}")]
+    NoSuchReplay(Uuid),
+    /// Someone else goes on with it at the same time.
+    #[error("replay {0} is going on elsewhere: its checkpoint has moved")]
+    GoingOn(Uuid),
+    /// The table did not answer, or its row is no checkpoint.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+}
+
+impl Replay {
+    /// A replay that has not begun.
+    #[must_use]
+    pub fn new(id: Uuid, selection: Selection, consumer: Option<String>) -> Self {
+        Self {
+            id,
+            selection,
+            consumer,
+            position: Some(Position::default()),
+            published: Counts::new(),
+            version: 0,
+        }
+    }
+
+    fn key(id: Uuid) -> Key {
+        Key::new(format!("replay#{id}"), STATE)
+    }
+
+    /// The event as this replay publishes it.
+    fn marked(&self, mut event: Envelope) -> Envelope {
+        event.metadata.replay = Some(envelope::Replay { id: self.id, consumer: self.consumer.clone() });
+        event
+    }
+
+    /// The replay as its checkpoint left it.
+    ///
+    /// # Errors
+    /// [`NotResumed`].
+    pub async fn saved<S: Scan>(table: &S, id: Uuid) -> Result<Self, NotResumed> {
+        let row = table.load(&Self::key(id)).await?.ok_or(NotResumed::NoSuchReplay(id))?;
+        let unreadable = || Failure::Poison(format!("{} is no checkpoint of a replay", row.key));
+        let read = row.text("state").and_then(|text| serde_json::from_str(text).ok());
+        let checkpoint: Checkpoint = read.ok_or_else(unreadable)?;
+        let version = row.number("version").ok_or_else(unreadable)?;
+        let position = checkpoint
+            .position
+            .map(|(table, after)| Position { table, after: after.map(|(pk, sk)| Key::new(pk, sk)) });
+        let kinds = checkpoint.kinds.into_iter().collect();
+        let selection = Selection { from: checkpoint.from, to: checkpoint.to, kinds };
+        Ok(Self {
+            id,
+            selection,
+            consumer: checkpoint.consumer,
+            position,
+            published: checkpoint.published,
+            version,
+        })
+    }
+
+    /// Saves how far it has come, unless someone else has. A new one is saved before its first event, so that whatever
+    /// stops it, it can be resumed.
+    ///
+    /// # Errors
+    /// [`NotResumed`].
+    pub async fn save<S: Scan>(&mut self, table: &S) -> Result<(), NotResumed> {
+        let position = self.position.clone();
+        let checkpoint = Checkpoint {
+            from: self.selection.from,
+            to: self.selection.to,
+            kinds: self.selection.kinds.iter().cloned().collect(),
+            consumer: self.consumer.clone(),
+            position: position.map(|position| (position.table, position.after.map(|key| (key.pk, key.sk)))),
+            published: self.published.clone(),
+        };
+        let text = serde_json::to_string(&checkpoint).map_err(|e| Failure::Poison(e.to_string()))?;
+        let item = Item::new(Self::key(self.id)).with("version", self.version + 1).with("state", text);
+        let item = item.with("at", millis::text(&Utc::now()));
+        let when = match self.version {
+            0 => Condition::Absent,
+            version => Condition::Matches(vec![("version", Attr::N(version))]),
+        };
+        match table.commit(vec![Write::Put { item, when }]).await {
+            Ok(()) => self.version += 1,
+            Err(chassis::store::CommitError::Rejected(_)) => return Err(NotResumed::GoingOn(self.id)),
+            Err(error) => return Err(Failure::from(error).into()),
+        }
+        Ok(())
+    }
+}
+
+/// Publishes no faster than so many events a second.
+pub struct Pace {
+    rate: u32,
+    next: Instant,
+}
+
+impl Pace {
+    /// `rate` events a second, at least one.
+    #[must_use]
+    pub fn new(rate: u32) -> Self {
+        Self { rate: rate.max(1), next: Instant::now() }
+    }
+
+    /// Waits until `events` more may be published.
+    async fn wait(&mut self, events: usize) {
+        sleep_until(self.next).await;
+        let events = u32::try_from(events).unwrap_or(u32::MAX);
+        self.next = self.next.max(Instant::now()) + Duration::from_secs(1) * events / self.rate;
+    }
+}
+
+/// Counts what a selection has, by type.
+///
+/// # Errors
+/// A [`Failure`] when a table does not answer, or holds a row that is no event.
+pub async fn count<S: Scan>(log: &EventLog<S>, selection: &Selection) -> Result<Counts, Failure> {
+    let (mut counts, mut position) = (Counts::new(), Some(Position::default()));
+    while let Some(here) = position {
+        let (events, next) = log.page(selection, &here).await?;
+        add(&mut counts, &events);
+        position = next;
+    }
+    Ok(counts)
+}
+
+/// Adds events to the counts of their types.
+pub fn add(counts: &mut Counts, events: &[Envelope]) {
+    for event in events {
+        *counts.entry(event.metadata.kind.clone()).or_default() += 1;
+    }
+}
+
+/// Publishes events of one replay, in their order.
+///
+/// # Errors
+/// A [`Failure`] when the bus refuses one. Those before it are published.
+pub async fn publish<B: Bus>(
+    replay: &Replay,
+    events: &[Envelope],
+    bus: &B,
+    pace: &mut Pace,
+) -> Result<(), Failure> {
+    let marked: Vec<Envelope> = events.iter().map(|event| replay.marked(event.clone())).collect();
+    for some in marked.chunks(CALL) {
+        pace.wait(some.len()).await;
+        bus.publish(some).await?;
+    }
+    Ok(())
+}
+
+/// Publishes one more page of a replay, and saves how far it has come. After a failure in between, the page is published
+/// again: consumers deduplicate.
+///
+/// # Errors
+/// [`NotResumed`].
+pub async fn step<S: Scan, B: Bus>(
+    replay: &mut Replay,
+    log: &EventLog<S>,
+    (bus, pace): (&B, &mut Pace),
+    table: &S,
+) -> Result<(), NotResumed> {
+    let Some(here) = replay.position.clone() else { return Ok(()) };
+    let (events, next) = log.page(&replay.selection, &here).await?;
+    publish(replay, &events, bus, pace).await?;
+    add(&mut replay.published, &events);
+    replay.position = next;
+    replay.save(table).await
+}

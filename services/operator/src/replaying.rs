@@ -1,0 +1,256 @@
+//! The command `replay`: what is selected is counted by type first, then published, or written into a file.
+
+use anyhow::{Context, Result, bail, ensure};
+use aws::{dynamodb::DynamoStore, eventbridge::EventBus, sdk::SdkConfig};
+use chassis::AggregateId;
+use chrono::{DateTime, SubsecRound, Utc};
+use clap::Args;
+use events::OrderId;
+use indicatif::{ProgressBar, ProgressStyle};
+use operator::event_log::{EventLog, Position, Selection};
+use operator::replay::{self, Counts, Pace, Replay};
+use registry::{CONSUMES, SERVICES};
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use tokio::signal::ctrl_c;
+use uuid::Uuid;
+
+/// What a command line said that cannot be.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Misuse(String);
+
+#[derive(Args)]
+pub struct ReplayArguments {
+    /// The events about this order
+    #[arg(long, conflicts_with_all = ["from", "to", "resume"], required_unless_present_any = ["from", "resume"])]
+    order: Option<OrderId>,
+    /// The events committed at this time or later: 2026-11-22T09:30:00Z
+    #[arg(long, requires = "to", conflicts_with = "resume")]
+    from: Option<DateTime<Utc>>,
+    /// The events committed before this time
+    #[arg(long, requires = "from")]
+    to: Option<DateTime<Utc>>,
+    /// Only events of this type, `order.created`; may be repeated
+    #[arg(long = "type", conflicts_with = "resume")]
+    kinds: Vec<String>,
+    /// Only for this consumer, and only what it consumes
+    #[arg(long, conflicts_with = "resume")]
+    consumer: Option<String>,
+    /// Only count
+    #[arg(long, conflicts_with = "log")]
+    dry_run: bool,
+    /// Write the envelopes into this file, one to a line, instead of publishing them
+    #[arg(long, conflicts_with_all = ["consumer", "resume"])]
+    log: Option<PathBuf>,
+    /// Go on with a replay that was stopped
+    #[arg(long, value_name = "REPLAY")]
+    resume: Option<Uuid>,
+    /// Print one JSON object, for programs
+    #[arg(long)]
+    json: bool,
+    /// How many events a second at most
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    rate: u32,
+}
+
+/// What a stage is replayed with.
+pub struct Tools {
+    log: EventLog<DynamoStore>,
+    orders: DynamoStore,
+    bus: EventBus,
+    stage: String,
+    json: bool,
+}
+
+impl Tools {
+    /// The tools for a stage.
+    pub fn new(sdk: &SdkConfig, stage: &str, arguments: &ReplayArguments) -> Self {
+        let table = |service: &str| DynamoStore::new(sdk, format!("{stage}-quadrille-{service}"));
+        // Orders first: most subjects are orders, and each is read where it is first met.
+        let others = SERVICES.iter().filter(|service| **service != "orders");
+        let tables = std::iter::once(&"orders").chain(others).map(|service| table(service)).collect();
+        let bus = EventBus::new(sdk, format!("{stage}-quadrille"));
+        Self {
+            log: EventLog::new(tables),
+            orders: table("orders"),
+            bus,
+            stage: stage.to_owned(),
+            json: arguments.json,
+        }
+    }
+
+    /// Does what the arguments say.
+    ///
+    /// # Errors
+    /// [`Misuse`], or whatever went wrong.
+    pub async fn run(&self, arguments: ReplayArguments) -> Result<()> {
+        if let Some(id) = arguments.resume {
+            let replay = Replay::saved(&self.orders, id).await?;
+            return self.go_on(replay, None, arguments.rate).await;
+        }
+        let selection = selection(&arguments, Utc::now())?;
+        match (arguments.order, arguments.log) {
+            (Some(order), log) => {
+                let pk = AggregateId::order(order).pk;
+                let events = self.log.of(&pk, &selection).await?;
+                if events.is_empty() {
+                    bail!(Misuse(format!("the log of {} has no such event about order {order}", self.stage)));
+                }
+                let mut counts = Counts::new();
+                replay::add(&mut counts, &events);
+                if let Some(file) = log {
+                    let mut lines = Lines::create(&file)?;
+                    lines.add(&events)?;
+                    return self.done(&counts, json!({"file": lines.finish()?}));
+                }
+                if arguments.dry_run {
+                    return self.counted(&counts);
+                }
+                let replay = Replay::new(Uuid::now_v7(), selection, arguments.consumer);
+                replay::publish(&replay, &events, &self.bus, &mut Pace::new(arguments.rate)).await?;
+                self.done(&counts, json!({"replay": replay.id}))
+            }
+            (None, Some(file)) => self.write(&selection, &file).await,
+            (None, None) => {
+                let counts = replay::count(&self.log, &selection).await?;
+                if arguments.dry_run || counts.is_empty() {
+                    return self.counted(&counts);
+                }
+                if !self.json {
+                    self.counted(&counts)?;
+                }
+                let mut replay = Replay::new(Uuid::now_v7(), selection, arguments.consumer);
+                replay.save(&self.orders).await?;
+                self.go_on(replay, Some(counts.values().sum()), arguments.rate).await
+            }
+        }
+    }
+
+    /// Publishes page after page, until there is no more, or Ctrl-C.
+    async fn go_on(&self, mut replay: Replay, total: Option<u64>, rate: u32) -> Result<()> {
+        let (mut pace, bar) = (Pace::new(rate), bar(total));
+        let stopped = ctrl_c();
+        tokio::pin!(stopped);
+        while replay.position.is_some() {
+            let resume =
+                format!("go on with: quadrille replay --stage {} --resume {}", self.stage, replay.id);
+            tokio::select! {
+                // A page that is cut off here is published again by the next run.
+                stepped = replay::step(&mut replay, &self.log, (&self.bus, &mut pace), &self.orders) => {
+                    stepped.with_context(|| resume)?;
+                }
+                _ = &mut stopped => bail!("stopped after {} events; {resume}", replay.published.values().sum::<u64>()),
+            }
+            bar.set_position(replay.published.values().sum());
+        }
+        bar.finish_and_clear();
+        self.done(&replay.published, json!({"replay": replay.id}))
+    }
+
+    async fn write(&self, selection: &Selection, file: &Path) -> Result<()> {
+        let (mut lines, mut counts, mut position) =
+            (Lines::create(file)?, Counts::new(), Some(Position::default()));
+        let bar = bar(None);
+        while let Some(here) = position {
+            let (events, next) = self.log.page(selection, &here).await?;
+            lines.add(&events)?;
+            replay::add(&mut counts, &events);
+            bar.set_position(counts.values().sum());
+            position = next;
+        }
+        bar.finish_and_clear();
+        self.done(&counts, json!({"file": lines.finish()?}))
+    }
+
+    fn counted(&self, counts: &Counts) -> Result<()> {
+        if self.json {
+            return say(&json!({ "counted": counts }).to_string());
+        }
+        for (kind, number) in counts {
+            say(&format!("{number:>9}  {kind}"))?;
+        }
+        say(&format!("{:>9}  in all", counts.values().sum::<u64>()))
+    }
+
+    /// The last line: what came of it.
+    fn done(&self, counts: &Counts, mut what: serde_json::Value) -> Result<()> {
+        let sum: u64 = counts.values().sum();
+        if self.json {
+            what["published"] = json!(counts);
+            return say(&what.to_string());
+        }
+        match (what["replay"].as_str(), what["file"].as_str()) {
+            (Some(replay), _) => say(&format!("{sum} events published, replay {replay}")),
+            (_, file) => say(&format!("{sum} events written to {}", file.unwrap_or_default())),
+        }
+    }
+}
+
+/// What the arguments select. A selection ends now at the latest, so that it is the same when it is read again.
+fn selection(arguments: &ReplayArguments, now: DateTime<Utc>) -> Result<Selection> {
+    let now = now.trunc_subsecs(3);
+    let from = arguments.from.unwrap_or(DateTime::UNIX_EPOCH);
+    let to = arguments.to.unwrap_or(now).min(now);
+    ensure!(from < to, Misuse(format!("--from: has to be before --to and before now, {now}")));
+    let mut kinds: BTreeSet<String> = arguments.kinds.iter().cloned().collect();
+    let known = events::catalogue::entries();
+    if let Some(unknown) = kinds.iter().find(|kind| known.iter().all(|entry| entry.kind != kind.as_str())) {
+        bail!(Misuse(format!("--type: no service publishes {unknown}")));
+    }
+    if let Some(consumer) = &arguments.consumer {
+        let found = CONSUMES.iter().find(|(service, _)| service == consumer);
+        let Some((_, consumed)) = found else {
+            let named: Vec<_> = CONSUMES.iter().map(|(service, _)| *service).collect();
+            bail!(Misuse(format!("--consumer: {consumer} is none of {}", named.join(", "))));
+        };
+        let consumed: BTreeSet<String> = consumed.iter().map(|one| one.kind.to_owned()).collect();
+        kinds = if kinds.is_empty() { consumed } else { kinds.intersection(&consumed).cloned().collect() };
+        ensure!(!kinds.is_empty(), Misuse(format!("--type: {consumer} consumes none of these")));
+    }
+    Ok(Selection { from, to, kinds })
+}
+
+/// A file of envelopes, one to a line.
+struct Lines {
+    path: String,
+    file: BufWriter<File>,
+}
+
+impl Lines {
+    /// A new file: one that is there already is not written over.
+    fn create(path: &Path) -> Result<Self> {
+        let file = File::create_new(path).with_context(|| Misuse(format!("--log: {}", path.display())))?;
+        Ok(Self { path: path.display().to_string(), file: BufWriter::new(file) })
+    }
+
+    fn add(&mut self, events: &[events::Envelope]) -> Result<()> {
+        for event in events {
+            writeln!(self.file, "{}", json!(event))?;
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<String> {
+        self.file.into_inner()?.sync_all()?;
+        Ok(self.path)
+    }
+}
+
+/// A progress bar, where there is a terminal.
+fn bar(total: Option<u64>) -> ProgressBar {
+    match total {
+        Some(total) => {
+            let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} events, {per_sec}, {eta} left");
+            ProgressBar::new(total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        }
+        None => ProgressBar::new_spinner(),
+    }
+}
+
+fn say(line: &str) -> Result<()> {
+    Ok(writeln!(std::io::stdout().lock(), "{line}")?)
+}
