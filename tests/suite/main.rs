@@ -35,6 +35,7 @@ mod races;
 mod readme;
 mod recipe;
 mod refusals;
+mod replaying;
 mod replays;
 mod saved_methods;
 mod secrecy;

@@ -55,6 +55,13 @@ pub fn ok(value: &Value) -> Outcome {
     Ok((200, value.to_string().into()))
 }
 
+/// Epoch seconds, as AWS's JSON protocols write times.
+#[must_use]
+#[allow(clippy::float_arithmetic, clippy::cast_precision_loss, reason = "AWS's own time stamp")]
+pub fn seconds(millis: i64) -> f64 {
+    millis as f64 / 1000.0
+}
+
 /// # Errors
 /// `SerializationException`.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {

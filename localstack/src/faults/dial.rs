@@ -47,12 +47,16 @@ struct State {
     gathered: HashMap<String, (Instant, u32)>,
 }
 
+/// Makes a table's stream forget its records.
+type Forget = dyn Fn(&str) -> Result<()> + Send + Sync;
+
 /// Clones share one dial.
 #[derive(Clone, Default)]
 pub struct Faults {
     state: Arc<Mutex<State>>,
     targets: Arc<Targets>,
     changed: Arc<Notify>,
+    forget: Option<Arc<Forget>>,
 }
 
 impl Faults {
@@ -61,14 +65,20 @@ impl Faults {
         Self { targets: Arc::new(targets), ..Self::default() }
     }
 
+    /// The dial with what makes a stream forget.
+    #[must_use]
+    pub fn forgetting(self, forget: impl Fn(&str) -> Result<()> + Send + Sync + 'static) -> Self {
+        Self { forget: Some(Arc::new(forget)), ..self }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets a fault beside those that are set.
+    /// Sets a fault beside those that are set, or does at once what is done only once.
     ///
     /// # Errors
-    /// When it names something that no template declares.
+    /// When it names something that no template declares, or a stream cannot be written.
     pub fn set(&self, fault: Fault) -> Result<()> {
         let (what, name, targets) = match &fault {
             Fault::Duplicate { queue, .. }
@@ -85,6 +95,7 @@ impl Faults {
             Fault::Hold { table, .. } | Fault::Unprocessed { table, .. } => {
                 ("table", table.as_ref(), &self.targets.tables)
             }
+            Fault::ForgetStream { table } => ("table", Some(table), &self.targets.tables),
             Fault::Stop { pipe } => ("pipe", Some(pipe), &self.targets.streams),
             Fault::Provider { .. } | Fault::Carrier { .. } | Fault::Refuse { .. } => {
                 ("", None, &self.targets.queues)
@@ -102,6 +113,9 @@ impl Faults {
             && !self.targets.events.contains(event)
         {
             bail!("no rule lets in an event {event}");
+        }
+        if let Fault::ForgetStream { table } = &fault {
+            return self.forget.as_ref().map_or(Ok(()), |forget| forget(table));
         }
         self.state().faults.push(fault);
         self.changed.notify_waiters();

@@ -89,6 +89,8 @@ pub enum Fault {
     },
     /// The pipe, or the mapping of the function that relays in its place, stands still until the fault is cleared.
     Stop { pipe: String },
+    /// The table's stream forgets all its records, as it does after a day. It is done at once, and not kept.
+    ForgetStream { table: String },
     /// The bus refuses the next entries.
     Refuse {
         /// Only events of this type.

@@ -4,9 +4,12 @@ use super::checks;
 use super::data_folder::DataFolder;
 use super::options::{Options, Urls};
 use crate::aws::apigateway::Gateway;
+use crate::aws::dynamodb::Database;
 use crate::aws::endpoint::Endpoint;
 use crate::aws::eventbridge::bus::{self, Buses};
 use crate::aws::eventbridge::pipes::Pipe;
+use crate::aws::eventbridge::pipes_api::Pipes;
+use crate::aws::eventbridge::replays::Replays;
 use crate::aws::iam::Iam;
 use crate::aws::lambda::asynchronous;
 use crate::aws::lambda::{Account, Function, Functions, Poller, Sandbox, Watchdog};
@@ -15,7 +18,7 @@ use crate::aws::secretsmanager::Secrets;
 use crate::aws::sns::Topics;
 use crate::aws::sqs::Queues;
 use crate::aws::stepfunctions::{Setup, StateMachines};
-use crate::aws::streams::{StreamMapping, shard};
+use crate::aws::streams::{StreamMapping, shard, switch};
 use crate::faults::{Fault, Faults, Targets};
 use crate::outside::simulators::Simulators;
 use crate::outside::token_issuer::TokenIssuer;
@@ -59,6 +62,7 @@ struct Compute {
 /// What carries events, and the parties outside.
 struct Messaging {
     buses: Buses,
+    replays: Replays,
     simulators: Simulators,
     topics: Topics,
     fan_out: FanOut,
@@ -85,10 +89,10 @@ impl Parts {
     /// is missing, or what is kept in the data folder cannot be read.
     pub fn connect(plan: &Plan<'_>) -> Result<Self> {
         let Plan { options, urls, model, data } = *plan;
-        let faults = dial(model, &options.faults)?;
+        let faults = dial(model, &data.database, &options.faults)?;
         let Compute { queues, iam, functions, schedules, machines, watchdog } =
             Compute::connect(plan, &faults)?;
-        let Messaging { buses, simulators, topics, fan_out } =
+        let Messaging { buses, replays, simulators, topics, fan_out } =
             Messaging::connect(plan, &faults, &queues, &machines, &functions)?;
         let issuer = TokenIssuer::open(options.kept(), &urls.issuer(), options.issuer)?;
         let gateway = Arc::new(Gateway::new(model, &functions, &issuer, &data.logs)?);
@@ -96,6 +100,8 @@ impl Parts {
             dynamodb: data.database.clone(),
             queues: queues.clone(),
             buses,
+            replays,
+            pipes: Pipes(fan_out.pipes.clone()),
             secrets: Secrets::open(options.secrets(), &model.secrets, options.kept())?,
             iam,
             functions: functions.clone(),
@@ -133,6 +139,7 @@ impl Messaging {
         let Plan { options, model, data: DataFolder { database, journal, past, .. }, .. } = *plan;
         let connections = bus::Connections { queues, machines, journal, faults };
         let buses = Buses::start(model, &connections)?;
+        let replays = Replays::open(&buses, journal, past)?;
         let simulators = Simulators::new(journal, past, faults, options.time_scale)?;
         let topics = Topics::start((&model.topics, &model.subscriptions), queues, (journal, past))?;
         let connections = shard::Connections {
@@ -140,11 +147,12 @@ impl Messaging {
             queues,
             journal,
             positions: &past.positions,
+            switches: &past.records(switch::PREFIX)?,
             faults,
             time_scale: options.time_scale,
         };
         let fan_out = FanOut::connect(model, &buses, functions, &connections)?;
-        Ok(Self { buses, simulators, topics, fan_out })
+        Ok(Self { buses, replays, simulators, topics, fan_out })
     }
 }
 
@@ -189,7 +197,7 @@ fn streams(model: &Model) -> BTreeSet<String> {
 }
 
 /// The fault dial, with the faults that are set from the start.
-fn dial(model: &Model, set: &[Fault]) -> Result<Faults> {
+fn dial(model: &Model, database: &Database, set: &[Fault]) -> Result<Faults> {
     let events = model.rules.iter().filter_map(|rule| rule.event_pattern["detail-type"].as_array()).flatten();
     // The bus sends to no FIFO queue: a fault there would be ignored.
     let standard = model.queues.iter().filter(|queue| queue.fifo_queue.is_none());
@@ -200,6 +208,8 @@ fn dial(model: &Model, set: &[Fault]) -> Result<Faults> {
         streams: streams(model),
         events: events.filter_map(|kind| kind.as_str().map(str::to_owned)).collect(),
     });
+    let database = database.clone();
+    let dial = dial.forgetting(move |table| database.forget(table));
     set.iter().try_for_each(|fault| dial.set(fault.clone()))?;
     Ok(dial)
 }

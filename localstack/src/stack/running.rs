@@ -5,6 +5,7 @@ use super::options::{Options, Urls};
 use super::parts::{FanOut, Parts, Plan};
 use super::ports::Ports;
 use crate::aws::dynamodb::Database;
+use crate::aws::eventbridge::Replays;
 use crate::aws::lambda::{Functions, Watchdog, runtime_api};
 use crate::aws::sns::Topics;
 use crate::aws::sqs::{Queue, Queues};
@@ -45,6 +46,7 @@ pub struct Stack {
     pub faults: Faults,
     pub issuer: TokenIssuer,
     pub machines: StateMachines,
+    replays: Replays,
     fan_out: FanOut,
     /// The queues that feed functions.
     fed: Vec<Arc<Queue>>,
@@ -72,6 +74,7 @@ impl Stack {
         run(&mut tasks, &mut parts, &data.database);
         serve(&mut tasks, &parts, ports);
         parts.machines.resume();
+        parts.endpoint.replays.resume();
         Ok(Self::new(parts, urls, data, (fed, tasks)))
     }
 
@@ -90,6 +93,7 @@ impl Stack {
             faults: parts.endpoint.faults.clone(),
             issuer: parts.endpoint.issuer.clone(),
             machines: parts.machines,
+            replays: parts.endpoint.replays.clone(),
             fan_out: parts.fan_out,
             fed,
             tasks,
@@ -99,7 +103,7 @@ impl Stack {
     }
 
     /// Waits until the platform is idle: every record of every stream is settled, no queue that feeds a function holds a
-    /// message, and no function and no execution is running. Dead letters and customers' messages do not count.
+    /// message, and no function, no execution and no replay is running. What is stopped is at rest. Dead letters and customers' messages do not count.
     ///
     /// # Errors
     /// When the platform is still busy after `timeout`.
@@ -118,6 +122,7 @@ impl Stack {
         self.fan_out.is_idle()
             && self.fed.iter().all(|queue| queue.depth() == (0, 0))
             && self.machines.is_idle()
+            && self.replays.is_idle()
             && self.functions.all().all(|function| function.is_idle())
     }
 

@@ -1,12 +1,13 @@
 //! What survives a restart besides the tables: queue messages, how far each pipe has read, archived events, and the
-//! records of simulators, topics and executions. One SQLite file, one writer thread, and one commit for all entries
-//! that wait together.
+//! records of simulators, topics, executions, replays and readers of streams. One SQLite file, one writer thread, and one
+//! commit for all entries that wait together. A stack without a file keeps its archives in memory, and nothing else.
 //!
 //! A pipe's position and the messages that it sent stand in the journal in the order in which they happened. Losing
 //! the journal's end loses both, and the pipe reads the same records again: nothing has to wait for the disk. Only a
 //! caller that was promised safety waits for it ([`Journal::flush`]).
 
 use anyhow::{Context, Result};
+use chrono::DateTime;
 use rusqlite::{Connection, params};
 use serde::{Serialize, de::DeserializeOwned};
 use std::collections::{BTreeMap, HashMap};
@@ -34,11 +35,11 @@ pub enum Entry {
     Position { reader: String, sequence: i64 },
     Archived {
         archive: String,
-        /// Epoch milliseconds.
+        /// When it was archived, in epoch milliseconds.
         at: i64,
         event: String,
     },
-    /// A record of a simulator, a topic or an execution; replaces the one under the same key.
+    /// A record of a simulator, a topic, an execution, a replay or a reader; replaces the one under the same key.
     Record {
         /// `<prefix>/<key>`
         key: String,
@@ -47,9 +48,22 @@ pub enum Entry {
     },
 }
 
+/// Which events of an archive are read: those whose own time is in a window, minute by minute.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub archive: String,
+    /// Epoch seconds: the first of the window, and the first after it.
+    pub window: (i64, i64),
+    /// The time of the last one that was read, as in the event, and its id.
+    pub after: Option<(String, String)>,
+    /// The most.
+    pub limit: u32,
+}
+
 enum Command {
     Write(Vec<Entry>),
     Flush(oneshot::Sender<()>),
+    Read(Wanted, oneshot::Sender<rusqlite::Result<Vec<String>>>),
 }
 
 /// A message as the journal kept it.
@@ -88,9 +102,13 @@ impl Past {
     }
 }
 
-/// The running journal; without a file it forgets everything. Clones share it.
+/// The running journal. Clones share it.
 #[derive(Clone)]
-pub struct Journal(Option<mpsc::Sender<Command>>);
+pub struct Journal {
+    commands: mpsc::Sender<Command>,
+    /// Without a file it forgets everything but archived events.
+    forgets: bool,
+}
 
 /// The table of the records is named `book` in every journal that exists.
 const SCHEMA: &str =
@@ -100,33 +118,58 @@ const SCHEMA: &str =
     CREATE TABLE IF NOT EXISTS positions (pipe TEXT PRIMARY KEY, sequence INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS archived (n INTEGER PRIMARY KEY AUTOINCREMENT, archive TEXT NOT NULL,
         at INTEGER NOT NULL, event TEXT NOT NULL);
+    CREATE INDEX IF NOT EXISTS archived_minutes
+        ON archived (archive, substr(event ->> '$.time', 1, 16), event ->> '$.id');
     CREATE TABLE IF NOT EXISTS book (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;";
+
+/// Within a minute by the event's id, which is as good as no order.
+const ARCHIVED: &str = "SELECT event FROM archived
+    WHERE archive = ?1 AND substr(event ->> '$.time', 1, 16) BETWEEN ?2 AND ?3
+        AND (substr(event ->> '$.time', 1, 16), event ->> '$.id') > (?2, ?4)
+        AND unixepoch(event ->> '$.time') >= ?5 AND unixepoch(event ->> '$.time') < ?6
+    ORDER BY substr(event ->> '$.time', 1, 16), event ->> '$.id' LIMIT ?7";
 
 /// The most commands that share one commit.
 const MAX_BATCH: usize = 256;
 
 impl Journal {
-    /// Opens the journal at `path` and reads everything in it; without a path nothing is kept.
+    /// Opens the journal at `path` and reads everything in it; without a path it is in memory.
     ///
     /// # Errors
     /// When the file is not a journal or cannot be read.
     pub fn open(path: Option<&Path>) -> Result<(Self, Past)> {
-        let Some(path) = path else { return Ok((Self(None), Past::default())) };
-        let connection = Connection::open(path).with_context(|| path.display().to_string())?;
+        let connection = match path {
+            Some(path) => Connection::open(path).with_context(|| path.display().to_string())?,
+            None => Connection::open_in_memory()?,
+        };
         connection.execute_batch(SCHEMA)?;
         add_place(&connection)?;
         let past = read(&connection)?;
         let (commands, inbox) = mpsc::channel();
         std::thread::Builder::new().name("journal".into()).spawn(move || run(&connection, &inbox))?;
-        Ok((Self(Some(commands)), past))
+        Ok((Self { commands, forgets: path.is_none() }, past))
     }
 
     /// Appends entries, in order; they are on disk soon.
-    pub fn write(&self, entries: Vec<Entry>) {
-        if let Some(commands) = &self.0 {
-            // The writer stops only with the process.
-            let _ = commands.send(Command::Write(entries));
+    pub fn write(&self, mut entries: Vec<Entry>) {
+        if self.forgets {
+            entries.retain(|entry| matches!(entry, Entry::Archived { .. }));
         }
+        if !entries.is_empty() {
+            // The writer stops only with the process.
+            let _ = self.commands.send(Command::Write(entries));
+        }
+    }
+
+    /// Events of an archive, those included that were written just now. The minutes are in order, the events of a minute
+    /// are not.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn archived(&self, wanted: Wanted) -> Result<Vec<String>> {
+        let (done, waiting) = oneshot::channel();
+        let _ = self.commands.send(Command::Read(wanted, done));
+        Ok(waiting.await??)
     }
 
     /// Writes a record and returns once it is on disk.
@@ -138,9 +181,11 @@ impl Journal {
 
     /// Returns once everything written so far is committed.
     pub async fn flush(&self) {
-        let Some(commands) = &self.0 else { return };
+        if self.forgets {
+            return;
+        }
         let (done, waiting) = oneshot::channel();
-        let _ = commands.send(Command::Flush(done));
+        let _ = self.commands.send(Command::Flush(done));
         let _ = waiting.await;
     }
 }
@@ -203,9 +248,27 @@ fn commit(
         match command {
             Command::Write(entries) => entries.iter().try_for_each(|entry| write(connection, entry))?,
             Command::Flush(done) => waiting.push(done),
+            Command::Read(wanted, done) => {
+                let _ = done.send(archived(connection, &wanted));
+            }
         }
     }
     connection.execute_batch("COMMIT")
+}
+
+fn archived(connection: &Connection, wanted: &Wanted) -> rusqlite::Result<Vec<String>> {
+    let Wanted { archive, window: (from, to), after, limit } = wanted;
+    let minute = |seconds: i64| {
+        let time = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
+        time.format("%Y-%m-%dT%H:%M").to_string()
+    };
+    let (first, id) = match after {
+        Some((time, id)) => (time.chars().take(16).collect(), id.as_str()),
+        None => (minute(*from), ""),
+    };
+    let mut events = connection.prepare_cached(ARCHIVED)?;
+    let bounds = params![archive, first, minute(*to), id, from, to, limit];
+    events.query_map(bounds, |row| row.get(0))?.collect()
 }
 
 fn write(connection: &Connection, entry: &Entry) -> rusqlite::Result<()> {

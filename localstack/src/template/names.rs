@@ -56,6 +56,11 @@ pub fn rule_arn(bus: &str, rule: &str) -> String {
 }
 
 #[must_use]
+pub fn pipe_arn(pipe: &str) -> String {
+    arn("pipes", &format!("pipe/{pipe}"))
+}
+
+#[must_use]
 pub fn state_machine_arn(machine: &str) -> String {
     arn("states", &format!("stateMachine:{machine}"))
 }

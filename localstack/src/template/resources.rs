@@ -4,7 +4,7 @@
 //! protection, CPU architecture, descriptions). They are typed and checked like the others and change nothing. The
 //! fields are CloudFormation's own property names.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ macro_rules! properties {
     ($($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident : $type:ty),* $(,)? })*) => {
         $(
             $(#[$meta])*
-            #[derive(Clone, Debug, Deserialize)]
+            #[derive(Clone, Debug, Deserialize, Serialize)]
             #[serde(rename_all = "PascalCase", deny_unknown_fields)]
             pub struct $name { $($(#[$field_meta])* pub $field: $type),* }
         )*
@@ -300,7 +300,7 @@ properties! {
 }
 
 /// SQS spells the members of this one in lower camel case.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RedrivePolicy {
     pub dead_letter_target_arn: String,
@@ -308,7 +308,7 @@ pub struct RedrivePolicy {
 }
 
 /// Where SNS puts what it cannot deliver to a subscription.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Undelivered {
     pub dead_letter_target_arn: String,

@@ -117,7 +117,7 @@ impl Database {
         &self.0.conflicts
     }
 
-    /// At most `limit` records of a table's stream after the sequence number `after`, oldest first.
+    /// At most `limit` records of a table's stream after the sequence number `after`, oldest first; none older than a day.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -129,6 +129,14 @@ impl Database {
     #[must_use]
     pub fn written(&self, table: &str) -> Option<Arc<Notify>> {
         self.0.written.get(table).cloned()
+    }
+
+    /// Makes a table's stream forget all its records, as if a day had passed.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn forget(&self, table: &str) -> Result<()> {
+        lock(&self.0.operations).forget(table)
     }
 
     /// Deletes rows past their TTL and stream records past their day.

@@ -3,6 +3,7 @@
 use super::tokens::{TokenMisused, Tokens};
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use chrono::Utc;
 use dynoxide::actions::{self, vector_lifecycle::VectorIndexLifecycle};
 use dynoxide::errors::DynoxideError;
 use dynoxide::storage::Storage;
@@ -110,24 +111,46 @@ impl Operations {
         Ok(answer)
     }
 
-    /// At most `limit` records of a table's stream after the sequence number `after`, oldest first.
+    /// At most `limit` records of a table's stream after the sequence number `after`, oldest first; none older than a day.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn records(&self, table: &str, after: i64, limit: usize) -> Result<Vec<StreamRecord>> {
+    pub fn records(&self, table: &str, mut after: i64, limit: usize) -> Result<Vec<StreamRecord>> {
+        let oldest = Utc::now().timestamp() - STREAM_SECONDS;
+        loop {
+            let mut records = self.rows(table, after, limit)?;
+            let is_last = records.len() < limit;
+            after = records.last().map_or(after, |record| record.sequence);
+            records.retain(|record| record.created_at >= oldest);
+            if is_last || !records.is_empty() {
+                return Ok(records);
+            }
+        }
+    }
+
+    fn rows(&self, table: &str, after: i64, limit: usize) -> Result<Vec<StreamRecord>> {
         let shard = dynoxide::streams::shard_id(table);
         let rows = self.storage.get_stream_records(table, &shard, after, limit)?;
-        rows.into_iter()
-            .map(|row| {
-                Ok(StreamRecord {
-                    sequence: row.sequence_number.parse()?,
-                    event_name: row.event_name,
-                    keys: row.keys_json,
-                    new_image: row.new_image,
-                    created_at: row.created_at,
-                })
+        let record = |row: dynoxide::storage::StreamRecord| {
+            Ok(StreamRecord {
+                sequence: row.sequence_number.parse()?,
+                event_name: row.event_name,
+                keys: row.keys_json,
+                new_image: row.new_image,
+                created_at: row.created_at,
             })
-            .collect()
+        };
+        rows.into_iter().map(record).collect()
+    }
+
+    /// Makes a table's stream forget all its records: they are as old as can be.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn forget(&self, table: &str) -> Result<()> {
+        let age = "UPDATE _stream_records SET created_at = 0 WHERE table_name = ?1";
+        self.storage.conn().execute(age, [table])?;
+        Ok(())
     }
 
     /// Deletes rows past their TTL and stream records past their day.

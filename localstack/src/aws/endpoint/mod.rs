@@ -4,7 +4,8 @@ mod bench;
 mod transaction;
 
 use crate::aws::dynamodb::{self, Database};
-use crate::aws::eventbridge::{self, Buses};
+use crate::aws::eventbridge::pipes_api::{self, Pipes};
+use crate::aws::eventbridge::{self, Buses, Replays};
 use crate::aws::iam::{Caller, Iam};
 use crate::aws::lambda::{self, Function, Functions};
 use crate::aws::protocol::{self, ApiError, Call, Outcome};
@@ -16,7 +17,7 @@ use crate::faults::Faults;
 use crate::outside::token_issuer::{self, TokenIssuer};
 use crate::support::http::{self, Request, Response};
 use bytes::Bytes;
-use hyper::HeaderMap;
+use hyper::{HeaderMap, Method};
 use std::sync::Arc;
 
 /// The most bytes of a request: what a TransactWriteItems may carry is 4 MiB, in JSON somewhat more.
@@ -27,6 +28,8 @@ pub struct Endpoint {
     pub dynamodb: Database,
     pub queues: Queues,
     pub buses: Buses,
+    pub replays: Replays,
+    pub pipes: Pipes,
     pub secrets: Secrets,
     pub iam: Iam,
     pub functions: Functions,
@@ -57,6 +60,10 @@ pub async fn answer(endpoint: Arc<Endpoint>, request: Request) -> Response {
     }
     if let Some(topic) = path.strip_prefix(bench::TOPICS) {
         return bench::published(&endpoint.topics, topic);
+    }
+    if let Some(rest) = path.strip_prefix(pipes_api::PATH) {
+        let query = parts.uri.query().unwrap_or_default();
+        return endpoint.pipes(&parts.headers, (&parts.method, rest, query)).await;
     }
     let function = path.strip_prefix(lambda::api::INVOKE).and_then(|rest| rest.strip_suffix("/invocations"));
     let outcome = match (http::body(body, MAX_BODY_BYTES).await, function) {
@@ -115,6 +122,12 @@ impl Endpoint {
         lambda::api::invoke(&self.functions, function, allow, payload).await
     }
 
+    /// Of the services here only pipes speak REST throughout.
+    async fn pipes(&self, headers: &HeaderMap, request: (&Method, &str, &str)) -> Response {
+        let allow = |action: &str, arn: &str| self.require(headers, action, arn);
+        pipes_api::answer(&self.pipes, request, allow).await
+    }
+
     /// Of the services here only SNS speaks the older protocol.
     async fn query(&self, headers: &HeaderMap, body: &[u8]) -> Response {
         let allow = |action: &str, arn: &str| self.require(headers, action, arn);
@@ -129,7 +142,7 @@ impl Endpoint {
         match service {
             "DynamoDB_20120810" => self.dynamodb(headers, call).await,
             "AmazonSQS" => sqs::api::answer(&self.queues, &self.url, call).await,
-            "AWSEvents" => eventbridge::api::answer(&self.buses, call).await,
+            "AWSEvents" => eventbridge::api::answer(&self.buses, &self.replays, call).await,
             "AWSStepFunctions" => stepfunctions::api::answer(&self.machines, call),
             "secretsmanager" => self.secrets.answer(call),
             _ => Err(ApiError::unknown(target)),

@@ -1,8 +1,10 @@
-//! EventBridge's one call here: PutEvents.
+//! EventBridge's calls here: PutEvents, and those about replays.
 //!
 //! <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html>
 
 use super::bus::{Buses, PutEventsEntry};
+use super::replays::Replays;
+use super::replays_api;
 use crate::aws::protocol::{ApiError, Call, Outcome, ok};
 use crate::template::names;
 use chrono::{DateTime, Utc};
@@ -10,13 +12,13 @@ use serde::Deserialize;
 use serde_json::json;
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct PutEvents {
     entries: Vec<Entry>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Entry {
     event_bus_name: Option<String>,
     source: Option<String>,
@@ -51,9 +53,9 @@ fn check(entries: &[Entry]) -> Result<(), ApiError> {
 
 /// # Errors
 /// For the whole call; an entry's own error stands in the answer.
-pub async fn answer(buses: &Buses, call: &Call<'_>) -> Outcome {
+pub async fn answer(buses: &Buses, replays: &Replays, call: &Call<'_>) -> Outcome {
     if call.operation != "PutEvents" {
-        return Err(call.unknown());
+        return replays_api::answer(replays, call).await;
     }
     let request: PutEvents = call.parse()?;
     check(&request.entries)?;

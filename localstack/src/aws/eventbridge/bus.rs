@@ -34,6 +34,12 @@ pub struct PutEventsEntry {
     pub resources: Vec<String>,
 }
 
+/// An event as an archive keeps it.
+pub struct Archived<'a> {
+    pub json: &'a str,
+    pub detail_type: &'a str,
+}
+
 /// Why the bus refused an entry; the text is PutEvents' `ErrorMessage`.
 #[derive(Debug, thiserror::Error)]
 pub enum EntryError {
@@ -103,8 +109,11 @@ impl Target {
 
 struct Bus {
     receivers: Quamina<Receiver>,
+    /// By their place, as the targets.
+    rules: Vec<String>,
     /// By the place of their rule.
     targets: Vec<Vec<Target>>,
+    archives: Vec<String>,
 }
 
 /// What buses are connected to.
@@ -149,12 +158,15 @@ impl Bus {
             add(&mut receivers, Receiver::Rule(place), &rule.event_pattern, named)?;
         }
         let every_event = json!({"source": [{"exists": true}]});
+        let mut archives = Vec::new();
         for archive in model.archives.iter().filter(|a| names::last_part(&a.source_arn) == name) {
+            archives.push(archive.archive_name.clone());
             let pattern = archive.event_pattern.as_ref().unwrap_or(&every_event);
             let receiver = Receiver::Archive(archive.archive_name.clone());
             add(&mut receivers, receiver, pattern, || format!("archive {}", archive.archive_name))?;
         }
-        Ok(Self { receivers, targets })
+        let rules = rules.iter().map(|rule| rule.name.clone()).collect();
+        Ok(Self { receivers, rules, targets, archives })
     }
 }
 
@@ -205,6 +217,45 @@ impl Buses {
         Ok(id)
     }
 
+    /// Whether there is an archive of this name.
+    #[must_use]
+    pub fn archives(&self, archive: &str) -> bool {
+        self.buses.keys().any(|bus| self.keeps(bus, archive))
+    }
+
+    /// Whether a bus has an archive of this name.
+    #[must_use]
+    pub fn keeps(&self, bus: &str, archive: &str) -> bool {
+        self.buses.get(bus).is_some_and(|bus| bus.archives.iter().any(|name| name == archive))
+    }
+
+    /// Whether there is a bus of this name, and on it this rule.
+    #[must_use]
+    pub fn has(&self, bus: &str, rule: Option<&str>) -> bool {
+        let has = |bus: &Bus| rule.is_none_or(|rule| bus.rules.iter().any(|name| name == rule));
+        self.buses.get(bus).is_some_and(has)
+    }
+
+    /// Hands an archived event to the targets of the rules that match it under its replay's name, if they are among `rules`
+    /// or that is empty. No archive keeps it once more.
+    ///
+    /// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-archive.html>
+    ///
+    /// # Errors
+    /// When the event cannot be read, or a target does not take it.
+    pub fn replay(&self, bus: &str, replay: &str, rules: &[String], event: &Archived<'_>) -> Result<()> {
+        let bus = self.buses.get(bus).context("there is no such bus")?;
+        let rest = event.json.strip_prefix('{').context("the archived event is no object")?;
+        let replayed = format!(r#"{{"replay-name":{},{rest}"#, Value::from(replay));
+        for receiver in bus.receivers.matches_for_event(replayed.as_bytes()).map_err(|e| anyhow!("{e:?}"))? {
+            let Receiver::Rule(place) = receiver else { continue };
+            if rules.is_empty() || bus.rules.get(place).is_some_and(|rule| rules.contains(rule)) {
+                self.hand_over_all(bus, place, event.detail_type, &replayed)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Returns once everything that was delivered so far is on disk.
     pub async fn flush(&self) {
         self.journal.flush().await;
@@ -217,14 +268,15 @@ impl Buses {
                     let (at, event) = (Utc::now().timestamp_millis(), event.to_owned());
                     self.journal.write(vec![Entry::Archived { archive, at, event }]);
                 }
-                Receiver::Rule(place) => {
-                    for target in bus.targets.get(place).context("a rule without targets")? {
-                        self.hand_over(target, detail_type, event)?;
-                    }
-                }
+                Receiver::Rule(place) => self.hand_over_all(bus, place, detail_type, event)?,
             }
         }
         Ok(())
+    }
+
+    fn hand_over_all(&self, bus: &Bus, place: usize, detail_type: &str, event: &str) -> Result<()> {
+        let targets = bus.targets.get(place).context("a rule without targets")?;
+        targets.iter().try_for_each(|target| self.hand_over(target, detail_type, event))
     }
 
     fn hand_over(&self, target: &Target, detail_type: &str, event: &str) -> Result<()> {

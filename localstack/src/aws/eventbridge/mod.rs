@@ -1,8 +1,14 @@
-//! EventBridge: buses with their rules and archives, and the pipes that lead to them.
+//! EventBridge: buses with their rules and archives, replays of these, and the pipes that lead to the buses.
 
 pub mod api;
 pub mod bus;
 pub mod element;
 pub mod pipes;
+pub mod pipes_api;
+pub mod replays;
+pub mod replays_api;
+#[cfg(test)]
+mod specs;
 
 pub use bus::{Buses, EntryError, PutEventsEntry};
+pub use replays::Replays;

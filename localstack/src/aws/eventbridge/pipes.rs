@@ -7,7 +7,7 @@ use super::bus::Buses;
 use super::element::Shape;
 use crate::aws::lambda::{Function, Functions};
 use crate::aws::streams::shard::Connections;
-use crate::aws::streams::{Outcome, Policy, Reader, Record, Shard, Source};
+use crate::aws::streams::{Outcome, Policy, Reader, Record, Shard, Source, Switch};
 use crate::template::names;
 use crate::template::resources::Pipe as Declared;
 use anyhow::{Context, Result, bail, ensure};
@@ -22,6 +22,7 @@ const MAX_BATCH: usize = 10;
 
 /// A pipe at work.
 pub struct Pipe {
+    pub declared: Declared,
     shard: Shard,
     target: Target,
 }
@@ -70,7 +71,7 @@ impl Pipe {
             bus: names::last_part(&declared.target).to_owned(),
             buses: buses.clone(),
         };
-        Ok(Self { shard: Shard::new(&source, connections)?, target })
+        Ok(Self { declared: declared.clone(), shard: Shard::new(&source, connections)?, target })
     }
 
     /// Carries records for as long as the process lives.
@@ -78,7 +79,13 @@ impl Pipe {
         self.shard.run(&self.target).await;
     }
 
-    /// Whether every record of the stream is settled.
+    /// With which it is stopped and started.
+    #[must_use]
+    pub fn switch(&self) -> &Switch {
+        self.shard.switch()
+    }
+
+    /// Whether every record of the stream is settled, or the pipe is stopped.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.shard.is_idle()
@@ -132,7 +139,6 @@ impl Reader for Target {
     }
 
     fn head(&self, condition: &str, _tries: u32) -> Value {
-        let pipe = names::arn("pipes", &format!("pipe/{}", self.pipe));
-        json!({"context": {"partnerResourceArn": pipe, "condition": condition}})
+        json!({"context": {"partnerResourceArn": names::pipe_arn(&self.pipe), "condition": condition}})
     }
 }

@@ -4,7 +4,7 @@
 
 use super::execution::{Execution, HistoryEvent, Status};
 use super::machines::StateMachines;
-use crate::aws::protocol::{ApiError, Call, Outcome, ok};
+use crate::aws::protocol::{ApiError, Call, Outcome, ok, seconds};
 use crate::template::names;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -26,12 +26,6 @@ struct Request {
 
 fn arn(execution: &Execution) -> String {
     names::arn("states", &format!("execution:{}:{}", execution.machine, execution.id))
-}
-
-/// Epoch seconds, as AWS writes times here.
-#[allow(clippy::float_arithmetic, clippy::cast_precision_loss, reason = "AWS's own time stamp")]
-fn seconds(millis: i64) -> f64 {
-    millis as f64 / 1000.0
 }
 
 fn started(execution: &Execution) -> i64 {

@@ -6,6 +6,7 @@
 
 use super::record::Record;
 use super::shard::{Connections, Outcome, Policy, Reader, Shard, Source};
+use super::switch::Switch;
 use crate::aws::lambda::{Function, Functions, InvokeError};
 use crate::template::names;
 use crate::template::resources::StreamMapping as Declared;
@@ -64,7 +65,13 @@ impl StreamMapping {
         self.shard.run(&self.target).await;
     }
 
-    /// Whether every record of the stream is settled.
+    /// With which it is disabled and enabled.
+    #[must_use]
+    pub fn switch(&self) -> &Switch {
+        self.shard.switch()
+    }
+
+    /// Whether every record of the stream is settled, or the mapping is disabled.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.shard.is_idle()

@@ -4,7 +4,9 @@
 pub mod mapping;
 pub mod record;
 pub mod shard;
+pub mod switch;
 
 pub use mapping::StreamMapping;
 pub use record::{Filter, Record};
 pub use shard::{Outcome, Policy, Reader, Shard, Source};
+pub use switch::{Conflict, State, Switch};

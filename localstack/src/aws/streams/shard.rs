@@ -5,6 +5,7 @@
 //! <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-batching-concurrency.html>
 
 use super::record::{Filter, Record};
+use super::switch::{Kept, State, Switch};
 use crate::aws::dynamodb::Database;
 use crate::aws::sqs::{Queue, Queues};
 use crate::faults::Faults;
@@ -14,7 +15,8 @@ use crate::template::resources::FilterCriteria;
 use anyhow::{Context, Result};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -87,6 +89,8 @@ pub struct Connections<'a> {
     pub journal: &'a Journal,
     /// How far each reader had read when the stack stopped.
     pub positions: &'a HashMap<String, i64>,
+    /// What their switches said then.
+    pub switches: &'a BTreeMap<String, Kept>,
     pub faults: &'a Faults,
     /// Divides the pauses.
     pub time_scale: u32,
@@ -105,6 +109,7 @@ pub struct Shard {
     faults: Faults,
     time_scale: u32,
     written: Arc<Notify>,
+    switch: Switch,
     idle: AtomicBool,
 }
 
@@ -119,7 +124,7 @@ impl Shard {
     /// When the source is no stream of a declared table, the dead-letter queue is not declared, or the filter is not
     /// implemented.
     pub fn new(source: &Source<'_>, connections: &Connections<'_>) -> Result<Self> {
-        let Connections { database, queues, journal, positions, faults, time_scale } = *connections;
+        let Connections { database, queues, journal, positions, switches, faults, time_scale } = *connections;
         let table = names::table_of_stream(source.stream).context("its source is not a table's stream")?;
         let written = database.written(table).with_context(|| format!("no template declares {table}"))?;
         Ok(Self {
@@ -134,28 +139,39 @@ impl Shard {
             faults: faults.clone(),
             time_scale,
             written,
+            switch: Switch::new(source.name, switches, journal),
             idle: AtomicBool::new(false),
         })
+    }
+
+    #[must_use]
+    pub fn switch(&self) -> &Switch {
+        &self.switch
     }
 
     /// Hands records over, woken by each commit to the table, for as long as the process lives.
     pub async fn run(&self, reader: &impl Reader) {
         let mut position = self.start;
         loop {
-            self.faults.wait_while_stopped(&self.name).await;
+            self.wait_while_stopped().await;
             let written = self.written.notified();
             match self.database.stream(&self.table, position, MAX_RECORDS) {
                 Ok(records) if records.is_empty() => {
                     self.idle.store(true, Ordering::SeqCst);
-                    written.await;
+                    let turned = self.switch.changed();
+                    if !self.switch.state().0.is_stopped {
+                        tokio::select! { () = written => {}, () = turned => {} }
+                    }
                     self.idle.store(false, Ordering::SeqCst);
                 }
                 Ok(records) => {
                     let last = records.last().map_or(position, |record| record.sequence);
                     let records = records.iter().map(|record| Record::new(&self.table, record)).collect();
-                    self.settle_all(reader, records).await;
-                    self.checkpoint(last);
-                    position = last;
+                    position = match self.settle_all(reader, records, position).await {
+                        ControlFlow::Continue(()) => last,
+                        ControlFlow::Break(settled) => settled,
+                    };
+                    self.checkpoint(position);
                 }
                 Err(error) => {
                     tracing::error!(reader = self.name, "cannot read the stream: {error}");
@@ -165,32 +181,60 @@ impl Shard {
         }
     }
 
-    /// Whether every record of the stream is settled.
+    /// Whether every record of the stream is settled, or none will be until an operator wants it.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.idle.load(Ordering::SeqCst)
+        self.idle.load(Ordering::SeqCst) || self.switch.state().1 == State::Stopped
+    }
+
+    /// Returns once neither the switch nor a fault stops the reader.
+    async fn wait_while_stopped(&self) {
+        loop {
+            let turned = self.switch.changed();
+            if self.switch.stands_still() {
+                turned.await;
+                continue;
+            }
+            tokio::select! {
+                () = self.faults.wait_while_stopped(&self.name) => return,
+                () = turned => {}
+            }
+        }
     }
 
     fn checkpoint(&self, sequence: i64) {
         self.journal.write(vec![Entry::Position { reader: self.name.clone(), sequence }]);
     }
 
-    /// Batch after batch: the next one waits until this one is settled, which keeps the order.
-    async fn settle_all(&self, reader: &impl Reader, mut records: Vec<Record>) {
+    /// Batch after batch: the next one waits until this one is settled, which keeps the order. Breaks off when the switch is
+    /// turned off, with the position from which the stream is read again: what the stream has forgotten by then is lost.
+    async fn settle_all(
+        &self,
+        reader: &impl Reader,
+        mut records: Vec<Record>,
+        mut settled: i64,
+    ) -> ControlFlow<i64> {
         // A record that the filter cannot read is handed over: it fails there, by itself.
         records.retain(|record| self.filter.passes(record).unwrap_or(true));
         for batch in records.chunks(self.policy.batch_size) {
-            self.settle(reader, batch.to_vec()).await;
+            if self.settle(reader, batch.to_vec()).await.is_break() {
+                return ControlFlow::Break(settled);
+            }
             if let Some(last) = batch.last() {
                 self.checkpoint(last.sequence);
+                settled = last.sequence;
             }
         }
+        ControlFlow::Continue(())
     }
 
-    async fn settle(&self, reader: &impl Reader, records: Vec<Record>) {
+    async fn settle(&self, reader: &impl Reader, records: Vec<Record>) -> ControlFlow<()> {
         // The last one is next.
         let mut waiting = vec![Batch { records, tries: 0 }];
         while let Some(batch) = waiting.pop() {
+            if self.switch.stands_still() {
+                return ControlFlow::Break(());
+            }
             self.faults.wait_while_stopped(&self.name).await;
             let Some(batch) = self.young(reader, batch) else { continue };
             match reader.hand_over(&batch.records).await {
@@ -209,6 +253,7 @@ impl Shard {
                 Outcome::Failed(why) => waiting.extend(self.again(reader, batch, None, &why).await),
             }
         }
+        ControlFlow::Continue(())
     }
 
     /// The batch that is tried next in the place of one that failed, after a pause; `None` when it was tried too often. One

@@ -1,0 +1,183 @@
+//! The calls about pipes: they are listed and described, stopped and started.
+//!
+//! <https://docs.aws.amazon.com/eventbridge/latest/pipes-reference/API_ListPipes.html>
+//! <https://docs.aws.amazon.com/eventbridge/latest/pipes-reference/API_StopPipe.html>
+
+use super::pipes::Pipe;
+use crate::aws::protocol::{ApiError, seconds};
+use crate::aws::streams::{Conflict, State};
+use crate::support::http::{self, Response};
+use crate::template::names;
+use hyper::Method;
+use hyper::header::HeaderValue;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// The path of these calls.
+pub const PATH: &str = "/v1/pipes";
+/// The most pipes of one answer, and the default.
+const MAX_LISTED: usize = 100;
+
+/// Every pipe.
+pub struct Pipes(pub Vec<Arc<Pipe>>);
+
+/// The parameters of a list, all of them texts.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default, deny_unknown_fields)]
+struct ListPipes {
+    name_prefix: Option<String>,
+    desired_state: Option<String>,
+    current_state: Option<String>,
+    source_prefix: Option<String>,
+    target_prefix: Option<String>,
+    next_token: Option<String>,
+    limit: Option<String>,
+}
+
+/// Answers a call by its method, what follows [`PATH`], and its query. `allow` refuses a caller that may not do an action on
+/// an ARN.
+pub async fn answer(
+    pipes: &Pipes,
+    (method, path, query): (&Method, &str, &str),
+    allow: impl Fn(&str, &str) -> Result<(), ApiError>,
+) -> Response {
+    let segments: Vec<&str> = path.split('/').collect();
+    let on = |operation: &str, name: &str| {
+        allow(&format!("pipes:{operation}"), &names::pipe_arn(name))?;
+        pipes.find(name)
+    };
+    let outcome = match (method, segments.as_slice()) {
+        (&Method::GET, [""]) => allow("pipes:ListPipes", "*").and_then(|()| pipes.list(query)),
+        (&Method::GET, ["", name]) => on("DescribePipe", name).map(described),
+        (&Method::POST, ["", name, "stop"]) => turn(on("StopPipe", name), true).await,
+        (&Method::POST, ["", name, "start"]) => turn(on("StartPipe", name), false).await,
+        _ => Err(ApiError::unknown(&format!("{method} {PATH}{path}"))),
+    };
+    match outcome {
+        Ok(answer) => http::json(200, "application/json", answer.to_string()),
+        Err(error) => refused(&error),
+    }
+}
+
+/// An error as REST services write it: its type stands in a header.
+fn refused(error: &ApiError) -> Response {
+    let mut response = http::json(error.status, "application/json", error.to_json());
+    response.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(error.code));
+    response
+}
+
+async fn turn(pipe: Result<&Pipe, ApiError>, off: bool) -> Result<Value, ApiError> {
+    let pipe = pipe?;
+    pipe.switch().turn(off).await.map_err(|Conflict(state)| {
+        let text = format!("Pipe {} is {}.", pipe.declared.name, name_of(state));
+        ApiError { status: 409, ..ApiError::new("ConflictException", text) }
+    })?;
+    Ok(summary(pipe))
+}
+
+impl Pipes {
+    fn find(&self, name: &str) -> Result<&Pipe, ApiError> {
+        let found = self.0.iter().find(|pipe| pipe.declared.name == name);
+        found.map(|pipe| &**pipe).ok_or_else(|| {
+            let text = format!("Pipe {name} does not exist.");
+            ApiError { status: 404, ..ApiError::new("NotFoundException", text) }
+        })
+    }
+
+    fn list(&self, query: &str) -> Result<Value, ApiError> {
+        let request = parameters(query)?;
+        let limit = limit(request.limit.as_deref())?;
+        let begins = |text: &str, prefix: &Option<String>| {
+            prefix.as_ref().is_none_or(|prefix| text.starts_with(prefix))
+        };
+        let is =
+            |shown: &Value, wanted: &Option<String>| wanted.as_ref().is_none_or(|wanted| shown == wanted);
+        let mut pipes: Vec<&Pipe> = self.0.iter().map(|pipe| &**pipe).collect();
+        pipes.sort_by_key(|pipe| &pipe.declared.name);
+        pipes.retain(|pipe| {
+            let (declared, summary) = (&pipe.declared, summary(pipe));
+            begins(&declared.name, &request.name_prefix)
+                && begins(&declared.source, &request.source_prefix)
+                && begins(&declared.target, &request.target_prefix)
+                && is(&summary["DesiredState"], &request.desired_state)
+                && is(&summary["CurrentState"], &request.current_state)
+                && request.next_token.as_ref().is_none_or(|token| declared.name > *token)
+        });
+        let has_more = pipes.len() > limit;
+        pipes.truncate(limit);
+        let mut answer = json!({"Pipes": pipes.iter().map(|pipe| listed(pipe)).collect::<Vec<_>>()});
+        if let (Some(last), true) = (pipes.last(), has_more) {
+            answer["NextToken"] = last.declared.name.as_str().into();
+        }
+        Ok(answer)
+    }
+}
+
+/// # Errors
+/// `ValidationException` for a parameter that AWS does not have.
+fn parameters(query: &str) -> Result<ListPipes, ApiError> {
+    let pairs = form_urlencoded::parse(query.as_bytes());
+    let pairs: Map<String, Value> = pairs.map(|(key, value)| (key.into_owned(), (*value).into())).collect();
+    serde_json::from_value(Value::Object(pairs)).map_err(|e| invalid(&e.to_string()))
+}
+
+fn limit(limit: Option<&str>) -> Result<usize, ApiError> {
+    let limit = limit.map_or(Ok(MAX_LISTED), str::parse);
+    let limit = limit.ok().filter(|limit| (1..=MAX_LISTED).contains(limit));
+    limit.ok_or_else(|| invalid("Limit is 1 to 100"))
+}
+
+fn invalid(text: &str) -> ApiError {
+    ApiError::new("ValidationException", text)
+}
+
+const fn name_of(state: State) -> &'static str {
+    match state {
+        State::Running => "RUNNING",
+        State::Stopping => "STOPPING",
+        State::Stopped => "STOPPED",
+        State::Starting => "STARTING",
+    }
+}
+
+/// What every answer about a pipe has.
+fn summary(pipe: &Pipe) -> Value {
+    let (kept, state) = pipe.switch().state();
+    json!({
+        "Name": pipe.declared.name,
+        "Arn": names::pipe_arn(&pipe.declared.name),
+        "DesiredState": if kept.is_stopped { "STOPPED" } else { "RUNNING" },
+        "CurrentState": name_of(state),
+        "CreationTime": seconds(kept.created_at),
+        "LastModifiedTime": seconds(kept.changed_at),
+    })
+}
+
+/// A pipe in a list.
+fn listed(pipe: &Pipe) -> Value {
+    let mut listed = summary(pipe);
+    listed["Source"] = pipe.declared.source.as_str().into();
+    listed["Target"] = pipe.declared.target.as_str().into();
+    listed["Enrichment"] = pipe.declared.enrichment.as_str().into();
+    listed
+}
+
+/// A pipe by itself: as it is declared. CloudFormation and this call have the same names for everything.
+fn described(pipe: &Pipe) -> Value {
+    let mut described = without_nulls(json!(pipe.declared));
+    if let (Value::Object(described), Value::Object(summary)) = (&mut described, summary(pipe)) {
+        described.extend(summary);
+    }
+    described
+}
+
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let fields = fields.into_iter().filter(|(_, value)| !value.is_null());
+            fields.map(|(name, value)| (name, without_nulls(value))).collect()
+        }
+        other => other,
+    }
+}
