@@ -39,6 +39,7 @@ just() {
         dlq | waiting | redrive | replay | pipes | retry-compensation) operator "$recipe" "$@" ;;
         sweep) operator sweep --ahead "${1:-0}" ;;
         contracts) "$BINARIES/contracts" "$@" ;;
+        secrets) infra/deploy secrets "$@" ;;
         *) echo "tests/suite/readme.rs cannot run the recipe $recipe"; return 64 ;;
     esac
 }
