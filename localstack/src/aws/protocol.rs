@@ -9,6 +9,9 @@ use hyper::header::HeaderValue;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+/// The code for a call that no policy allows.
+const DENIED: &str = "AccessDeniedException";
+
 /// An authenticated call of one operation.
 pub struct Call<'a> {
     pub caller: &'a Caller,
@@ -78,7 +81,8 @@ pub fn rest(outcome: Result<Value, ApiError>) -> Response {
     match outcome {
         Ok(answer) => http::json(200, JSON, answer.to_string()),
         Err(error) => {
-            let mut response = http::json(error.status, JSON, error.to_json());
+            let status = if error.code == DENIED { 403 } else { error.status };
+            let mut response = http::json(status, JSON, error.to_json());
             response.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(error.code));
             response
         }
@@ -134,6 +138,5 @@ impl Call<'_> {
 /// # Errors
 /// `AccessDeniedException`.
 pub fn require(iam: &Iam, caller: &Caller, action: &str, resource: &str) -> Result<(), ApiError> {
-    iam.check(caller, action, resource)
-        .map_err(|denied| ApiError::new("AccessDeniedException", denied.to_string()))
+    iam.check(caller, action, resource).map_err(|denied| ApiError::new(DENIED, denied.to_string()))
 }

@@ -152,3 +152,40 @@ fn described(pipe: &Pipe) -> Value {
     }
     described
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn call(method: Method, path: &str, query: &str, allowed: bool) -> (u16, String) {
+        let allow = |_: &str, _: &str| {
+            if allowed { Ok(()) } else { Err(ApiError::new("AccessDeniedException", "not you")) }
+        };
+        let answer = answer(&Pipes(Vec::new()), (&method, path, query), allow).await;
+        let kind = answer.headers().get("x-amzn-errortype").map(|kind| kind.to_str().unwrap().to_owned());
+        (answer.status().as_u16(), kind.unwrap_or_default())
+    }
+
+    /// Guards: a request field that AWS has is read, and another one is refused. The fields are those of the service model.
+    #[tokio::test]
+    async fn every_request_field_is_read_or_refused() {
+        let list = async |query: &str| call(Method::GET, "", query, true).await;
+        let whole = "NamePrefix=a&DesiredState=RUNNING&CurrentState=STOPPED&SourcePrefix=arn&TargetPrefix=arn&NextToken=a&Limit=100";
+        assert_eq!(list(whole).await, (200, String::new()));
+        for refused in ["Colour=red", "Limit=0", "Limit=101", "Limit=x"] {
+            assert_eq!(list(refused).await, (400, "ValidationException".into()), "{refused}");
+        }
+    }
+
+    /// Guards: errors have AWS's status and type, and a role's policies decide.
+    #[tokio::test]
+    async fn what_is_not_there_or_not_allowed_is_refused() {
+        let calls = [(Method::GET, "/p"), (Method::POST, "/p/stop"), (Method::POST, "/p/start")];
+        for (method, path) in calls {
+            let answers = [call(method.clone(), path, "", true).await, call(method, path, "", false).await];
+            assert_eq!(answers, [(404, "NotFoundException".into()), (403, "AccessDeniedException".into())]);
+        }
+        assert_eq!(call(Method::GET, "", "", false).await, (403, "AccessDeniedException".into()));
+        assert_eq!(call(Method::DELETE, "/p", "", true).await.1, "UnknownOperationException");
+    }
+}

@@ -5,6 +5,8 @@ pub mod api;
 pub mod mapping;
 pub mod record;
 pub mod shard;
+#[cfg(test)]
+mod specs;
 pub mod switch;
 
 pub use mapping::StreamMapping;
