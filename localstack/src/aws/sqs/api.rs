@@ -2,13 +2,13 @@
 //!
 //! <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_Operations.html>
 
+use super::checks::{self, invalid};
 use super::queue::{Queue, Received, md5_of};
 use super::queues::Queues;
 use crate::aws::protocol::{ApiError, Call, Outcome, ok};
 use crate::template::names;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::time::Duration;
 
 /// The fields of all operations together; any other is refused.
 #[derive(Default, Deserialize)]
@@ -17,17 +17,17 @@ struct Request {
     queue_name: Option<String>,
     queue_url: Option<String>,
     message_body: Option<String>,
-    max_number_of_messages: Option<usize>,
+    max_number_of_messages: Option<i64>,
     /// Seconds.
-    wait_time_seconds: Option<u64>,
+    wait_time_seconds: Option<i64>,
     /// Seconds.
-    visibility_timeout: Option<u64>,
+    visibility_timeout: Option<i64>,
     queue_name_prefix: Option<String>,
     receipt_handle: Option<String>,
     message_group_id: Option<String>,
     message_deduplication_id: Option<String>,
     /// Seconds.
-    delay_seconds: Option<u64>,
+    delay_seconds: Option<i64>,
     /// Of a queue; of a message by its old name.
     attribute_names: Vec<String>,
     message_system_attribute_names: Vec<String>,
@@ -56,11 +56,7 @@ pub async fn answer(queues: &Queues, endpoint: &str, call: &Call<'_>) -> Outcome
         "GetQueueAttributes" => attributes(&queue, &request.attribute_names),
         "SendMessage" => send(&queue, &request).await,
         "ReceiveMessage" => receive(&queue, &request).await,
-        "ChangeMessageVisibility" => {
-            let invisible = Duration::from_secs(request.visibility_timeout.unwrap_or_default());
-            queue.change_visibility(&request.receipt_handle.unwrap_or_default(), |_| invisible);
-            ok(&json!({}))
-        }
+        "ChangeMessageVisibility" => change_visibility(&queue, &request),
         "DeleteMessage" => delete(&queue, &request.receipt_handle.unwrap_or_default()).await,
         _ => Err(call.unknown()),
     }
@@ -93,10 +89,6 @@ fn attributes(queue: &Queue, names: &[String]) -> Outcome {
     ok(&json!({"Attributes": named(attributes, names)}))
 }
 
-fn invalid(message: impl Into<String>) -> ApiError {
-    ApiError::new("InvalidParameterValue", message)
-}
-
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
 async fn send(queue: &Queue, request: &Request) -> Outcome {
     let body = request.message_body.as_deref().unwrap_or_default();
@@ -112,7 +104,7 @@ async fn send(queue: &Queue, request: &Request) -> Outcome {
                 "a group or a deduplication id of a standard queue is not implemented by the local stack",
             ));
         }
-        let delay = Duration::from_secs(request.delay_seconds.unwrap_or_default());
+        let delay = checks::delay(request.delay_seconds)?;
         answer["MessageId"] = queue.send_delayed(body, delay).into();
     }
     queue.flush().await;
@@ -156,10 +148,16 @@ async fn delete(queue: &Queue, receipt: &str) -> Outcome {
     ok(&json!({}))
 }
 
+fn change_visibility(queue: &Queue, request: &Request) -> Outcome {
+    let invisible = checks::visibility_timeout(request.visibility_timeout)?.unwrap_or_default();
+    queue.change_visibility(request.receipt_handle.as_deref().unwrap_or_default(), |_| invisible);
+    ok(&json!({}))
+}
+
 async fn receive(queue: &Queue, request: &Request) -> Outcome {
-    let max = request.max_number_of_messages.unwrap_or(1).clamp(1, 10);
-    let wait = Duration::from_secs(request.wait_time_seconds.unwrap_or(0).min(20));
-    let invisible = request.visibility_timeout.map_or(queue.visibility(), Duration::from_secs);
+    let max = checks::number_of_messages(request.max_number_of_messages)?;
+    let wait = checks::wait_time(request.wait_time_seconds)?;
+    let invisible = checks::visibility_timeout(request.visibility_timeout)?.unwrap_or(queue.visibility());
     let received = tokio::time::timeout(wait, queue.receive_for(max, invisible)).await;
     let names = [&request.attribute_names[..], &request.message_system_attribute_names].concat();
     let received = received.unwrap_or_default();

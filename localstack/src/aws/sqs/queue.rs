@@ -17,6 +17,10 @@ use uuid::Uuid;
 /// SQS's defaults.
 const VISIBILITY_SECONDS: u32 = 30;
 const RETENTION_SECONDS: u32 = 4 * 24 * 3600;
+/// For how long SQS hides a message at most: 12 hours.
+///
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
+pub const MAX_VISIBILITY: Duration = Duration::from_secs(12 * 3600);
 
 #[derive(Clone, Debug)]
 pub struct Message {
@@ -72,6 +76,12 @@ pub struct Queue {
 #[must_use]
 pub fn md5_of(body: &str) -> String {
     Md5::digest(body.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// When a message that is hidden for `hidden` is visible again. Within [`MAX_VISIBILITY`] no sum overflows: a panic between
+/// the two places of a message would lose it.
+fn after(now: Instant, hidden: Duration) -> Instant {
+    now + hidden.min(MAX_VISIBILITY)
 }
 
 impl Queue {
@@ -318,7 +328,7 @@ impl State {
     fn hide(&mut self, message: Message, visibility: Duration) -> Received {
         self.serial += 1;
         let receipt = format!("{}#{}", message.id, self.serial);
-        let deadline = (Instant::now() + visibility, self.serial);
+        let deadline = (after(Instant::now(), visibility), self.serial);
         self.deadlines.insert(deadline, receipt.clone());
         self.deadline_of.insert(receipt.clone(), deadline);
         self.in_flight.insert(receipt.clone(), message.clone());
@@ -328,7 +338,7 @@ impl State {
     fn change_deadline(&mut self, receipt: &str, change: impl Fn(Duration) -> Duration) -> bool {
         let Some((at, serial)) = self.deadline_of.get(receipt).copied() else { return false };
         let now = Instant::now();
-        let deadline = (now + change(at.saturating_duration_since(now)), serial);
+        let deadline = (after(now, change(at.saturating_duration_since(now))), serial);
         self.deadlines.remove(&(at, serial));
         self.deadlines.insert(deadline, receipt.to_owned());
         self.deadline_of.insert(receipt.to_owned(), deadline);
