@@ -10,6 +10,18 @@ use crate::template::names;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+/// Those of a queue's attributes that the local stack has.
+const QUEUE_ATTRIBUTES: [&str; 4] =
+    ["QueueArn", "ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "FifoQueue"];
+/// Those of a message's.
+const MESSAGE_ATTRIBUTES: [&str; 5] = [
+    "ApproximateReceiveCount",
+    "SentTimestamp",
+    "MessageGroupId",
+    "MessageDeduplicationId",
+    "SequenceNumber",
+];
+
 /// The fields of all operations together; any other is refused.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default, deny_unknown_fields)]
@@ -46,10 +58,11 @@ pub async fn answer(queues: &Queues, endpoint: &str, call: &Call<'_>) -> Outcome
         call.require("sqs:ListQueues", &names::queue_arn("*"))?;
         return list(queues, endpoint, &request.queue_name_prefix.unwrap_or_default());
     }
-    let name = request.queue_name.as_deref().or(request.queue_url.as_deref()).unwrap_or_default();
-    let queue = queues
-        .get(names::last_part(name))
-        .ok_or_else(|| ApiError::new("QueueDoesNotExist", "The specified queue does not exist."))?;
+    let name = match call.operation {
+        "GetQueueUrl" => checks::required("QueueName", request.queue_name.as_deref())?,
+        _ => checks::queue_name(endpoint, checks::required("QueueUrl", request.queue_url.as_deref())?)?,
+    };
+    let queue = queues.get(name).ok_or_else(checks::no_such_queue)?;
     call.require(&format!("sqs:{}", call.operation), &names::queue_arn(&queue.name))?;
     match call.operation {
         "GetQueueUrl" => ok(&json!({"QueueUrl": names::queue_url(endpoint, &queue.name)})),
@@ -57,7 +70,7 @@ pub async fn answer(queues: &Queues, endpoint: &str, call: &Call<'_>) -> Outcome
         "SendMessage" => send(&queue, &request).await,
         "ReceiveMessage" => receive(&queue, &request).await,
         "ChangeMessageVisibility" => change_visibility(&queue, &request),
-        "DeleteMessage" => delete(&queue, &request.receipt_handle.unwrap_or_default()).await,
+        "DeleteMessage" => delete(&queue, &request).await,
         _ => Err(call.unknown()),
     }
 }
@@ -76,7 +89,9 @@ fn named(attributes: Vec<(&'static str, String)>, names: &[String]) -> Value {
     Value::Object(named.map(|(attribute, value)| (attribute.to_owned(), value.into())).collect())
 }
 
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_GetQueueAttributes.html>
 fn attributes(queue: &Queue, names: &[String]) -> Outcome {
+    checks::attribute_names(names, &QUEUE_ATTRIBUTES)?;
     let (visible, in_flight) = queue.depth();
     let mut attributes = vec![
         ("QueueArn", names::queue_arn(&queue.name)),
@@ -91,7 +106,7 @@ fn attributes(queue: &Queue, names: &[String]) -> Outcome {
 
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
 async fn send(queue: &Queue, request: &Request) -> Outcome {
-    let body = request.message_body.as_deref().unwrap_or_default();
+    let body = checks::body(request.message_body.as_deref())?;
     let mut answer = json!({"MD5OfMessageBody": md5_of(body)});
     if queue.is_fifo {
         let (group, deduplication_id) = group(request)?;
@@ -113,9 +128,7 @@ async fn send(queue: &Queue, request: &Request) -> Outcome {
 
 /// What a FIFO queue needs of a message: its group and its deduplication id, and no delay of its own.
 fn group(request: &Request) -> Result<(&str, &str), ApiError> {
-    let group = request.message_group_id.as_deref().ok_or_else(|| {
-        ApiError::new("MissingParameter", "The request must contain the parameter MessageGroupId.")
-    })?;
+    let group = request.message_group_id.as_deref().ok_or_else(|| checks::missing("MessageGroupId"))?;
     let deduplication_id = request.message_deduplication_id.as_deref().ok_or_else(|| {
         invalid("The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly")
     })?;
@@ -138,7 +151,8 @@ fn group(request: &Request) -> Result<(&str, &str), ApiError> {
 /// A FIFO queue does not delete by a receipt whose visibility timeout has passed: the message may be with another reader.
 ///
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_DeleteMessage.html>
-async fn delete(queue: &Queue, receipt: &str) -> Outcome {
+async fn delete(queue: &Queue, request: &Request) -> Outcome {
+    let receipt = checks::receipt(queue, request.receipt_handle.as_deref())?;
     if !queue.delete(receipt) && queue.is_fifo {
         return Err(invalid(format!(
             "Value {receipt} for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired."
@@ -148,18 +162,27 @@ async fn delete(queue: &Queue, receipt: &str) -> Outcome {
     ok(&json!({}))
 }
 
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html>
 fn change_visibility(queue: &Queue, request: &Request) -> Outcome {
-    let invisible = checks::visibility_timeout(request.visibility_timeout)?.unwrap_or_default();
-    queue.change_visibility(request.receipt_handle.as_deref().unwrap_or_default(), |_| invisible);
-    ok(&json!({}))
+    let invisible = checks::visibility_timeout(request.visibility_timeout)?
+        .ok_or_else(|| checks::missing("VisibilityTimeout"))?;
+    let receipt = checks::receipt(queue, request.receipt_handle.as_deref())?;
+    if queue.change_visibility(receipt, |_| invisible) {
+        return ok(&json!({}));
+    }
+    Err(ApiError::new(
+        "MessageNotInflight",
+        "The message is not in flight, or no longer by this receipt handle.",
+    ))
 }
 
 async fn receive(queue: &Queue, request: &Request) -> Outcome {
     let max = checks::number_of_messages(request.max_number_of_messages)?;
     let wait = checks::wait_time(request.wait_time_seconds)?;
     let invisible = checks::visibility_timeout(request.visibility_timeout)?.unwrap_or(queue.visibility());
-    let received = tokio::time::timeout(wait, queue.receive_for(max, invisible)).await;
     let names = [&request.attribute_names[..], &request.message_system_attribute_names].concat();
+    checks::attribute_names(&names, &MESSAGE_ATTRIBUTES)?;
+    let received = tokio::time::timeout(wait, queue.receive_for(max, invisible)).await;
     let received = received.unwrap_or_default();
     let messages: Vec<Value> = received.iter().map(|received| message_json(received, &names)).collect();
     ok(&json!({ "Messages": messages }))

@@ -159,7 +159,7 @@ impl Queue {
         if delay.is_zero() {
             self.push(message);
         } else {
-            self.state().hide(message, delay);
+            self.state().hide(&self.name, message, delay);
             self.arrived.notify_one();
         }
         id
@@ -207,7 +207,7 @@ impl Queue {
                 self.journal.write(vec![self.entry(&message)]);
             }
             begun = message.place.as_ref().map(|place| place.group.clone());
-            received.push(state.hide(message, invisible));
+            received.push(state.hide(&self.name, message, invisible));
         }
         drop(state);
         dead.into_iter().for_each(|message| self.move_to_dead_letters(message));
@@ -287,6 +287,14 @@ impl Queue {
         changed
     }
 
+    /// Whether a receipt is of this queue, valid still or not.
+    #[must_use]
+    pub fn gave(&self, receipt: &str) -> bool {
+        let of_message =
+            receipt.strip_prefix(&self.name).and_then(|rest| rest.strip_prefix('#')?.split_once('#'));
+        of_message.is_some_and(|(id, serial)| Uuid::try_parse(id).is_ok() && serial.parse::<u64>().is_ok())
+    }
+
     /// How many messages are visible, and how many are in flight.
     #[must_use]
     pub fn depth(&self) -> (usize, usize) {
@@ -325,9 +333,9 @@ impl State {
         self.visible.remove(at)
     }
 
-    fn hide(&mut self, message: Message, visibility: Duration) -> Received {
+    fn hide(&mut self, queue: &str, message: Message, visibility: Duration) -> Received {
         self.serial += 1;
-        let receipt = format!("{}#{}", message.id, self.serial);
+        let receipt = format!("{queue}#{}#{}", message.id, self.serial);
         let deadline = (after(Instant::now(), visibility), self.serial);
         self.deadlines.insert(deadline, receipt.clone());
         self.deadline_of.insert(receipt.clone(), deadline);

@@ -64,6 +64,62 @@ async fn a_number_out_of_its_range_moves_no_message() {
     assert_eq!(queue.depth(), (1, 1));
 }
 
+/// Guards: what SQS cannot keep, find or answer is refused with SQS's error, and no message comes or goes.
+#[tokio::test]
+async fn a_call_that_sqs_refuses_is_refused() {
+    let (queues, queue) = started();
+    let large = "x".repeat(1024 * 1024);
+    let receipt = call(&queues, "ReceiveMessage", json!({})).await.unwrap()["Messages"][0].clone();
+    let elsewhere = json!({"QueueUrl": names::queue_url(ENDPOINT, "others")});
+    let strange =
+        json!({"ReceiptHandle": format!("others#{}#1", uuid::Uuid::new_v4()), "VisibilityTimeout": 0});
+    let url = |url: &str| json!({"QueueUrl": url, "MessageBody": "x"});
+    for (operation, body, code) in [
+        ("SendMessage", json!({}), "MissingParameter"),
+        ("SendMessage", json!({"MessageBody": ""}), "MissingParameter"),
+        ("SendMessage", json!({"MessageBody": "a\u{1}"}), "InvalidMessageContents"),
+        ("SendMessage", json!({"MessageBody": "a\u{fffe}"}), "InvalidMessageContents"),
+        ("SendMessage", json!({"MessageBody": format!("{large}x")}), "InvalidParameterValue"),
+        ("SendMessage", elsewhere, "QueueDoesNotExist"),
+        ("SendMessage", url("http://127.0.0.1:4566/999999999999/events"), "QueueDoesNotExist"),
+        ("SendMessage", url("http://127.0.0.1:4566/000000000000/more/events"), "QueueDoesNotExist"),
+        ("SendMessage", url("http://elsewhere/000000000000/events"), "InvalidAddress"),
+        ("SendMessage", url("events"), "InvalidAddress"),
+        ("DeleteMessage", json!({}), "MissingParameter"),
+        ("DeleteMessage", json!({"ReceiptHandle": "nope"}), "ReceiptHandleIsInvalid"),
+        ("DeleteMessage", strange.clone(), "ReceiptHandleIsInvalid"),
+        ("ChangeMessageVisibility", json!({"VisibilityTimeout": 0}), "MissingParameter"),
+        ("ChangeMessageVisibility", json!({"ReceiptHandle": receipt["ReceiptHandle"]}), "MissingParameter"),
+        ("ChangeMessageVisibility", strange, "ReceiptHandleIsInvalid"),
+        ("GetQueueAttributes", json!({"AttributeNames": ["Nope"]}), "InvalidAttributeName"),
+        ("ReceiveMessage", json!({"AttributeNames": ["Nope"]}), "InvalidAttributeName"),
+        ("ReceiveMessage", json!({"MessageSystemAttributeNames": ["SenderId"]}), "InvalidAttributeName"),
+    ] {
+        let error = call(&queues, operation, body).await.unwrap_err();
+        assert_eq!(error.code, code, "{operation}: {error:?}");
+    }
+    assert_eq!(queue.depth(), (0, 1));
+    for body in [large.as_str(), "\t\r\n \u{d7ff}\u{e000}\u{fffd}\u{10000}"] {
+        call(&queues, "SendMessage", json!({"MessageBody": body})).await.unwrap();
+    }
+    let by_name = json!({"QueueUrl": "http://localhost:4566/000000000000/events"});
+    call(&queues, "GetQueueAttributes", by_name).await.unwrap();
+}
+
+/// Guards: a receipt that a later receive has replaced changes nothing. A standard queue accepts it for a deletion, as on AWS.
+#[tokio::test]
+async fn an_old_receipt_changes_nothing() {
+    let (queues, queue) = started();
+    let first = call(&queues, "ReceiveMessage", json!({"VisibilityTimeout": 0})).await.unwrap();
+    call(&queues, "ReceiveMessage", json!({})).await.unwrap();
+    let mut old = json!({"ReceiptHandle": first["Messages"][0]["ReceiptHandle"], "VisibilityTimeout": 0});
+    let error = call(&queues, "ChangeMessageVisibility", old.clone()).await.unwrap_err();
+    assert_eq!(error.code, "MessageNotInflight");
+    old.as_object_mut().unwrap().remove("VisibilityTimeout");
+    call(&queues, "DeleteMessage", old).await.unwrap();
+    assert_eq!(queue.depth(), (0, 1));
+}
+
 /// Guards: no time for which a message is hidden loses it, however long.
 #[tokio::test]
 async fn a_message_hidden_for_ever_is_not_lost() {
