@@ -174,10 +174,10 @@ impl Endpoint {
                 let caller = function.as_deref().map(|function| (function, environment(headers)));
                 transaction::commit(&self.faults, caller, &self.dynamodb, call).await
             }
-            "BatchGetItem" => match self.faults.leaves_unprocessed(&dynamodb::api::allowed(call)?) {
-                true => dynamodb::api::answer_partly(&self.dynamodb, call),
-                false => Ok(self.dynamodb.call(call.operation, call.body)),
-            },
+            "BatchGetItem" => {
+                let is_partly = |tables: &[String]| self.faults.leaves_unprocessed(tables);
+                dynamodb::api::batch_get(&self.dynamodb, call, is_partly)
+            }
             _ => dynamodb::api::answer(&self.dynamodb, call),
         }
     }
