@@ -10,13 +10,22 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, UNIX_EPOCH};
 
 /// Records each call as a line, and what stands in its standard input when it is to keep a secret. The file `answers` holds
-/// lines `pattern<TAB>exit code<TAB>output`; the first pattern that the call contains answers it.
+/// lines `pattern<TAB>exit code<TAB>output`; the first pattern that the call contains answers it. A failure's output is an
+/// error's text, in which NAME stands for the stack's.
 const STUB: &str = r#"#!/usr/bin/env bash
 here=$(dirname "$0")
 echo "$*" >>"$here/calls"
+name=$*
+name=${name##*--stack-name } name=${name%% *}
 case $* in *secret-string*) cat >>"$here/input"; echo >>"$here/input" ;; esac
 while IFS=$'\t' read -r pattern code output; do
-  case $* in *"$pattern"*) test -z "$output" || printf '%b\n' "$output"; exit "$code" ;; esac
+  case $* in
+    *"$pattern"*)
+      test "$code" = 0 || exec >&2
+      test -z "$output" || printf '%b\n' "${output//NAME/$name}"
+      exit "$code"
+      ;;
+  esac
 done <"$here/answers"
 "#;
 
@@ -26,6 +35,9 @@ const NEEDED: [(&str, &str); 3] =
 
 const PROVIDER_KEY: &str = r#"sk_live_"quoted" \ and blank"#;
 const CARRIER_KEY: &str = "ck_live_1";
+
+/// What CloudFormation says of a stack that is not there.
+const NO_STACK: &str = "An error occurred (ValidationError): Stack with id NAME does not exist";
 
 /// A copy of what the recipe reads, and a stub `aws`.
 struct Recipe(PathBuf);
@@ -60,7 +72,7 @@ impl Recipe {
         let usual = [
             ("describe-secret --secret-id qa-quadrille-payments-provider", 0, "arn:provider"),
             ("describe-secret --secret-id qa-quadrille-fulfillment-carrier", 0, "arn:carrier"),
-            ("describe-stacks", 254, ""),
+            ("describe-stacks", 254, NO_STACK),
         ];
         let lines =
             first.iter().chain(&usual).map(|(call, code, output)| format!("{call}\t{code}\t{output}\n"));
@@ -261,6 +273,50 @@ fn a_stage_is_destroyed_in_reverse_order_once_its_name_is_typed() {
     assert_eq!(ended.stacks("delete-stack"), reversed);
     assert_eq!(ended.stacks("wait stack-delete-complete"), reversed);
     assert!(ended.said.contains("just adopt qa"), "{}", ended.said);
+}
+
+/// Guards: a stack is only passed over when CloudFormation says that it is not there. No failure means that, and nothing is
+/// deleted after one.
+#[test]
+fn what_cannot_be_asked_for_is_not_absent() {
+    let recipe = Recipe::new("recipe-unasked");
+    for (answer, because) in [
+        ((254, "An error occurred (AccessDenied): no"), "AccessDenied"),
+        ((255, "Could not connect to the endpoint URL"), "Could not connect"),
+        ((254, "An error occurred (ValidationError): Stack with id other does not exist"), "other"),
+        ((0, "None"), "has not what was asked for"),
+        ((0, ""), "has not what was asked for"),
+    ] {
+        let inventory = "describe-stacks --stack-name qa-quadrille-inventory";
+        recipe.answers(&[(inventory, answer.0, answer.1), ("describe-stacks", 0, "CREATE_COMPLETE")]);
+        for verb in ["destroy", "outputs", "adopt"] {
+            let ended = recipe.run(verb, &[], "qa\n");
+            assert_eq!((ended.code, ended.stacks("delete-stack").len()), (1, 0), "{verb}: {}", ended.said);
+            assert!(ended.said.contains(because), "{verb}: {}", ended.said);
+        }
+    }
+    recipe.answers(&[]);
+    let ended = recipe.run("destroy", &[], "qa\n");
+    assert_eq!((ended.code, ended.stacks("delete-stack").len()), (2, 0), "{}", ended.said);
+    assert!(ended.said.contains("nothing was deleted"), "{}", ended.said);
+}
+
+/// Guards: a machine without the AWS CLI is no stage without stacks.
+#[test]
+fn without_the_cli_everything_is_refused() {
+    let recipe = Recipe::new("recipe-without-cli");
+    fs::create_dir(recipe.0.join("few")).unwrap();
+    for program in ["bash", "dirname", "basename", "awk", "sort", "mktemp", "rm", "env"] {
+        let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).output().unwrap();
+        let found = String::from_utf8(found.stdout).unwrap();
+        std::os::unix::fs::symlink(found.trim(), recipe.0.join("few").join(program)).unwrap();
+    }
+    for verb in ["destroy", "outputs", "adopt", "secrets"] {
+        let mut command = Command::new(recipe.0.join("infra/deploy"));
+        let ended = command.args([verb, "qa"]).env("PATH", recipe.0.join("few")).output().unwrap();
+        assert_eq!(ended.status.code(), Some(2), "{verb}");
+        assert_eq!(ended.stderr, b"needs the AWS CLI\n", "{verb}");
+    }
 }
 
 /// Guards: a stack whose creation failed can only be deleted; the recipe does it.
