@@ -80,6 +80,14 @@ impl Recipe {
         fs::write(self.0.join("stub/answers"), lines.collect::<String>()).unwrap();
     }
 
+    /// After its deletion a stack is not there.
+    fn gone_once_deleted(&self, describe: &str) {
+        let stub = self.0.join("stub/aws");
+        let gone = "case $* in *delete-stack*) sed -i \"/DESCRIBE/d\" \"$here/answers\" ;; esac\n";
+        fs::write(&stub, STUB.replace("while", &format!("{}while", gone.replace("DESCRIBE", describe))))
+            .unwrap();
+    }
+
     fn settings(&self, settings: &[(&str, &str)]) {
         let lines: String = settings.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
         fs::write(self.0.join("infra/stages/qa.env"), lines).unwrap();
@@ -361,6 +369,44 @@ fn what_remains_is_adopted_by_new_stacks() {
     assert!(imported(r#""AWS::Events::Archive", "ResourceIdentifier": {"ArchiveName": "qa-quadrille"}"#));
     for stack in adopted {
         assert_only_retained(&recipe.0.join(format!("target/lambda/{stack}-retained.yaml")));
+    }
+}
+
+/// Guards: a stack that an adoption or a deployment left empty is adopted, one that CloudFormation works on stops the recipe, and
+/// of one that is there the recipe says so.
+#[test]
+fn a_stack_that_holds_nothing_is_no_obstacle_to_adopting() {
+    let recipe = Recipe::new("recipe-adopt-again");
+    let orders = "describe-stacks --stack-name qa-quadrille-orders";
+    for empty in ["REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE"] {
+        recipe.answers(&[(orders, 0, empty)]);
+        recipe.gone_once_deleted(orders);
+        let ended = recipe.run("adopt", &[], "");
+        assert_eq!(ended.code, 0, "{}", ended.said);
+        assert_eq!(ended.stacks("delete-stack"), ["orders"], "{}", ended.said);
+        let place = |call: &str| {
+            let of_orders = |line: &String| line.contains(call) && line.contains("qa-quadrille-orders");
+            ended.calls.iter().position(of_orders).unwrap()
+        };
+        assert!(place("wait stack-delete-complete") < place("execute-change-set"));
+    }
+    for (busy, code) in [("IMPORT_IN_PROGRESS", 1), ("DELETE_FAILED", 1), ("IMPORT_COMPLETE", 0)] {
+        recipe.answers(&[(orders, 0, busy)]);
+        let ended = recipe.run("adopt", &[], "");
+        assert_eq!((ended.code, ended.stacks("delete-stack").len()), (code, 0), "{}", ended.said);
+        assert!(!ended.stacks("execute-change-set").contains(&"orders"), "{}", ended.said);
+        assert!(ended.said.contains(&format!("qa-quadrille-orders is {busy}")), "{}", ended.said);
+    }
+}
+
+/// Guards: what counts for one stack alone counts for its adoption too.
+#[test]
+fn no_archive_is_adopted_where_there_is_none() {
+    let recipe = Recipe::new("recipe-adopt-archive");
+    for none in ["Archive=no", "bus.Archive=no"] {
+        let ended = recipe.run("adopt", &[none], "");
+        assert_eq!(ended.code, 0, "{}", ended.said);
+        assert!(!ended.calls.iter().any(|call| call.contains("AWS::Events::Archive")), "{none}");
     }
 }
 
