@@ -267,6 +267,22 @@ fn no_secret_stands_on_a_command_line() {
     recipe.run("secrets", &[], "Provider=x").refused("a line has to be one of");
 }
 
+/// Guards: a line may end as Windows ends it; no key and no value has the carriage return.
+#[test]
+fn a_carriage_return_is_no_part_of_a_value() {
+    let recipe = Recipe::new("recipe-windows");
+    let lines: String = NEEDED.iter().map(|(name, value)| format!("{name}={value}\r\n")).collect();
+    fs::write(recipe.0.join("infra/stages/qa.env"), format!("# A stage.\r\n\r\n{lines}")).unwrap();
+    let ended = recipe.run("deploy", &[], "");
+    assert_eq!(ended.code, 0, "{}", ended.said);
+    assert_eq!(ended.parameters("api"), [("Stage", "qa"), ("TokenIssuer", "https://login.example")].into());
+    assert!(!ended.calls.join("").contains('\r'));
+    let ended = recipe.run("secrets", &[], "ProviderSecretArn=sk_live_1\r\nCarrierSecretArn=ck_live_1\r");
+    assert_eq!(ended.code, 0, "{}", ended.said);
+    let kept = recipe.input();
+    assert_eq!(kept.split('\n').collect::<BTreeSet<_>>(), ["", "ck_live_1", "sk_live_1"].into(), "{kept:?}");
+}
+
 /// Guards: nothing is deleted by a slip of the hand, and no stack before those that name it.
 #[test]
 fn a_stage_is_destroyed_in_reverse_order_once_its_name_is_typed() {
