@@ -139,7 +139,7 @@ impl Block {
 }
 
 /// Whether a program is there. CI has every one that the documents use; elsewhere the run without it is announced.
-fn have(program: &str) -> bool {
+pub fn have(program: &str) -> bool {
     let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     found.is_ok_and(|status| status.success())
 }

@@ -1,6 +1,7 @@
 //! The recipe that deploys a stage, `infra/deploy`, against a stub `aws` that records how it is called.
 
 use crate::platform::{copy, root, scratch};
+use crate::readme::have;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
@@ -10,13 +11,22 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, UNIX_EPOCH};
 
 /// Records each call as a line, and what stands in its standard input when it is to keep a secret. The file `answers` holds
-/// lines `pattern<TAB>exit code<TAB>output`; the first pattern that the call contains answers it.
+/// lines `pattern<TAB>exit code<TAB>output`; the first pattern that the call contains answers it. A failure's output is an
+/// error's text, in which NAME stands for the stack's.
 const STUB: &str = r#"#!/usr/bin/env bash
 here=$(dirname "$0")
 echo "$*" >>"$here/calls"
+name=$*
+name=${name##*--stack-name } name=${name%% *}
 case $* in *secret-string*) cat >>"$here/input"; echo >>"$here/input" ;; esac
 while IFS=$'\t' read -r pattern code output; do
-  case $* in *"$pattern"*) test -z "$output" || printf '%b\n' "$output"; exit "$code" ;; esac
+  case $* in
+    *"$pattern"*)
+      test "$code" = 0 || exec >&2
+      test -z "$output" || printf '%b\n' "${output//NAME/$name}"
+      exit "$code"
+      ;;
+  esac
 done <"$here/answers"
 "#;
 
@@ -26,6 +36,9 @@ const NEEDED: [(&str, &str); 3] =
 
 const PROVIDER_KEY: &str = r#"sk_live_"quoted" \ and blank"#;
 const CARRIER_KEY: &str = "ck_live_1";
+
+/// What CloudFormation says of a stack that is not there.
+const NO_STACK: &str = "An error occurred (ValidationError): Stack with id NAME does not exist";
 
 /// A copy of what the recipe reads, and a stub `aws`.
 struct Recipe(PathBuf);
@@ -60,11 +73,19 @@ impl Recipe {
         let usual = [
             ("describe-secret --secret-id qa-quadrille-payments-provider", 0, "arn:provider"),
             ("describe-secret --secret-id qa-quadrille-fulfillment-carrier", 0, "arn:carrier"),
-            ("describe-stacks", 254, ""),
+            ("describe-stacks", 254, NO_STACK),
         ];
         let lines =
             first.iter().chain(&usual).map(|(call, code, output)| format!("{call}\t{code}\t{output}\n"));
         fs::write(self.0.join("stub/answers"), lines.collect::<String>()).unwrap();
+    }
+
+    /// After its deletion a stack is not there.
+    fn gone_once_deleted(&self, describe: &str) {
+        let stub = self.0.join("stub/aws");
+        let gone = "case $* in *delete-stack*) sed -i \"/DESCRIBE/d\" \"$here/answers\" ;; esac\n";
+        fs::write(&stub, STUB.replace("while", &format!("{}while", gone.replace("DESCRIBE", describe))))
+            .unwrap();
     }
 
     fn settings(&self, settings: &[(&str, &str)]) {
@@ -246,6 +267,22 @@ fn no_secret_stands_on_a_command_line() {
     recipe.run("secrets", &[], "Provider=x").refused("a line has to be one of");
 }
 
+/// Guards: a line may end as Windows ends it; no key and no value has the carriage return.
+#[test]
+fn a_carriage_return_is_no_part_of_a_value() {
+    let recipe = Recipe::new("recipe-windows");
+    let lines: String = NEEDED.iter().map(|(name, value)| format!("{name}={value}\r\n")).collect();
+    fs::write(recipe.0.join("infra/stages/qa.env"), format!("# A stage.\r\n\r\n{lines}")).unwrap();
+    let ended = recipe.run("deploy", &[], "");
+    assert_eq!(ended.code, 0, "{}", ended.said);
+    assert_eq!(ended.parameters("api"), [("Stage", "qa"), ("TokenIssuer", "https://login.example")].into());
+    assert!(!ended.calls.join("").contains('\r'));
+    let ended = recipe.run("secrets", &[], "ProviderSecretArn=sk_live_1\r\nCarrierSecretArn=ck_live_1\r");
+    assert_eq!(ended.code, 0, "{}", ended.said);
+    let kept = recipe.input();
+    assert_eq!(kept.split('\n').collect::<BTreeSet<_>>(), ["", "ck_live_1", "sk_live_1"].into(), "{kept:?}");
+}
+
 /// Guards: nothing is deleted by a slip of the hand, and no stack before those that name it.
 #[test]
 fn a_stage_is_destroyed_in_reverse_order_once_its_name_is_typed() {
@@ -261,6 +298,50 @@ fn a_stage_is_destroyed_in_reverse_order_once_its_name_is_typed() {
     assert_eq!(ended.stacks("delete-stack"), reversed);
     assert_eq!(ended.stacks("wait stack-delete-complete"), reversed);
     assert!(ended.said.contains("just adopt qa"), "{}", ended.said);
+}
+
+/// Guards: a stack is only passed over when CloudFormation says that it is not there. No failure means that, and nothing is
+/// deleted after one.
+#[test]
+fn what_cannot_be_asked_for_is_not_absent() {
+    let recipe = Recipe::new("recipe-unasked");
+    for (answer, because) in [
+        ((254, "An error occurred (AccessDenied): no"), "AccessDenied"),
+        ((255, "Could not connect to the endpoint URL"), "Could not connect"),
+        ((254, "An error occurred (ValidationError): Stack with id other does not exist"), "other"),
+        ((0, "None"), "has not what was asked for"),
+        ((0, ""), "has not what was asked for"),
+    ] {
+        let inventory = "describe-stacks --stack-name qa-quadrille-inventory";
+        recipe.answers(&[(inventory, answer.0, answer.1), ("describe-stacks", 0, "CREATE_COMPLETE")]);
+        for verb in ["destroy", "outputs", "adopt"] {
+            let ended = recipe.run(verb, &[], "qa\n");
+            assert_eq!((ended.code, ended.stacks("delete-stack").len()), (1, 0), "{verb}: {}", ended.said);
+            assert!(ended.said.contains(because), "{verb}: {}", ended.said);
+        }
+    }
+    recipe.answers(&[]);
+    let ended = recipe.run("destroy", &[], "qa\n");
+    assert_eq!((ended.code, ended.stacks("delete-stack").len()), (2, 0), "{}", ended.said);
+    assert!(ended.said.contains("nothing was deleted"), "{}", ended.said);
+}
+
+/// Guards: a machine without the AWS CLI is no stage without stacks.
+#[test]
+fn without_the_cli_everything_is_refused() {
+    let recipe = Recipe::new("recipe-without-cli");
+    fs::create_dir(recipe.0.join("few")).unwrap();
+    for program in ["bash", "dirname", "basename", "awk", "sort", "mktemp", "rm", "env"] {
+        let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).output().unwrap();
+        let found = String::from_utf8(found.stdout).unwrap();
+        std::os::unix::fs::symlink(found.trim(), recipe.0.join("few").join(program)).unwrap();
+    }
+    for verb in ["destroy", "outputs", "adopt", "secrets"] {
+        let mut command = Command::new(recipe.0.join("infra/deploy"));
+        let ended = command.args([verb, "qa"]).env("PATH", recipe.0.join("few")).output().unwrap();
+        assert_eq!(ended.status.code(), Some(2), "{verb}");
+        assert_eq!(ended.stderr, b"needs the AWS CLI\n", "{verb}");
+    }
 }
 
 /// Guards: a stack whose creation failed can only be deleted; the recipe does it.
@@ -307,6 +388,44 @@ fn what_remains_is_adopted_by_new_stacks() {
     }
 }
 
+/// Guards: a stack that an adoption or a deployment left empty is adopted, one that CloudFormation works on stops the recipe, and
+/// of one that is there the recipe says so.
+#[test]
+fn a_stack_that_holds_nothing_is_no_obstacle_to_adopting() {
+    let recipe = Recipe::new("recipe-adopt-again");
+    let orders = "describe-stacks --stack-name qa-quadrille-orders";
+    for empty in ["REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE"] {
+        recipe.answers(&[(orders, 0, empty)]);
+        recipe.gone_once_deleted(orders);
+        let ended = recipe.run("adopt", &[], "");
+        assert_eq!(ended.code, 0, "{}", ended.said);
+        assert_eq!(ended.stacks("delete-stack"), ["orders"], "{}", ended.said);
+        let place = |call: &str| {
+            let of_orders = |line: &String| line.contains(call) && line.contains("qa-quadrille-orders");
+            ended.calls.iter().position(of_orders).unwrap()
+        };
+        assert!(place("wait stack-delete-complete") < place("execute-change-set"));
+    }
+    for (busy, code) in [("IMPORT_IN_PROGRESS", 1), ("DELETE_FAILED", 1), ("IMPORT_COMPLETE", 0)] {
+        recipe.answers(&[(orders, 0, busy)]);
+        let ended = recipe.run("adopt", &[], "");
+        assert_eq!((ended.code, ended.stacks("delete-stack").len()), (code, 0), "{}", ended.said);
+        assert!(!ended.stacks("execute-change-set").contains(&"orders"), "{}", ended.said);
+        assert!(ended.said.contains(&format!("qa-quadrille-orders is {busy}")), "{}", ended.said);
+    }
+}
+
+/// Guards: what counts for one stack alone counts for its adoption too.
+#[test]
+fn no_archive_is_adopted_where_there_is_none() {
+    let recipe = Recipe::new("recipe-adopt-archive");
+    for none in ["Archive=no", "bus.Archive=no"] {
+        let ended = recipe.run("adopt", &[none], "");
+        assert_eq!(ended.code, 0, "{}", ended.said);
+        assert!(!ended.calls.iter().any(|call| call.contains("AWS::Events::Archive")), "{none}");
+    }
+}
+
 /// An import refuses a template with anything that does not exist yet, outputs included.
 fn assert_only_retained(template: &Path) {
     let text = fs::read_to_string(template).unwrap();
@@ -335,8 +454,84 @@ fn the_example_lists_every_parameter() {
 #[test]
 fn the_just_recipes_call_the_script() {
     let justfile = fs::read_to_string(root().join("justfile")).unwrap();
-    for verb in ["deploy", "secrets", "outputs", "adopt", "destroy"] {
-        assert!(justfile.contains(&format!("\n    infra/deploy {verb} {{{{stage}}}}")), "{verb}");
+    for verb in ["check", "deploy", "secrets", "outputs", "adopt", "destroy"] {
+        assert!(justfile.contains(&format!("\n    infra/deploy {verb} \"$@\"\n")), "{verb}");
     }
-    assert!(justfile.contains("\n    infra/deploy check {{stage}}"));
+}
+
+/// Guards: no recipe writes what a person gave it into the shell's text. A condition may read it.
+#[test]
+fn no_recipe_makes_shell_text_of_an_argument() {
+    let justfile = fs::read_to_string(root().join("justfile")).unwrap();
+    assert!(justfile.contains("\nset positional-arguments\n"));
+    for line in justfile.lines().filter(|line| line.starts_with("    ")) {
+        for inside in line.split("{{").skip(1).map(|rest| rest.split("}}").next().unwrap().trim()) {
+            let chosen =
+                inside.strip_prefix("if ").and_then(|rest| rest.split_once(" { ")).map(|(_, text)| text);
+            let choices = ["operator_here", "operator_on_aws", "\"\"", "\"--here\"", "}", "{", "else"];
+            let constant = chosen.is_some_and(|text| text.split(' ').all(|part| choices.contains(&part)));
+            assert!(constant, "{line}");
+        }
+        let quoted = line.replace("\"$@\"", "").replace("\"$1\"", "").replace("\"$2\"", "");
+        assert!(!quoted.contains('$'), "{line}");
+    }
+}
+
+/// Guards: a setting arrives as it was typed: with its blanks and quotes, and nothing in it is run. It needs `just`.
+#[test]
+fn just_hands_on_what_was_typed() {
+    if !have("just") {
+        assert!(std::env::var_os("CI").is_none(), "this test needs just");
+        println!("not run, because just is missing");
+        return;
+    }
+    let folder = scratch("recipe-just");
+    fs::copy(root().join("justfile"), folder.join("justfile")).unwrap();
+    for script in ["infra/deploy", "infra/smoke", ".ci/package/run"] {
+        let path = folder.join(script);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let record = format!("#!/bin/sh\nprintf '%s\\n' {script} \"$@\" >>\"{}/got\"\n", folder.display());
+        fs::write(&path, record).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let typed = [
+        "CarrierUrl=https://c.example/?a=1&b=2",
+        "Currency=$(touch ran)",
+        "\"\"",
+        "",
+        "a  b",
+        "'",
+        "endpoint=x",
+    ];
+    for (recipe, expected) in [
+        (
+            "deploy",
+            vec![
+                vec!["infra/deploy", "check"],
+                vec![".ci/package/run", "--here"],
+                vec!["infra/deploy", "deploy"],
+            ],
+        ),
+        ("destroy", vec![vec!["infra/deploy", "destroy"]]),
+        ("smoke", vec![vec!["infra/smoke"]]),
+    ] {
+        let _ = fs::remove_file(folder.join("got"));
+        let mut just = Command::new("just");
+        let ended = just.current_dir(&folder).args([recipe, "qa"]).args(typed).output().unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        let all = expected.into_iter().flat_map(|mut call| {
+            if !call[0].starts_with(".ci") {
+                call.push("qa");
+                call.extend(typed);
+            }
+            call
+        });
+        let got = fs::read_to_string(folder.join("got")).unwrap();
+        assert_eq!(got.split_terminator('\n').collect::<Vec<_>>(), all.collect::<Vec<_>>(), "{recipe}");
+    }
+    assert!(!folder.join("ran").exists());
+    let ended = Command::new("just").current_dir(&folder).arg("smoke").output().unwrap();
+    assert!(ended.status.success());
+    let got = fs::read_to_string(folder.join("got")).unwrap();
+    assert!(got.ends_with("infra/smoke\nlocal\n"), "a recipe's default arrives too: {got}");
 }
