@@ -38,6 +38,7 @@ mod refusals;
 mod saved_methods;
 mod secrecy;
 mod seeded;
+mod smoke;
 mod store_contract;
 mod stores;
 mod stories;
