@@ -4,6 +4,7 @@
 
 use super::topics::Topics;
 use crate::aws::protocol::ApiError;
+use crate::aws::sqs::fifo::is_id;
 use crate::support::http::{self, Response};
 use crate::template::names;
 use std::collections::BTreeMap;
@@ -56,6 +57,13 @@ async fn publish(
     let arn = required("TopicArn")?;
     allow("sns:Publish", arn)?;
     let (group, id) = (required("MessageGroupId")?, required("MessageDeduplicationId")?);
+    for (name, id) in [("MessageGroupId", group), ("MessageDeduplicationId", id)] {
+        if !is_id(id) {
+            return Err(invalid(format!(
+                "{name} can only include 1 to 128 alphanumeric characters and punctuation marks"
+            )));
+        }
+    }
     let published = topics.publish(names::last_part(arn), group, id, required("Message")?).await;
     let (id, number) = published.ok_or_else(|| ApiError::new("NotFound", "Topic does not exist"))?;
     Ok(format!("<MessageId>{id}</MessageId><SequenceNumber>{number:020}</SequenceNumber>"))

@@ -2,6 +2,7 @@
 //!
 //! <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_Operations.html>
 
+use super::fifo::is_id;
 use super::queue::{Queue, Received, md5_of};
 use super::queues::Queues;
 use crate::aws::protocol::{ApiError, Call, Outcome, ok};
@@ -127,9 +128,8 @@ fn group(request: &Request) -> Result<(&str, &str), ApiError> {
     let deduplication_id = request.message_deduplication_id.as_deref().ok_or_else(|| {
         invalid("The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly")
     })?;
-    let fits = |id: &str| (1..=128).contains(&id.len()) && id.bytes().all(|c| c.is_ascii_graphic());
     for (name, id) in [("MessageGroupId", group), ("MessageDeduplicationId", deduplication_id)] {
-        if !fits(id) {
+        if !is_id(id) {
             return Err(invalid(format!(
                 "{name} can only include alphanumeric and punctuation characters. 1 to 128 in length"
             )));
