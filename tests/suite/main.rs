@@ -40,6 +40,7 @@ mod replays;
 mod saved_methods;
 mod secrecy;
 mod seeded;
+mod smoke;
 mod store_contract;
 mod stores;
 mod stories;
