@@ -203,6 +203,10 @@ async fn what_cannot_be_replayed_is_refused() {
         let error = bench.call("StartReplay", &request).await.unwrap_err();
         assert_eq!(error.0, code, "{place} {value}: {}", error.1);
     }
+    let mut other = request("refused");
+    other["Destination"] = json!({"Arn": names::bus_arn("other")});
+    let error = bench.call("StartReplay", &other).await.unwrap_err();
+    assert!(error.1.contains("Cross event bus replay is not permitted."), "{error:?}");
     for operation in ["DescribeReplay", "CancelReplay"] {
         let error = bench.call(operation, &json!({"ReplayName": "refused"})).await.unwrap_err();
         assert_eq!(error, ("ResourceNotFoundException", "Replay refused does not exist.".into()));
