@@ -8,7 +8,7 @@ use crate::aws::protocol::Call;
 use crate::aws::sqs::Queues;
 use crate::aws::stepfunctions::{Setup, StateMachines};
 use crate::faults::Faults;
-use crate::support::journal::Journal;
+use crate::support::journal::{Journal, Wanted};
 use crate::template::names;
 use crate::template::resources::Model;
 use chrono::{DateTime, Utc};
@@ -149,6 +149,9 @@ async fn a_replay_reaches_the_rules_that_it_names() {
     bench.call("StartReplay", &all).await.unwrap();
     bench.at_rest().await;
     assert_eq!(bench.depths(), [0, 1, 1]);
+    let window = (HALF_PAST, HALF_PAST + 600);
+    let kept = Wanted { archive: "kept".into(), window, after: None, limit: 10 };
+    assert_eq!(bench.journal.archived(kept).await.unwrap().len(), 1);
 
     let described = bench.describe("first").await;
     assert_eq!(described["State"], "COMPLETED");
