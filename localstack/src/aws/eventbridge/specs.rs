@@ -8,7 +8,7 @@ use crate::aws::protocol::Call;
 use crate::aws::sqs::Queues;
 use crate::aws::stepfunctions::{Setup, StateMachines};
 use crate::faults::Faults;
-use crate::support::journal::Journal;
+use crate::support::journal::{Journal, Wanted};
 use crate::template::names;
 use crate::template::resources::Model;
 use chrono::{DateTime, Utc};
@@ -149,6 +149,9 @@ async fn a_replay_reaches_the_rules_that_it_names() {
     bench.call("StartReplay", &all).await.unwrap();
     bench.at_rest().await;
     assert_eq!(bench.depths(), [0, 1, 1]);
+    let window = (HALF_PAST, HALF_PAST + 600);
+    let kept = Wanted { archive: "kept".into(), window, after: None, limit: 10 };
+    assert_eq!(bench.journal.archived(kept).await.unwrap().len(), 1);
 
     let described = bench.describe("first").await;
     assert_eq!(described["State"], "COMPLETED");
@@ -203,6 +206,10 @@ async fn what_cannot_be_replayed_is_refused() {
         let error = bench.call("StartReplay", &request).await.unwrap_err();
         assert_eq!(error.0, code, "{place} {value}: {}", error.1);
     }
+    let mut other = request("refused");
+    other["Destination"] = json!({"Arn": names::bus_arn("other")});
+    let error = bench.call("StartReplay", &other).await.unwrap_err();
+    assert!(error.1.contains("Cross event bus replay is not permitted."), "{error:?}");
     for operation in ["DescribeReplay", "CancelReplay"] {
         let error = bench.call(operation, &json!({"ReplayName": "refused"})).await.unwrap_err();
         assert_eq!(error, ("ResourceNotFoundException", "Replay refused does not exist.".into()));

@@ -6,7 +6,7 @@ use super::shard::{Connections, Outcome, Policy, Reader, Shard, Source};
 use super::switch::State;
 use crate::aws::dynamodb::Database;
 use crate::aws::protocol::ApiError;
-use crate::aws::sqs::Queues;
+use crate::aws::sqs::{Queue, Queues};
 use crate::faults::Faults;
 use crate::support::journal::Journal;
 use crate::template::names;
@@ -61,9 +61,12 @@ fn put(database: &Database, key: &str) {
     assert_eq!(database.call("PutItem", body.as_bytes()).0, 200);
 }
 
-fn shard(database: &Database) -> Arc<Shard> {
+/// The reader of the table's stream, and its dead-letter queue.
+fn shard(database: &Database) -> (Arc<Shard>, Arc<Queue>) {
     let (journal, _) = Journal::open(None).unwrap();
-    let queues = Queues::start(&[], &[], &journal).unwrap();
+    let queues =
+        Queues::start(&[serde_json::from_value(json!({"QueueName": "dead"})).unwrap()], &[], &journal)
+            .unwrap();
     let connections = Connections {
         database,
         queues: &queues,
@@ -75,8 +78,14 @@ fn shard(database: &Database) -> Arc<Shard> {
     };
     let policy = Policy { batch_size: 2, retries: -1, max_age_seconds: -1, bisects: false };
     let stream = &names::stream_arn("rows");
-    let source = Source { name: "reader", stream, filter: None, policy, dead_letters: None };
-    Arc::new(Shard::new(&source, &connections).unwrap())
+    let source = Source {
+        name: "reader",
+        stream,
+        filter: None,
+        policy,
+        dead_letters: Some(&names::queue_arn("dead")),
+    };
+    (Arc::new(Shard::new(&source, &connections).unwrap()), queues.get("dead").unwrap())
 }
 
 async fn until(what: impl Fn() -> bool) {
@@ -90,7 +99,7 @@ async fn until(what: impl Fn() -> bool) {
 #[tokio::test]
 async fn what_was_read_and_not_settled_is_read_again() {
     let (database, notes) = (database(), Arc::new(Notes::default()));
-    let shard = shard(&database);
+    let (shard, dead) = shard(&database);
     let (runs, reads) = (Arc::clone(&shard), Arc::clone(&notes));
     tokio::spawn(async move { runs.run(&*reads).await });
     let turn = async |off| {
@@ -117,6 +126,8 @@ async fn what_was_read_and_not_settled_is_read_again() {
     turn(false).await;
     until(|| shard.is_idle()).await;
     assert_eq!(*notes.given.lock().unwrap(), ["e"]);
+    // Given up would be what the stream still has, and is too old.
+    assert_eq!(dead.depth(), (0, 0));
 }
 
 async fn call(method: Method, path: &str, query: &str, body: &Value, allowed: bool) -> (u16, Value) {
