@@ -60,7 +60,7 @@ fn report(problem: &Problem, correlation_id: Uuid) {
 /// The caller of a request; `None` when no authorizer stood before it.
 fn caller(claims: &Claims, event: &ApiGatewayV2httpRequest) -> Option<Caller> {
     let token = event.request_context.authorizer.as_ref()?.jwt.as_ref()?;
-    Some(claims.caller(&token.claims))
+    Some(claims.caller(&token.claims, token.scopes.as_deref()))
 }
 
 /// The values of a name in the query, joined by commas as the gateway does: a second value is not lost.

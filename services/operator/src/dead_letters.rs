@@ -56,6 +56,17 @@ pub fn service<'a>(stage: &str, queue: &'a str) -> Option<&'a str> {
     queue.strip_prefix(stage)?.strip_prefix("-quadrille-")?.strip_suffix("-events-dlq")
 }
 
+/// What a body that is no event stands for: not every dead-letter queue is one of events.
+fn unread(queue: &str, failure: &Failure) -> String {
+    match queue {
+        _ if queue.ends_with("-outbox-dlq") => "an event row could not be published".into(),
+        _ if queue.ends_with("-sweeper-dlq") => {
+            "an invocation of the sweeper that was given up; the next one does its work".into()
+        }
+        _ => failure.to_string(),
+    }
+}
+
 impl DeadLetter {
     /// The order or other subject that it is about, if that can be read.
     #[must_use]
@@ -84,8 +95,7 @@ impl<S: Store> Stage<S> {
             (Some(error), _) => error.clone(),
             _ if message.group.is_some() => "a message to a customer that the mailer did not delete".into(),
             (None, Ok(event)) => self.noted(queue, event).await?,
-            (None, Err(_)) if queue.ends_with("-outbox-dlq") => "an event row could not be published".into(),
-            (None, Err(failure)) => failure.to_string(),
+            (None, Err(failure)) => unread(queue, failure),
         };
         Ok(DeadLetter { message, event: read.ok(), reason })
     }
@@ -215,6 +225,16 @@ mod tests {
         assert_eq!(source("x-events-dlq").as_deref(), Some("x-events"));
         assert_eq!(source("x-messages-dlq.fifo").as_deref(), Some("x-messages.fifo"));
         assert_eq!((source("x-events"), source("x-messages.fifo")), (None, None));
+    }
+
+    /// Guards: a dead letter is called an illegible event only where events are.
+    #[test]
+    fn a_body_without_an_event_is_what_its_queue_holds() {
+        let failure = Failure::Poison("illegible".into());
+        let said = |queue: &str| unread(&format!("dev-quadrille-{queue}"), &failure);
+        assert!(said("orders-sweeper-dlq").starts_with("an invocation of the sweeper that was given up"));
+        assert_eq!(said("orders-outbox-dlq"), "an event row could not be published");
+        assert_eq!(said("orders-events-dlq"), failure.to_string());
     }
 
     #[test]

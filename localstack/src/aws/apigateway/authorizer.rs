@@ -241,6 +241,10 @@ mod tests {
         for bare in [json!({"scope": "orders:reader"}), json!({"scope": "absent"}), json!({"scope": ""})] {
             assert_eq!(checked(&bare), Err(Denied::Forbidden), "{bare}");
         }
+        let list = json!({"scope": "absent", "scp": ["x orders:operate y", "orders:read"]});
+        let token = signed(&issuer, Some(KEY_ID), &list);
+        let seen = authorizer.check(Some(&token), &wanted(URL, AUDIENCE), &scopes).unwrap().scopes;
+        assert_eq!(seen.unwrap(), ["x orders:operate y", "orders:read"], "the elements of a list are whole");
         let claims = checked(&json!({"groups": ["a", "b"], "level": 7, "none": null})).unwrap();
         assert_eq!((&claims["groups"], &claims["level"]), (&json!("[a b]"), &json!("7")));
         assert!(!claims.contains_key("none"));
