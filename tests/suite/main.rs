@@ -23,6 +23,7 @@ mod envelopes;
 mod fan_out;
 mod faults;
 mod fuzz;
+mod justfile;
 mod layering;
 mod limits;
 mod messages;
