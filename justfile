@@ -64,6 +64,10 @@ redrive queue *flags:
 replay *flags:
     @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} replay "$@"
 
+# The pipes of a stage: `just pipes list`, `just pipes stop orders`, `just pipes start orders`; with `--stage prod` at the end, on AWS
+pipes *flags:
+    @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} pipes {{flags}}
+
 # Remind every silent step that will be overdue within so many seconds, instead of waiting for it
 sweep ahead="0" stage="local":
     @{{ if stage == "local" { operator_here } else { operator_on_aws } }} sweep --ahead "$1" --stage "$2"

@@ -108,7 +108,7 @@ that the queue has the message. Whether the customer got it, only the mailer kno
 - **At least once.** Remember `event_id` of what you have sent, and let a repeat pass. SNS and SQS recognise a repeat for five
   minutes only.
 - **In order for one order.** The group is the order's id: the messages of one order come as they were published, and while you
-  hold one, the order's others wait. The bus keeps no order, so in rare cases `ORDER_FULFILLED` is published before
+  hold one, the order's others wait; one receive of several messages may bring more than one of them, in order. The bus keeps no order, so in rare cases `ORDER_FULFILLED` is published before
   `ORDER_CONFIRMED`; then let the latter pass.
 - **Addresses are not kept here.** Look them up by `customer_id`, the customer's name at your identity provider. A refund whose
   event names no customer comes without it: the order's other messages have it.
@@ -124,14 +124,15 @@ that the queue has the message. Whether the customer got it, only the mailer kno
 "#;
 
 const MAILER: &str = r#"
-This is a mailer, for the local stack. It prints instead of sending, and keeps the ids in a variable instead of a database:
+This is a mailer, for the local stack, with the AWS CLI set up as [its page](../localstack/README.md) says. It prints instead of
+sending, and keeps the ids in a variable instead of a database:
 
 ```sh needs aws
 QUEUE=http://127.0.0.1:4566/000000000000/local-DELIVERED
 sent=""
 mailer() {
-    while message=$(aws sqs receive-message --endpoint-url $AWS_ENDPOINT_URL --queue-url $QUEUE --wait-time-seconds 5 |
-            jq -ce '.Messages[0]'); do
+    while message=$(aws sqs receive-message --endpoint-url $AWS_ENDPOINT_URL --queue-url $QUEUE --wait-time-seconds 5) &&
+            message=$(jq -c '.Messages[0] // empty' <<<"$message") && test -n "$message"; do
         body=$(jq -r .Body <<<"$message")
         event=$(jq -r .event_id <<<"$body")
         case $sent in

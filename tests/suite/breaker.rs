@@ -29,7 +29,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
-use tests::client::{Answer, order_of};
+use tests::client::{Answer, Client, order_of};
 use tokio::sync::Notify;
 
 /// How long the platform may take for anything here.
@@ -369,6 +369,41 @@ fn a_refused_key_sounds_an_alarm_and_declines_nothing() {
         let dead = platform.dead_letters();
         assert!(dead.contains(&("test-quadrille-payments-events-dlq".into(), THRESHOLD)), "{dead:?}");
         platform.api.place(&order_of(&product, 1)).await.unwrap();
+    });
+}
+
+/// Gives a secret of the platform a new text, as an operator does.
+async fn put_secret(platform: &Platform, name: &str, text: &str) -> Answer {
+    let token = uuid::Uuid::new_v4();
+    let put = json!({"SecretId": name, "SecretString": text, "ClientRequestToken": token});
+    let headers = [
+        ("authorization", "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/secretsmanager/aws4_request"),
+        ("x-amz-target", "secretsmanager.PutSecretValue"),
+    ];
+    let aws = Client::new(&platform.stack.endpoint);
+    aws.send_with(Method::POST, "/", &headers, put.to_string()).await.unwrap()
+}
+
+/// Guards: a new key that an operator puts reaches functions that run already: the order that the old key could not charge
+/// goes on.
+#[test]
+fn a_new_key_reaches_warm_functions() {
+    run(async {
+        let (name, mut options) = ("test-quadrille-fulfillment-carrier", options("new-key"));
+        // The carrier's key, which the provider does not know.
+        options.parameters.insert("ProviderSecretArn".into(), names::secret_arn(name));
+        let platform = Platform::start(&options).await.unwrap();
+        let product = platform.product(1).await;
+        let order = platform.api.place(&order_of(&product, 1)).await.unwrap();
+        let log = options.data.join("logs/test-quadrille-payments-reactor.log");
+        let refused = || std::fs::read_to_string(&log).unwrap().contains(REFUSED.1);
+        let deadline = Instant::now() + TIMEOUT;
+        while !refused() {
+            assert!(Instant::now() < deadline, "the provider refused nothing");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(put_secret(&platform, name, "sk_test_new").await.status, 200);
+        assert_eq!(platform.api.ended(&order, TIMEOUT).await.unwrap()["status"], "FULFILLED");
     });
 }
 

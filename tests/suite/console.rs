@@ -36,9 +36,10 @@ just() {
     local recipe=$1
     shift
     case $recipe in
-        dlq | waiting | redrive | replay | retry-compensation) operator "$recipe" "$@" ;;
+        dlq | waiting | redrive | replay | pipes | retry-compensation) operator "$recipe" "$@" ;;
         sweep) operator sweep --ahead "${1:-0}" ;;
         contracts) "$BINARIES/contracts" "$@" ;;
+        secrets) infra/deploy secrets "$@" ;;
         *) echo "tests/suite/readme.rs cannot run the recipe $recipe"; return 64 ;;
     esac
 }

@@ -132,6 +132,12 @@ const BREAKS: &[(&str, &str, &str, &str)] = &[
         "no template declares the function",
     ),
     ("api.yaml", "${Api}/*", "another/*", "no permission allows it"),
+    (
+        "orders.yaml",
+        "!If [UsesPipe, !Sub \"${Stage}-quadrille-orders\",",
+        "!If [UsesPipe, !Sub \"${Stage}-quadrille-order\",",
+        "alarm test-quadrille-orders-outbox-failing: no template declares test-quadrille-order",
+    ),
 ];
 
 /// Every planted break of the real templates is refused at start, before anything listens for long.

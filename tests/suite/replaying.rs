@@ -15,11 +15,15 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const ORDERS: &str = "test-quadrille-orders";
 const ACCOUNT: &str = "arn:aws:events:us-east-1:000000000000";
 
-/// A platform whose events leave by pipes, whatever the other tests use.
-fn piped(name: &str) -> Options {
+/// A platform whose events leave in this way, whatever the other tests use.
+fn by(way: &str, name: &str) -> Options {
     let mut options = options(name);
-    options.parameters.insert("FanOut".into(), "pipe".into());
+    options.parameters.insert("FanOut".into(), way.into());
     options
+}
+
+fn piped(name: &str) -> Options {
+    by("pipe", name)
 }
 
 async fn status(platform: &Platform, id: &str) -> String {
@@ -77,6 +81,39 @@ fn a_stopped_pipe_goes_on_where_it_stood() {
         assert_eq!(platform.api.ended(&id, TIMEOUT).await.unwrap()["status"], "FULFILLED");
         let again = client.start_pipe().name(ORDERS).send().await.unwrap_err();
         assert_eq!(again.code(), Some("ConflictException"));
+    });
+}
+
+/// Guards: UpdateEventSourceMapping. A relay is stopped by its mapping, and goes on where it stood.
+#[test]
+fn a_disabled_relay_goes_on_where_it_stood() {
+    run(async {
+        let platform = Platform::start(&by("relay", "disabled")).await.unwrap();
+        let product = platform.product(5).await;
+        platform.stack.settle(TIMEOUT).await.unwrap();
+        let client = aws_sdk_lambda::Client::new(&platform.sdk().await);
+        let listed = client.list_event_source_mappings().function_name("test-quadrille-orders-relay");
+        let listed = listed.send().await.unwrap();
+        let [mapping] = listed.event_source_mappings() else { panic!("{listed:?}") };
+        assert_eq!((mapping.state(), mapping.batch_size()), (Some("Enabled"), Some(20)));
+        let id = mapping.uuid().unwrap();
+        for _ in 0..2 {
+            client.update_event_source_mapping().uuid(id).enabled(false).send().await.unwrap();
+            platform.stack.settle(TIMEOUT).await.unwrap();
+        }
+        let order = platform.api.place(&order_of(&product, 1)).await.unwrap();
+        platform.stack.settle(TIMEOUT).await.unwrap();
+        assert_eq!(status(&platform, &order).await, "PENDING");
+        client.update_event_source_mapping().uuid(id).enabled(true).send().await.unwrap();
+        assert_eq!(platform.api.ended(&order, TIMEOUT).await.unwrap()["status"], "FULFILLED");
+        // Whatever else a mapping has is declared in a template, and a queue's mapping cannot be switched here.
+        let larger = client.update_event_source_mapping().uuid(id).batch_size(5).send().await.unwrap_err();
+        assert_eq!(larger.code(), Some("InvalidParameterValueException"));
+        let listed = client.list_event_source_mappings().function_name("test-quadrille-orders-reactor");
+        let listed = listed.send().await.unwrap();
+        let id = listed.event_source_mappings()[0].uuid().unwrap();
+        let queue = client.update_event_source_mapping().uuid(id).enabled(false).send().await.unwrap_err();
+        assert_eq!(queue.code(), Some("ResourceNotFoundException"));
     });
 }
 

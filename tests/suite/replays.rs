@@ -133,6 +133,49 @@ fn a_replay_reaches_every_consumer_or_one_and_changes_nothing() {
     });
 }
 
+/// Guards: the archive's replay through the command line. It reaches the consumer whose rule it names, marked as replayed.
+#[test]
+fn the_archive_is_replayed_by_the_command_line() {
+    run(async {
+        let (platform, orders) = with_orders("archive-replay").await;
+        let before = everything(&platform, &orders).await;
+        let to_rewards =
+            [&["replay", "--json", "--archive", "--consumer", "rewards"][..], &EVERYTHING].concat();
+        assert_eq!(printed(&platform, &to_rewards).await["state"], "COMPLETED");
+        (&platform).settle().await;
+        for (service, repeats) in repeats(&platform).await {
+            let times = u64::from(service == "rewards");
+            assert!(repeats.iter().all(|repeats| *repeats == times), "{service}: {repeats:?}");
+        }
+        assert_eq!(everything(&platform, &orders).await, before);
+        let stray = output(&platform, &["replay", "--archive", "--order", &orders[0]]).await;
+        assert_eq!(stray.status.code(), Some(2));
+    });
+}
+
+/// Guards: an operator's pipes. They are listed with their states; an unknown one is said to be unknown.
+#[test]
+fn pipes_are_listed_stopped_and_started_by_the_command_line() {
+    run(async {
+        let mut options = options("pipes-by-hand");
+        options.parameters.insert("FanOut".into(), "pipe".into());
+        let platform = Platform::start(&options).await.unwrap();
+        let said = async |arguments: &[&str]| {
+            let output = output(&platform, arguments).await;
+            String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
+        };
+        assert_eq!(said(&["pipes", "stop", "orders"]).await, "test-quadrille-orders stops\n");
+        let (mut listed, deadline) = (String::new(), std::time::Instant::now() + Duration::from_secs(20));
+        while !listed.contains("test-quadrille-orders  STOPPED  since 20") {
+            assert!(std::time::Instant::now() < deadline, "{listed}");
+            listed = said(&["pipes", "list"]).await;
+        }
+        assert_eq!(listed.matches("RUNNING").count(), 4, "{listed}");
+        assert_eq!(said(&["pipes", "start", "orders"]).await, "test-quadrille-orders starts\n");
+        assert!(said(&["pipes", "stop", "nowhere"]).await.contains("NotFoundException"));
+    });
+}
+
 /// The state of each of a service's subjects. Which of two events came first is left open: the bus does not keep an order.
 fn states(rows: &[Item]) -> BTreeMap<String, String> {
     let states = rows.iter().filter(|row| row.key.sk == "state");

@@ -101,6 +101,30 @@ fn every_dead_letter_queue_has_an_alarm() {
     assert_eq!(unwatched, Vec::<&str>::new(), "queues without an alarm in their template");
 }
 
+/// Guards: an alarm sounds while a table's event rows cannot be published, and not only after the last of 23 hours of tries. A
+/// pipe fails when its function does and when the bus refuses; a relay fails for both.
+#[test]
+fn what_keeps_failing_to_publish_has_an_alarm() {
+    let relayed = wiring::model_with(&Contracts::of(&root()), "relay").unwrap();
+    let watched = |model: &Model, metric: (&str, &str), name: (&str, &str)| {
+        model.alarms.iter().any(|alarm| {
+            let minutes = alarm.period * alarm.evaluation_periods / 60;
+            (alarm.namespace.as_str(), alarm.metric_name.as_str()) == metric
+                && alarm.dimensions.iter().any(|d| (d.name.as_str(), d.value.as_str()) == name)
+                && alarm.threshold == 0
+                && minutes <= 60
+        })
+    };
+    let model = model();
+    for (pipe, mapping) in model.pipes.iter().zip(&relayed.stream_mappings) {
+        let relay = template::names::last_part(&mapping.function_name);
+        let failed = ("AWS/EventBridge/Pipes", "ExecutionFailed");
+        assert!(watched(&model, failed, ("PipeName", &pipe.name)), "no alarm for the pipe {}", pipe.name);
+        let errors = ("AWS/Lambda", "Errors");
+        assert!(watched(&relayed, errors, ("FunctionName", relay)), "no alarm for {relay}");
+    }
+}
+
 /// An alarm watches a metric of a service.
 fn assert_watched(metric: &str, service: &str, dimension: (&str, &str)) {
     let model = model();

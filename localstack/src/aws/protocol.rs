@@ -3,9 +3,14 @@
 //! <https://smithy.io/2.0/aws/protocols/aws-json-1_0-protocol.html>
 
 use crate::aws::iam::{Caller, Iam};
+use crate::support::http::{self, Response};
 use bytes::Bytes;
+use hyper::header::HeaderValue;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+
+/// The code for a call that no policy allows.
+const DENIED: &str = "AccessDeniedException";
 
 /// An authenticated call of one operation.
 pub struct Call<'a> {
@@ -68,6 +73,44 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     serde_json::from_slice(body).map_err(|e| ApiError::new("SerializationException", e.to_string()))
 }
 
+/// An answer as REST services write it: an error's type stands in a header.
+///
+/// <https://smithy.io/2.0/aws/protocols/aws-restjson1-protocol.html>
+pub fn rest(outcome: Result<Value, ApiError>) -> Response {
+    const JSON: &str = "application/json";
+    match outcome {
+        Ok(answer) => http::json(200, JSON, answer.to_string()),
+        Err(error) => {
+            let status = if error.code == DENIED { 403 } else { error.status };
+            let mut response = http::json(status, JSON, error.to_json());
+            response.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(error.code));
+            response
+        }
+    }
+}
+
+/// The parameters of a query, all of them texts.
+///
+/// # Errors
+/// Why they cannot be read.
+pub fn query<T: DeserializeOwned>(query: &str) -> Result<T, String> {
+    let pairs = form_urlencoded::parse(query.as_bytes());
+    let pairs: Map<String, Value> = pairs.map(|(key, value)| (key.into_owned(), (*value).into())).collect();
+    serde_json::from_value(Value::Object(pairs)).map_err(|e| e.to_string())
+}
+
+/// A JSON value without the fields of its objects that are null.
+#[must_use]
+pub fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let fields = fields.into_iter().filter(|(_, value)| !value.is_null());
+            fields.map(|(name, value)| (name, without_nulls(value))).collect()
+        }
+        other => other,
+    }
+}
+
 impl Call<'_> {
     /// # Errors
     /// `SerializationException`.
@@ -95,6 +138,5 @@ impl Call<'_> {
 /// # Errors
 /// `AccessDeniedException`.
 pub fn require(iam: &Iam, caller: &Caller, action: &str, resource: &str) -> Result<(), ApiError> {
-    iam.check(caller, action, resource)
-        .map_err(|denied| ApiError::new("AccessDeniedException", denied.to_string()))
+    iam.check(caller, action, resource).map_err(|denied| ApiError::new(DENIED, denied.to_string()))
 }

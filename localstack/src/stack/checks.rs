@@ -1,4 +1,4 @@
-//! Checks at the start: permissions between resources, and alarms on queues. On AWS a missing one would show only as
+//! Checks at the start: permissions between resources, and what alarms watch. On AWS a missing one would show only as
 //! events that never arrive and alarms that never ring.
 
 use crate::aws::iam::Iam;
@@ -63,13 +63,28 @@ fn check_readers(model: &Model) -> Result<()> {
     Ok(())
 }
 
-/// An alarm on a queue that no template declares would never ring.
+/// An alarm on a queue, function or pipe that no template declares would never ring.
 fn check_alarms(model: &Model) -> Result<()> {
-    for alarm in model.alarms.iter().filter(|alarm| alarm.namespace == "AWS/SQS") {
-        let queue = alarm.dimensions.iter().find(|dimension| dimension.name == "QueueName");
-        let queue = queue.with_context(|| format!("alarm {}: no QueueName", alarm.alarm_name))?;
-        let is_declared = model.queues.iter().any(|declared| declared.queue_name == queue.value);
-        ensure!(is_declared, "alarm {}: no template declares {}", alarm.alarm_name, queue.value);
+    let queues = model.queues.iter().map(|queue| &queue.queue_name).collect();
+    let functions = model.functions.iter().map(|function| &function.function_name).collect();
+    let pipes = model.pipes.iter().map(|pipe| &pipe.name).collect();
+    check_watched(model, "AWS/SQS", "QueueName", &queues)?;
+    check_watched(model, "AWS/Lambda", "FunctionName", &functions)?;
+    check_watched(model, "AWS/EventBridge/Pipes", "PipeName", &pipes)
+}
+
+/// Every alarm of a namespace names one of these.
+fn check_watched(
+    model: &Model,
+    namespace: &str,
+    dimension: &str,
+    declared: &BTreeSet<&String>,
+) -> Result<()> {
+    for alarm in model.alarms.iter().filter(|alarm| alarm.namespace == namespace) {
+        let watched = alarm.dimensions.iter().find(|it| it.name == dimension);
+        let watched = watched.with_context(|| format!("alarm {}: no {dimension}", alarm.alarm_name))?;
+        let is_declared = declared.contains(&watched.value);
+        ensure!(is_declared, "alarm {}: no template declares {}", alarm.alarm_name, watched.value);
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use super::options::Options;
 use crate::aws::dynamodb::Database;
+use crate::aws::secretsmanager;
 use crate::support::journal::{Journal, Past};
 use crate::template::resources::Model;
 use anyhow::{Context, Result};
@@ -9,9 +10,16 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// Everything that this program writes there besides logs, secrets and the lock.
-const FILES: [&str; 6] =
-    ["tables.db", "tables.db-wal", "tables.db-shm", "journal.db", "journal.db-wal", "journal.db-shm"];
+/// Everything that this program writes there besides logs, the issuer's key and the lock.
+const FILES: [&str; 7] = [
+    secretsmanager::FILE,
+    "tables.db",
+    "tables.db-wal",
+    "tables.db-shm",
+    "journal.db",
+    "journal.db-wal",
+    "journal.db-shm",
+];
 
 pub struct DataFolder {
     pub database: Database,

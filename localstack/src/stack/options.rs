@@ -107,20 +107,22 @@ impl Options {
             pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         parameters.insert("TokenIssuer".into(), format!("{issuer}{}", self.issuer.path()));
         parameters.extend(self.issuer.parameters().into_iter().map(|(name, value)| (name.to_owned(), value)));
-        let arn = |(parameter, end, _): (&str, &str, &str)| (parameter.to_owned(), self.secret_arn(end));
+        let arn = |(parameter, end, _): (&str, &str, &str)| {
+            (parameter.to_owned(), names::secret_arn(&self.secret(end)))
+        };
         parameters.extend(SECRETS.map(arn));
         parameters.extend(self.parameters.clone());
         parameters
     }
 
-    fn secret_arn(&self, end: &str) -> String {
-        names::secret_arn(&format!("{}-quadrille-{end}", self.stage))
+    fn secret(&self, end: &str) -> String {
+        format!("{}-quadrille-{end}", self.stage)
     }
 
-    /// The secrets that an operator created, by ARN.
+    /// The secrets that an operator created, by name.
     #[must_use]
     pub fn secrets(&self) -> BTreeMap<String, String> {
-        SECRETS.map(|(_, end, text)| (self.secret_arn(end), text.to_owned())).into()
+        SECRETS.map(|(_, end, text)| (self.secret(end), text.to_owned())).into()
     }
 }
 

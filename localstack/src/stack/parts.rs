@@ -18,7 +18,7 @@ use crate::aws::secretsmanager::Secrets;
 use crate::aws::sns::Topics;
 use crate::aws::sqs::Queues;
 use crate::aws::stepfunctions::{Setup, StateMachines};
-use crate::aws::streams::{StreamMapping, shard, switch};
+use crate::aws::streams::{StreamMapping, api::Mappings, shard, switch};
 use crate::faults::{Fault, Faults, Targets};
 use crate::outside::simulators::Simulators;
 use crate::outside::token_issuer::TokenIssuer;
@@ -102,6 +102,7 @@ impl Parts {
             buses,
             replays,
             pipes: Pipes(fan_out.pipes.clone()),
+            mappings: Mappings { streams: fan_out.mappings.clone(), queues: model.mappings.clone() },
             secrets: Secrets::open(options.secrets(), &model.secrets, options.kept())?,
             iam,
             functions: functions.clone(),
@@ -208,8 +209,7 @@ fn dial(model: &Model, database: &Database, set: &[Fault]) -> Result<Faults> {
         streams: streams(model),
         events: events.filter_map(|kind| kind.as_str().map(str::to_owned)).collect(),
     });
-    let database = database.clone();
-    let dial = dial.forgetting(move |table| database.forget(table));
+    let dial = dial.forgetting(database.forgetter());
     set.iter().try_for_each(|fault| dial.set(fault.clone()))?;
     Ok(dial)
 }

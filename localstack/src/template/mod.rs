@@ -5,6 +5,7 @@
 
 pub mod declared;
 pub mod names;
+pub mod parameters;
 pub mod refused;
 pub mod resources;
 pub mod scope;

@@ -77,6 +77,7 @@ properties! {
         statistic: String,
         period: u32,
         evaluation_periods: u32,
+        datapoints_to_alarm: Option<u32>,
         threshold: u32,
         comparison_operator: String,
         treat_missing_data: Option<String>,

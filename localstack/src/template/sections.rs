@@ -1,39 +1,28 @@
 //! The sections of a template, read into a [`Scope`]: parameters bound, conditions and resources declared.
 
 use super::names::Names;
+use super::parameters;
 use super::refused::Refused;
 use super::scope::{Resource, Scope};
 use super::types::ResourceType;
 use super::yaml::{Kind, Node};
-use serde_json::Value;
 use std::collections::BTreeMap;
 
 const SECTIONS: [&str; 6] =
     ["AWSTemplateFormatVersion", "Description", "Parameters", "Conditions", "Resources", "Outputs"];
-const PARAMETER_KEYS: [&str; 9] = [
-    "Type",
-    "Default",
-    "AllowedPattern",
-    "AllowedValues",
-    "Description",
-    "NoEcho",
-    "MinLength",
-    "MinValue",
-    "MaxValue",
-];
 const RESOURCE_KEYS: [&str; 6] =
     ["Type", "Properties", "DeletionPolicy", "UpdateReplacePolicy", "Condition", "DependsOn"];
 
-/// Binds `parameters` to a template and sorts its sections.
+/// Binds the `given` parameters to a template and sorts its sections.
 ///
 /// # Errors
 /// [`Refused`] for a section, parameter key or resource attribute that is not implemented, and for a parameter without
-/// a value.
+/// a value or with one that its constraints do not allow.
 pub fn read<'a>(
     file: &str,
     root: &Node,
     names: &'a Names,
-    parameters: &BTreeMap<String, String>,
+    given: &BTreeMap<String, String>,
 ) -> Result<Scope<'a>, Refused> {
     let mut scope = Scope {
         file: file.to_owned(),
@@ -45,7 +34,9 @@ pub fn read<'a>(
     };
     check_keys(&scope, root, &SECTIONS, "")?;
     for (name, node) in entries(root, "Parameters") {
-        bind(&mut scope, name, node, parameters)?;
+        check_keys(&scope, node, &parameters::KEYS, name)?;
+        let value = parameters::value(&scope, name, node, given)?;
+        scope.parameters.insert(name.clone(), value);
     }
     for (name, node) in entries(root, "Conditions") {
         scope.conditions.insert(name.clone(), node.clone());
@@ -73,50 +64,6 @@ fn check_keys(scope: &Scope<'_>, node: &Node, known: &[&str], at: &str) -> Resul
             Err(scope.refused(node.line, &at, "is not implemented by the local stack"))
         }
         None => Ok(()),
-    }
-}
-
-fn bind(
-    scope: &mut Scope<'_>,
-    name: &str,
-    node: &Node,
-    given: &BTreeMap<String, String>,
-) -> Result<(), Refused> {
-    check_keys(scope, node, &PARAMETER_KEYS, name)?;
-    let default = node.get("Default").and_then(Node::text).map(str::to_owned);
-    let value = given.get(name).cloned().or(default);
-    let value = value.ok_or_else(|| scope.refused(node.line, name, "this parameter has no value"))?;
-    if let Some(Node { kind: Kind::Seq(allowed), .. }) = node.get("AllowedValues")
-        && !allowed.iter().any(|one| one.text() == Some(&value))
-    {
-        let allowed: Vec<&str> = allowed.iter().filter_map(Node::text).collect();
-        let reason = format!("{value:?} is not allowed, only {}", allowed.join(", "));
-        return Err(scope.refused(node.line, name, reason));
-    }
-    let kind = node.get("Type").and_then(Node::text).unwrap_or_default();
-    let value = typed(kind, value).map_err(|reason| scope.refused(node.line, name, reason))?;
-    check_bounds(scope, name, node, &value)?;
-    scope.parameters.insert(name.to_owned(), value);
-    Ok(())
-}
-
-fn check_bounds(scope: &Scope<'_>, name: &str, node: &Node, value: &Value) -> Result<(), Refused> {
-    let bound = |key: &str| node.get(key).and_then(Node::text).and_then(|text| text.parse::<i64>().ok());
-    let (min, max) = (bound("MinValue"), bound("MaxValue"));
-    let number = value.as_i64().unwrap_or_default();
-    if min.is_some_and(|min| number < min) || max.is_some_and(|max| number > max) {
-        return Err(scope.refused(node.line, name, format!("{number} is out of its bounds")));
-    }
-    Ok(())
-}
-
-/// A parameter's text as a value of its type.
-fn typed(kind: &str, text: String) -> Result<Value, String> {
-    match kind {
-        "String" => Ok(text.into()),
-        "Number" => text.parse::<i64>().map(Value::from).map_err(|_| format!("{text:?} is not a number")),
-        "CommaDelimitedList" => Ok(text.split(',').map(str::trim).collect()),
-        _ => Err(format!("parameters of type {kind:?} are not implemented by the local stack")),
     }
 }
 

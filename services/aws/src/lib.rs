@@ -2,12 +2,14 @@
 //! binary.
 
 pub mod api;
+pub mod archive;
 pub mod claims;
 pub mod dynamodb;
 pub mod eventbridge;
 pub mod invoke;
 pub mod lambda;
 pub mod outbox;
+pub mod pipes;
 pub mod queue;
 pub mod sdk;
 pub mod secrets;

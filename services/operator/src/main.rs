@@ -3,11 +3,12 @@
 mod replaying;
 
 use anyhow::{Result, ensure};
+use aws::pipes::{Pipe, Pipes};
 use aws::sdk::{SdkConfig, operators_config};
 use aws::{dynamodb::DynamoStore, eventbridge::EventBus, invoke::invoke, sqs::Queues};
 use chrono::Utc;
 use clap::{Parser, Subcommand};
-use events::OrderId;
+use events::{OrderId, envelope::millis};
 use operator::dead_letters::Stage;
 use operator::redrive::NotRedriven;
 use operator::replay::NotResumed;
@@ -51,11 +52,32 @@ enum Command {
     },
     /// Publish events of the log once more; nothing is charged, shipped or notified for it
     Replay(ReplayArguments),
+    /// List, stop and start the pipes by which events leave the services' tables
+    Pipes {
+        #[command(subcommand)]
+        command: PipesCommand,
+    },
     /// Remind every silent step now that is overdue, instead of waiting for the next minute
     Sweep {
         /// Treat as overdue what will be in so many seconds, at most a day
         #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=86_400))]
         ahead: u32,
+    },
+}
+
+#[derive(Subcommand)]
+enum PipesCommand {
+    /// Each pipe with its state, and since when
+    List,
+    /// Have a service's pipe stop; what it has not carried after a day is lost
+    Stop {
+        /// `orders`
+        service: String,
+    },
+    /// Have a service's pipe start where it stood
+    Start {
+        /// `orders`
+        service: String,
     },
 }
 
@@ -95,6 +117,7 @@ async fn run(arguments: Arguments) -> Result<()> {
             );
             say(&[line], "")
         }
+        Command::Pipes { command } => pipes(&sdk, &name, command).await,
         Command::Replay(arguments) => Tools::new(&sdk, &name, &arguments).run(arguments).await,
         Command::Dlq => say(&stage(&sdk, &name).list(Utc::now()).await?, "no dead letters"),
         Command::Waiting => say(&stage(&sdk, &name).waiting(Utc::now()).await?, "nothing waits"),
@@ -106,6 +129,23 @@ async fn run(arguments: Arguments) -> Result<()> {
             Ok(())
         }
     }
+}
+
+async fn pipes(sdk: &SdkConfig, stage: &str, command: PipesCommand) -> Result<()> {
+    let pipes = Pipes::new(sdk);
+    let (service, running) = match command {
+        PipesCommand::List => {
+            let since = |pipe: &Pipe| pipe.since.map_or_else(|| "?".to_owned(), |since| millis::text(&since));
+            let line = |pipe: &Pipe| format!("{}  {}  since {}", pipe.name, pipe.state, since(pipe));
+            let lines: Vec<_> = pipes.list(&format!("{stage}-quadrille-")).await?.iter().map(line).collect();
+            return say(&lines, "no pipes: the stage has relays");
+        }
+        PipesCommand::Stop { service } => (service, false),
+        PipesCommand::Start { service } => (service, true),
+    };
+    let name = format!("{stage}-quadrille-{service}");
+    pipes.set(&name, running).await?;
+    say(&[format!("{name} {}", if running { "starts" } else { "stops" })], "")
 }
 
 async fn retry_compensation(sdk: &SdkConfig, function: &str, order: OrderId) -> Result<()> {

@@ -1,6 +1,7 @@
 //! The command `replay`: what is selected is counted by type first, then published, or written into a file.
 
 use anyhow::{Context, Result, bail, ensure};
+use aws::archive::Archive;
 use aws::{dynamodb::DynamoStore, eventbridge::EventBus, sdk::SdkConfig};
 use chassis::AggregateId;
 use chrono::{DateTime, SubsecRound, Utc};
@@ -15,8 +16,12 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use tokio::signal::ctrl_c;
+use std::time::Duration;
+use tokio::{signal::ctrl_c, time::sleep};
 use uuid::Uuid;
+
+/// How long to wait until EventBridge is asked again how far it is.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What a command line said that cannot be.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +51,9 @@ pub struct ReplayArguments {
     /// Write the envelopes into this file, one to a line, instead of publishing them
     #[arg(long, conflicts_with_all = ["consumer", "resume"])]
     log: Option<PathBuf>,
+    /// From the bus's archive instead of the tables: EventBridge replays it by itself
+    #[arg(long, requires = "from", conflicts_with_all = ["order", "kinds", "dry_run", "log", "resume"])]
+    archive: bool,
     /// Go on with a replay that was stopped
     #[arg(long, value_name = "REPLAY")]
     resume: Option<Uuid>,
@@ -62,6 +70,7 @@ pub struct Tools {
     log: EventLog<DynamoStore>,
     orders: DynamoStore,
     bus: EventBus,
+    archive: Archive,
     stage: String,
     json: bool,
 }
@@ -78,6 +87,7 @@ impl Tools {
             log: EventLog::new(tables),
             orders: table("orders"),
             bus,
+            archive: Archive::new(sdk, format!("{stage}-quadrille")),
             stage: stage.to_owned(),
             json: arguments.json,
         }
@@ -93,6 +103,9 @@ impl Tools {
             return self.go_on(replay, None, arguments.rate).await;
         }
         let selection = selection(&arguments, Utc::now())?;
+        if arguments.archive {
+            return self.replay_archive(&selection, arguments.consumer).await;
+        }
         match (arguments.order, arguments.log) {
             (Some(order), log) => {
                 let pk = AggregateId::order(order).pk;
@@ -149,6 +162,34 @@ impl Tools {
         }
         bar.finish_and_clear();
         self.done(&replay.published, json!({"replay": replay.id}))
+    }
+
+    /// Has EventBridge replay its archive, and waits for the end.
+    async fn replay_archive(&self, selection: &Selection, consumer: Option<String>) -> Result<()> {
+        let consumers = CONSUMES.iter().map(|(service, _)| *service);
+        let named = consumers.filter(|service| consumer.as_ref().is_none_or(|consumer| consumer == service));
+        let rules: Vec<String> =
+            named.map(|service| format!("{}-quadrille-{service}-archive", self.stage)).collect();
+        let id = Uuid::now_v7();
+        self.archive.start(id, (selection.from, selection.to), &rules).await?;
+        let (name, bar) = (Archive::replay_name(id), bar(None));
+        let progress = loop {
+            let progress = self.archive.progress(id).await?;
+            if progress.has_ended {
+                break progress;
+            }
+            bar.set_message(progress.last.map_or_else(String::new, |last| format!("up to {last}")));
+            tokio::select! {
+                () = sleep(LOOK) => {}
+                _ = ctrl_c() => bail!("not waiting any longer: EventBridge goes on with its replay {name}"),
+            }
+        };
+        bar.finish_and_clear();
+        ensure!(progress.is_complete, "EventBridge's replay {name} ended as {}", progress.state);
+        if self.json {
+            return say(&json!({"replay": id, "name": name, "state": progress.state}).to_string());
+        }
+        say(&format!("the archive is replayed: EventBridge's replay {name}"))
     }
 
     async fn write(&self, selection: &Selection, file: &Path) -> Result<()> {

@@ -139,6 +139,12 @@ impl Database {
         lock(&self.0.operations).forget(table)
     }
 
+    /// [`Database::forget`] for the fault dial, which is no reason to keep the database open.
+    pub fn forgetter(&self) -> impl Fn(&str) -> Result<()> + Send + Sync + use<> {
+        let shared = Arc::downgrade(&self.0);
+        move |table| shared.upgrade().map_or(Ok(()), |shared| Self(shared).forget(table))
+    }
+
     /// Deletes rows past their TTL and stream records past their day.
     pub fn sweep(&self) {
         lock(&self.0.operations).sweep();

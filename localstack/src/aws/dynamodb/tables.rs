@@ -1,6 +1,7 @@
 //! Tables as the templates declare them, created where they are missing.
 
 use super::operations::ready;
+use crate::aws::protocol::without_nulls;
 use crate::template::resources::Table;
 use anyhow::Result;
 use dynoxide::actions::{self, vector_lifecycle::VectorIndexLifecycle};
@@ -52,14 +53,4 @@ fn check_indexes(storage: &Storage, table: &Table) -> Result<()> {
         "the data folder is of an older template; start with --fresh or another --data-dir"
     );
     Ok(())
-}
-
-fn without_nulls(value: Value) -> Value {
-    match value {
-        Value::Object(mut map) => {
-            map.retain(|_, value| !value.is_null());
-            Value::Object(map)
-        }
-        other => other,
-    }
 }

@@ -13,6 +13,7 @@ use crate::aws::secretsmanager::Secrets;
 use crate::aws::sns::{self, Topics};
 use crate::aws::sqs::{self, Queues};
 use crate::aws::stepfunctions::{self, StateMachines};
+use crate::aws::streams::{self, api::Mappings};
 use crate::faults::Faults;
 use crate::outside::token_issuer::{self, TokenIssuer};
 use crate::support::http::{self, Request, Response};
@@ -30,6 +31,7 @@ pub struct Endpoint {
     pub buses: Buses,
     pub replays: Replays,
     pub pipes: Pipes,
+    pub mappings: Mappings,
     pub secrets: Secrets,
     pub iam: Iam,
     pub functions: Functions,
@@ -64,6 +66,13 @@ pub async fn answer(endpoint: Arc<Endpoint>, request: Request) -> Response {
     if let Some(rest) = path.strip_prefix(pipes_api::PATH) {
         let query = parts.uri.query().unwrap_or_default();
         return endpoint.pipes(&parts.headers, (&parts.method, rest, query)).await;
+    }
+    if let Some(rest) = path.strip_prefix(streams::api::PATH) {
+        let query = parts.uri.query().unwrap_or_default();
+        return match http::body(body, MAX_BODY_BYTES).await {
+            Ok(body) => endpoint.mappings(&parts.headers, (&parts.method, rest, query), &body).await,
+            Err(status) => http::empty(status),
+        };
     }
     let function = path.strip_prefix(lambda::api::INVOKE).and_then(|rest| rest.strip_suffix("/invocations"));
     let outcome = match (http::body(body, MAX_BODY_BYTES).await, function) {
@@ -122,6 +131,12 @@ impl Endpoint {
         lambda::api::invoke(&self.functions, function, allow, payload).await
     }
 
+    /// Lambda speaks REST, as pipes do.
+    async fn mappings(&self, headers: &HeaderMap, request: (&Method, &str, &str), body: &[u8]) -> Response {
+        let allow = |action: &str, arn: &str| self.require(headers, action, arn);
+        streams::api::answer(&self.mappings, request, body, allow).await
+    }
+
     /// Of the services here only pipes speak REST throughout.
     async fn pipes(&self, headers: &HeaderMap, request: (&Method, &str, &str)) -> Response {
         let allow = |action: &str, arn: &str| self.require(headers, action, arn);
@@ -159,10 +174,10 @@ impl Endpoint {
                 let caller = function.as_deref().map(|function| (function, environment(headers)));
                 transaction::commit(&self.faults, caller, &self.dynamodb, call).await
             }
-            "BatchGetItem" => match self.faults.leaves_unprocessed(&dynamodb::api::allowed(call)?) {
-                true => dynamodb::api::answer_partly(&self.dynamodb, call),
-                false => Ok(self.dynamodb.call(call.operation, call.body)),
-            },
+            "BatchGetItem" => {
+                let is_partly = |tables: &[String]| self.faults.leaves_unprocessed(tables);
+                dynamodb::api::batch_get(&self.dynamodb, call, is_partly)
+            }
             _ => dynamodb::api::answer(&self.dynamodb, call),
         }
     }

@@ -1,6 +1,7 @@
-//! EventBridge's calls here: PutEvents, and those about replays.
+//! EventBridge's calls here: PutEvents, what a bus is, and those about replays.
 //!
 //! <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html>
+//! <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_DescribeEventBus.html>
 
 use super::bus::{Buses, PutEventsEntry};
 use super::replays::Replays;
@@ -54,8 +55,10 @@ fn check(entries: &[Entry]) -> Result<(), ApiError> {
 /// # Errors
 /// For the whole call; an entry's own error stands in the answer.
 pub async fn answer(buses: &Buses, replays: &Replays, call: &Call<'_>) -> Outcome {
-    if call.operation != "PutEvents" {
-        return replays_api::answer(replays, call).await;
+    match call.operation {
+        "PutEvents" => {}
+        "DescribeEventBus" => return describe_event_bus(buses, call),
+        _ => return replays_api::answer(replays, call).await,
     }
     let request: PutEvents = call.parse()?;
     check(&request.entries)?;
@@ -71,6 +74,23 @@ pub async fn answer(buses: &Buses, replays: &Replays, call: &Call<'_>) -> Outcom
     buses.flush().await;
     let failed = results.iter().filter(|result| result.get("ErrorCode").is_some()).count();
     ok(&json!({"FailedEntryCount": failed, "Entries": results}))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct DescribeEventBus {
+    name: Option<String>,
+}
+
+fn describe_event_bus(buses: &Buses, call: &Call<'_>) -> Outcome {
+    let request: DescribeEventBus = call.parse()?;
+    let name = names::last_part(request.name.as_deref().unwrap_or("default"));
+    let arn = names::bus_arn(name);
+    call.require("events:DescribeEventBus", &arn)?;
+    if !buses.has(name, None) {
+        return Err(ApiError::new("ResourceNotFoundException", format!("Event bus {name} does not exist.")));
+    }
+    ok(&json!({"Name": name, "Arn": arn}))
 }
 
 impl Entry {

@@ -34,6 +34,27 @@ pub struct PutEventsEntry {
     pub resources: Vec<String>,
 }
 
+impl PutEventsEntry {
+    /// <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsResultEntry.html>
+    fn check(&self) -> Result<(), EntryError> {
+        let fields = [("Source", &self.source), ("DetailType", &self.detail_type), ("Detail", &self.detail)];
+        if let Some((name, _)) = fields.into_iter().find(|(_, value)| value.is_empty()) {
+            return Err(EntryError::Missing(name));
+        }
+        if self.source.starts_with("aws.") {
+            return Err(EntryError::NotAuthorized);
+        }
+        let is_object = self.detail.trim_start().starts_with('{');
+        if !is_object || serde_json::from_str::<IgnoredAny>(&self.detail).is_err() {
+            return Err(EntryError::MalformedDetail);
+        }
+        if self.detail.len() > MAX_ENTRY_BYTES {
+            return Err(EntryError::TooLarge);
+        }
+        Ok(())
+    }
+}
+
 /// An event as an archive keeps it.
 pub struct Archived<'a> {
     pub json: &'a str,
@@ -45,6 +66,12 @@ pub struct Archived<'a> {
 pub enum EntryError {
     #[error("there is no such bus")]
     NoSuchBus,
+    /// A field that is missing, or empty.
+    #[error("Parameter {0} is not valid. Reason: {0} is a required argument.")]
+    Missing(&'static str),
+    /// Sources that begin with `aws.` are AWS's own.
+    #[error("Not authorized for the source.")]
+    NotAuthorized,
     #[error("Detail is malformed.")]
     MalformedDetail,
     #[error("more than {MAX_ENTRY_BYTES} bytes")]
@@ -61,6 +88,8 @@ impl EntryError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::NoSuchBus => "ResourceNotFoundException",
+            Self::Missing(_) => "InvalidArgument",
+            Self::NotAuthorized => "NotAuthorizedForSourceException",
             Self::MalformedDetail => "MalformedDetail",
             Self::TooLarge => "EntryTooLarge",
             Self::Refused | Self::NotDelivered(_) => "InternalFailure",
@@ -201,13 +230,7 @@ impl Buses {
     /// [`EntryError`], as PutEvents reports it for a single entry.
     pub fn put(&self, bus: &str, entry: &PutEventsEntry) -> Result<String, EntryError> {
         let bus = self.buses.get(names::last_part(bus)).ok_or(EntryError::NoSuchBus)?;
-        let is_object = entry.detail.trim_start().starts_with('{');
-        if !is_object || serde_json::from_str::<IgnoredAny>(&entry.detail).is_err() {
-            return Err(EntryError::MalformedDetail);
-        }
-        if entry.detail.len() > MAX_ENTRY_BYTES {
-            return Err(EntryError::TooLarge);
-        }
+        entry.check()?;
         if self.faults.bus_refuses(&entry.detail_type) {
             return Err(EntryError::Refused);
         }

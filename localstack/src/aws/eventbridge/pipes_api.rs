@@ -4,14 +4,13 @@
 //! <https://docs.aws.amazon.com/eventbridge/latest/pipes-reference/API_StopPipe.html>
 
 use super::pipes::Pipe;
-use crate::aws::protocol::{ApiError, seconds};
+use crate::aws::protocol::{self, ApiError, seconds};
 use crate::aws::streams::{Conflict, State};
-use crate::support::http::{self, Response};
+use crate::support::http::Response;
 use crate::template::names;
 use hyper::Method;
-use hyper::header::HeaderValue;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// The path of these calls.
@@ -54,17 +53,7 @@ pub async fn answer(
         (&Method::POST, ["", name, "start"]) => turn(on("StartPipe", name), false).await,
         _ => Err(ApiError::unknown(&format!("{method} {PATH}{path}"))),
     };
-    match outcome {
-        Ok(answer) => http::json(200, "application/json", answer.to_string()),
-        Err(error) => refused(&error),
-    }
-}
-
-/// An error as REST services write it: its type stands in a header.
-fn refused(error: &ApiError) -> Response {
-    let mut response = http::json(error.status, "application/json", error.to_json());
-    response.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(error.code));
-    response
+    protocol::rest(outcome)
 }
 
 async fn turn(pipe: Result<&Pipe, ApiError>, off: bool) -> Result<Value, ApiError> {
@@ -86,7 +75,7 @@ impl Pipes {
     }
 
     fn list(&self, query: &str) -> Result<Value, ApiError> {
-        let request = parameters(query)?;
+        let request: ListPipes = protocol::query(query).map_err(|why| invalid(&why))?;
         let limit = limit(request.limit.as_deref())?;
         let begins = |text: &str, prefix: &Option<String>| {
             prefix.as_ref().is_none_or(|prefix| text.starts_with(prefix))
@@ -112,14 +101,6 @@ impl Pipes {
         }
         Ok(answer)
     }
-}
-
-/// # Errors
-/// `ValidationException` for a parameter that AWS does not have.
-fn parameters(query: &str) -> Result<ListPipes, ApiError> {
-    let pairs = form_urlencoded::parse(query.as_bytes());
-    let pairs: Map<String, Value> = pairs.map(|(key, value)| (key.into_owned(), (*value).into())).collect();
-    serde_json::from_value(Value::Object(pairs)).map_err(|e| invalid(&e.to_string()))
 }
 
 fn limit(limit: Option<&str>) -> Result<usize, ApiError> {
@@ -165,19 +146,46 @@ fn listed(pipe: &Pipe) -> Value {
 
 /// A pipe by itself: as it is declared. CloudFormation and this call have the same names for everything.
 fn described(pipe: &Pipe) -> Value {
-    let mut described = without_nulls(json!(pipe.declared));
+    let mut described = protocol::without_nulls(json!(pipe.declared));
     if let (Value::Object(described), Value::Object(summary)) = (&mut described, summary(pipe)) {
         described.extend(summary);
     }
     described
 }
 
-fn without_nulls(value: Value) -> Value {
-    match value {
-        Value::Object(fields) => {
-            let fields = fields.into_iter().filter(|(_, value)| !value.is_null());
-            fields.map(|(name, value)| (name, without_nulls(value))).collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn call(method: Method, path: &str, query: &str, allowed: bool) -> (u16, String) {
+        let allow = |_: &str, _: &str| {
+            if allowed { Ok(()) } else { Err(ApiError::new("AccessDeniedException", "not you")) }
+        };
+        let answer = answer(&Pipes(Vec::new()), (&method, path, query), allow).await;
+        let kind = answer.headers().get("x-amzn-errortype").map(|kind| kind.to_str().unwrap().to_owned());
+        (answer.status().as_u16(), kind.unwrap_or_default())
+    }
+
+    /// Guards: a request field that AWS has is read, and another one is refused. The fields are those of the service model.
+    #[tokio::test]
+    async fn every_request_field_is_read_or_refused() {
+        let list = async |query: &str| call(Method::GET, "", query, true).await;
+        let whole = "NamePrefix=a&DesiredState=RUNNING&CurrentState=STOPPED&SourcePrefix=arn&TargetPrefix=arn&NextToken=a&Limit=100";
+        assert_eq!(list(whole).await, (200, String::new()));
+        for refused in ["Colour=red", "Limit=0", "Limit=101", "Limit=x"] {
+            assert_eq!(list(refused).await, (400, "ValidationException".into()), "{refused}");
         }
-        other => other,
+    }
+
+    /// Guards: errors have AWS's status and type, and a role's policies decide.
+    #[tokio::test]
+    async fn what_is_not_there_or_not_allowed_is_refused() {
+        let calls = [(Method::GET, "/p"), (Method::POST, "/p/stop"), (Method::POST, "/p/start")];
+        for (method, path) in calls {
+            let answers = [call(method.clone(), path, "", true).await, call(method, path, "", false).await];
+            assert_eq!(answers, [(404, "NotFoundException".into()), (403, "AccessDeniedException".into())]);
+        }
+        assert_eq!(call(Method::GET, "", "", false).await, (403, "AccessDeniedException".into()));
+        assert_eq!(call(Method::DELETE, "/p", "", true).await.1, "UnknownOperationException");
     }
 }

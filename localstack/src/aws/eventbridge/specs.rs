@@ -353,3 +353,34 @@ fn a_replay_is_forgotten_after_ninety_days() {
         bench.call("StartReplay", &request("old")).await.unwrap();
     });
 }
+
+/// Guards: an entry that EventBridge refuses fails with its error, alone.
+#[tokio::test]
+async fn an_entry_that_is_refused_fails_alone() {
+    let bench = Bench::start(None);
+    let entry = |field: &str, value: Value| {
+        let mut entry =
+            json!({"EventBusName": "bus", "Source": "shop", "DetailType": "sold", "Detail": "{}"});
+        entry[field] = value;
+        entry
+    };
+    let refused = [
+        (entry("Source", Value::Null), "InvalidArgument"),
+        (entry("Source", "".into()), "InvalidArgument"),
+        (entry("Source", "aws.shop".into()), "NotAuthorizedForSourceException"),
+        (entry("DetailType", Value::Null), "InvalidArgument"),
+        (entry("DetailType", "".into()), "InvalidArgument"),
+        (entry("Detail", Value::Null), "InvalidArgument"),
+        (entry("Detail", "[]".into()), "MalformedDetail"),
+        (entry("EventBusName", "nowhere".into()), "ResourceNotFoundException"),
+    ];
+    let mut entries: Vec<Value> = refused.iter().map(|(entry, _)| entry.clone()).collect();
+    entries.push(entry("Source", "shop".into()));
+    let answer = bench.call("PutEvents", &json!({ "Entries": entries })).await.unwrap();
+    assert_eq!(answer["FailedEntryCount"], refused.len());
+    for (at, (entry, code)) in refused.iter().enumerate() {
+        assert_eq!(answer["Entries"][at]["ErrorCode"], *code, "{entry}");
+    }
+    assert!(answer["Entries"][refused.len()]["EventId"].is_string());
+    assert_eq!(bench.events("live").await.len(), 1);
+}

@@ -2,13 +2,26 @@
 //!
 //! <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_Operations.html>
 
+use super::checks::{self, invalid};
+use super::fifo::is_id;
 use super::queue::{Queue, Received, md5_of};
 use super::queues::Queues;
 use crate::aws::protocol::{ApiError, Call, Outcome, ok};
 use crate::template::names;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::time::Duration;
+
+/// Those of a queue's attributes that the local stack has.
+const QUEUE_ATTRIBUTES: [&str; 4] =
+    ["QueueArn", "ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "FifoQueue"];
+/// Those of a message's.
+const MESSAGE_ATTRIBUTES: [&str; 5] = [
+    "ApproximateReceiveCount",
+    "SentTimestamp",
+    "MessageGroupId",
+    "MessageDeduplicationId",
+    "SequenceNumber",
+];
 
 /// The fields of all operations together; any other is refused.
 #[derive(Default, Deserialize)]
@@ -17,17 +30,17 @@ struct Request {
     queue_name: Option<String>,
     queue_url: Option<String>,
     message_body: Option<String>,
-    max_number_of_messages: Option<usize>,
+    max_number_of_messages: Option<i64>,
     /// Seconds.
-    wait_time_seconds: Option<u64>,
+    wait_time_seconds: Option<i64>,
     /// Seconds.
-    visibility_timeout: Option<u64>,
+    visibility_timeout: Option<i64>,
     queue_name_prefix: Option<String>,
     receipt_handle: Option<String>,
     message_group_id: Option<String>,
     message_deduplication_id: Option<String>,
     /// Seconds.
-    delay_seconds: Option<u64>,
+    delay_seconds: Option<i64>,
     /// Of a queue; of a message by its old name.
     attribute_names: Vec<String>,
     message_system_attribute_names: Vec<String>,
@@ -46,22 +59,19 @@ pub async fn answer(queues: &Queues, endpoint: &str, call: &Call<'_>) -> Outcome
         call.require("sqs:ListQueues", &names::queue_arn("*"))?;
         return list(queues, endpoint, &request.queue_name_prefix.unwrap_or_default());
     }
-    let name = request.queue_name.as_deref().or(request.queue_url.as_deref()).unwrap_or_default();
-    let queue = queues
-        .get(names::last_part(name))
-        .ok_or_else(|| ApiError::new("QueueDoesNotExist", "The specified queue does not exist."))?;
+    let name = match call.operation {
+        "GetQueueUrl" => checks::required("QueueName", request.queue_name.as_deref())?,
+        _ => checks::queue_name(endpoint, checks::required("QueueUrl", request.queue_url.as_deref())?)?,
+    };
+    let queue = queues.get(name).ok_or_else(checks::no_such_queue)?;
     call.require(&format!("sqs:{}", call.operation), &names::queue_arn(&queue.name))?;
     match call.operation {
         "GetQueueUrl" => ok(&json!({"QueueUrl": names::queue_url(endpoint, &queue.name)})),
         "GetQueueAttributes" => attributes(&queue, &request.attribute_names),
         "SendMessage" => send(&queue, &request).await,
         "ReceiveMessage" => receive(&queue, &request).await,
-        "ChangeMessageVisibility" => {
-            let invisible = Duration::from_secs(request.visibility_timeout.unwrap_or_default());
-            queue.change_visibility(&request.receipt_handle.unwrap_or_default(), |_| invisible);
-            ok(&json!({}))
-        }
-        "DeleteMessage" => delete(&queue, &request.receipt_handle.unwrap_or_default()).await,
+        "ChangeMessageVisibility" => change_visibility(&queue, &request),
+        "DeleteMessage" => delete(&queue, &request).await,
         _ => Err(call.unknown()),
     }
 }
@@ -80,7 +90,9 @@ fn named(attributes: Vec<(&'static str, String)>, names: &[String]) -> Value {
     Value::Object(named.map(|(attribute, value)| (attribute.to_owned(), value.into())).collect())
 }
 
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_GetQueueAttributes.html>
 fn attributes(queue: &Queue, names: &[String]) -> Outcome {
+    checks::attribute_names(names, &QUEUE_ATTRIBUTES)?;
     let (visible, in_flight) = queue.depth();
     let mut attributes = vec![
         ("QueueArn", names::queue_arn(&queue.name)),
@@ -93,13 +105,9 @@ fn attributes(queue: &Queue, names: &[String]) -> Outcome {
     ok(&json!({"Attributes": named(attributes, names)}))
 }
 
-fn invalid(message: impl Into<String>) -> ApiError {
-    ApiError::new("InvalidParameterValue", message)
-}
-
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
 async fn send(queue: &Queue, request: &Request) -> Outcome {
-    let body = request.message_body.as_deref().unwrap_or_default();
+    let body = checks::body(request.message_body.as_deref())?;
     let mut answer = json!({"MD5OfMessageBody": md5_of(body)});
     if queue.is_fifo {
         let (group, deduplication_id) = group(request)?;
@@ -112,7 +120,7 @@ async fn send(queue: &Queue, request: &Request) -> Outcome {
                 "a group or a deduplication id of a standard queue is not implemented by the local stack",
             ));
         }
-        let delay = Duration::from_secs(request.delay_seconds.unwrap_or_default());
+        let delay = checks::delay(request.delay_seconds)?;
         answer["MessageId"] = queue.send_delayed(body, delay).into();
     }
     queue.flush().await;
@@ -121,15 +129,12 @@ async fn send(queue: &Queue, request: &Request) -> Outcome {
 
 /// What a FIFO queue needs of a message: its group and its deduplication id, and no delay of its own.
 fn group(request: &Request) -> Result<(&str, &str), ApiError> {
-    let group = request.message_group_id.as_deref().ok_or_else(|| {
-        ApiError::new("MissingParameter", "The request must contain the parameter MessageGroupId.")
-    })?;
+    let group = request.message_group_id.as_deref().ok_or_else(|| checks::missing("MessageGroupId"))?;
     let deduplication_id = request.message_deduplication_id.as_deref().ok_or_else(|| {
         invalid("The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly")
     })?;
-    let fits = |id: &str| (1..=128).contains(&id.len()) && id.bytes().all(|c| c.is_ascii_graphic());
     for (name, id) in [("MessageGroupId", group), ("MessageDeduplicationId", deduplication_id)] {
-        if !fits(id) {
+        if !is_id(id) {
             return Err(invalid(format!(
                 "{name} can only include alphanumeric and punctuation characters. 1 to 128 in length"
             )));
@@ -146,7 +151,8 @@ fn group(request: &Request) -> Result<(&str, &str), ApiError> {
 /// A FIFO queue does not delete by a receipt whose visibility timeout has passed: the message may be with another reader.
 ///
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_DeleteMessage.html>
-async fn delete(queue: &Queue, receipt: &str) -> Outcome {
+async fn delete(queue: &Queue, request: &Request) -> Outcome {
+    let receipt = checks::receipt(queue, request.receipt_handle.as_deref())?;
     if !queue.delete(receipt) && queue.is_fifo {
         return Err(invalid(format!(
             "Value {receipt} for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired."
@@ -156,12 +162,27 @@ async fn delete(queue: &Queue, receipt: &str) -> Outcome {
     ok(&json!({}))
 }
 
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html>
+fn change_visibility(queue: &Queue, request: &Request) -> Outcome {
+    let invisible = checks::visibility_timeout(request.visibility_timeout)?
+        .ok_or_else(|| checks::missing("VisibilityTimeout"))?;
+    let receipt = checks::receipt(queue, request.receipt_handle.as_deref())?;
+    if queue.change_visibility(receipt, |_| invisible) {
+        return ok(&json!({}));
+    }
+    Err(ApiError::new(
+        "MessageNotInflight",
+        "The message is not in flight, or no longer by this receipt handle.",
+    ))
+}
+
 async fn receive(queue: &Queue, request: &Request) -> Outcome {
-    let max = request.max_number_of_messages.unwrap_or(1).clamp(1, 10);
-    let wait = Duration::from_secs(request.wait_time_seconds.unwrap_or(0).min(20));
-    let invisible = request.visibility_timeout.map_or(queue.visibility(), Duration::from_secs);
-    let received = tokio::time::timeout(wait, queue.receive_for(max, invisible)).await;
+    let max = checks::number_of_messages(request.max_number_of_messages)?;
+    let wait = checks::wait_time(request.wait_time_seconds)?;
+    let invisible = checks::visibility_timeout(request.visibility_timeout)?.unwrap_or(queue.visibility());
     let names = [&request.attribute_names[..], &request.message_system_attribute_names].concat();
+    checks::attribute_names(&names, &MESSAGE_ATTRIBUTES)?;
+    let received = tokio::time::timeout(wait, queue.receive_for(max, invisible)).await;
     let received = received.unwrap_or_default();
     let messages: Vec<Value> = received.iter().map(|received| message_json(received, &names)).collect();
     ok(&json!({ "Messages": messages }))

@@ -11,6 +11,14 @@ use uuid::Uuid;
 /// SQS and SNS recognise a deduplication id for five minutes, even when its message is deleted before.
 pub const WINDOW: TimeDelta = TimeDelta::minutes(5);
 
+/// Whether SQS and SNS accept a text as the id of a group or of deduplication: up to 128 letters, digits and punctuation.
+///
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
+#[must_use]
+pub fn is_id(text: &str) -> bool {
+    (1..=128).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_graphic())
+}
+
 /// A message's place in its FIFO queue. The journal holds it as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {

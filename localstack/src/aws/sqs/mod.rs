@@ -1,9 +1,12 @@
 //! SQS: queues, and their calls.
 
 pub mod api;
+mod checks;
 pub mod fifo;
 pub mod queue;
 pub mod queues;
+#[cfg(test)]
+mod refusal_specs;
 #[cfg(test)]
 mod specs;
 

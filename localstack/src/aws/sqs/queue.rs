@@ -17,6 +17,10 @@ use uuid::Uuid;
 /// SQS's defaults.
 const VISIBILITY_SECONDS: u32 = 30;
 const RETENTION_SECONDS: u32 = 4 * 24 * 3600;
+/// For how long SQS hides a message at most: 12 hours.
+///
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
+pub const MAX_VISIBILITY: Duration = Duration::from_secs(12 * 3600);
 
 #[derive(Clone, Debug)]
 pub struct Message {
@@ -72,6 +76,12 @@ pub struct Queue {
 #[must_use]
 pub fn md5_of(body: &str) -> String {
     Md5::digest(body.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// When a message that is hidden for `hidden` is visible again. Within [`MAX_VISIBILITY`] no sum overflows: a panic between
+/// the two places of a message would lose it.
+fn after(now: Instant, hidden: Duration) -> Instant {
+    now + hidden.min(MAX_VISIBILITY)
 }
 
 impl Queue {
@@ -149,7 +159,7 @@ impl Queue {
         if delay.is_zero() {
             self.push(message);
         } else {
-            self.state().hide(message, delay);
+            self.state().hide(&self.name, message, delay);
             self.arrived.notify_one();
         }
         id
@@ -197,7 +207,7 @@ impl Queue {
                 self.journal.write(vec![self.entry(&message)]);
             }
             begun = message.place.as_ref().map(|place| place.group.clone());
-            received.push(state.hide(message, invisible));
+            received.push(state.hide(&self.name, message, invisible));
         }
         drop(state);
         dead.into_iter().for_each(|message| self.move_to_dead_letters(message));
@@ -277,6 +287,14 @@ impl Queue {
         changed
     }
 
+    /// Whether a receipt is of this queue, valid still or not.
+    #[must_use]
+    pub fn gave(&self, receipt: &str) -> bool {
+        let of_message =
+            receipt.strip_prefix(&self.name).and_then(|rest| rest.strip_prefix('#')?.split_once('#'));
+        of_message.is_some_and(|(id, serial)| Uuid::try_parse(id).is_ok() && serial.parse::<u64>().is_ok())
+    }
+
     /// How many messages are visible, and how many are in flight.
     #[must_use]
     pub fn depth(&self) -> (usize, usize) {
@@ -315,10 +333,10 @@ impl State {
         self.visible.remove(at)
     }
 
-    fn hide(&mut self, message: Message, visibility: Duration) -> Received {
+    fn hide(&mut self, queue: &str, message: Message, visibility: Duration) -> Received {
         self.serial += 1;
-        let receipt = format!("{}#{}", message.id, self.serial);
-        let deadline = (Instant::now() + visibility, self.serial);
+        let receipt = format!("{queue}#{}#{}", message.id, self.serial);
+        let deadline = (after(Instant::now(), visibility), self.serial);
         self.deadlines.insert(deadline, receipt.clone());
         self.deadline_of.insert(receipt.clone(), deadline);
         self.in_flight.insert(receipt.clone(), message.clone());
@@ -328,7 +346,7 @@ impl State {
     fn change_deadline(&mut self, receipt: &str, change: impl Fn(Duration) -> Duration) -> bool {
         let Some((at, serial)) = self.deadline_of.get(receipt).copied() else { return false };
         let now = Instant::now();
-        let deadline = (now + change(at.saturating_duration_since(now)), serial);
+        let deadline = (after(now, change(at.saturating_duration_since(now))), serial);
         self.deadlines.remove(&(at, serial));
         self.deadlines.insert(deadline, receipt.to_owned());
         self.deadline_of.insert(receipt.to_owned(), deadline);

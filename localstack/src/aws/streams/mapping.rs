@@ -20,6 +20,7 @@ const BATCH_SIZE: u32 = 100;
 
 /// A mapping at work.
 pub struct StreamMapping {
+    pub declared: Declared,
     shard: Shard,
     target: Target,
 }
@@ -57,7 +58,7 @@ impl StreamMapping {
         let shard = Shard::new(&source, connections)?;
         let reports_failures =
             declared.function_response_types.as_ref().is_some_and(|types| !types.is_empty());
-        Ok(Self { shard, target: Target { function, reports_failures } })
+        Ok(Self { declared: declared.clone(), shard, target: Target { function, reports_failures } })
     }
 
     /// Hands records over for as long as the process lives.
