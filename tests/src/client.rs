@@ -2,11 +2,12 @@
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
+use chassis::http::client::{Connector, connector};
 pub use contracts::openapi::Answer;
 use contracts::openapi::Description;
 use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request};
-use hyper_util::client::legacy::{Client as Hyper, connect::HttpConnector};
+use hyper_util::client::legacy::Client as Hyper;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 /// A client of one API. Clones share its connections.
 #[derive(Clone)]
 pub struct Client {
-    http: Hyper<HttpConnector, Full<Bytes>>,
+    http: Hyper<Connector, Full<Bytes>>,
     base: String,
     token: Option<String>,
     description: Option<Arc<Description>>,
@@ -25,12 +26,14 @@ pub struct Client {
 pub const CENTS: u64 = 250;
 
 impl Client {
-    /// A client of the API at `base`, `http://127.0.0.1:3000`.
+    /// A client of the API at `base`, `http://127.0.0.1:3000`; with the feature `tls` also at `https://…`.
+    ///
+    /// # Panics
+    /// When the feature `tls` finds no root certificates.
+    #[allow(clippy::expect_used, reason = "a test that cannot connect has nothing else to do")]
     pub fn new(base: impl Into<String>) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
         Self {
-            http: Hyper::builder(TokioExecutor::new()).build(connector),
+            http: Hyper::builder(TokioExecutor::new()).build(connector().expect("root certificates")),
             base: base.into(),
             token: None,
             description: None,

@@ -41,6 +41,7 @@ mod replays;
 mod saved_methods;
 mod secrecy;
 mod seeded;
+mod smoke;
 mod smoke_reasons;
 mod store_contract;
 mod stores;

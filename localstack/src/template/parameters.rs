@@ -191,7 +191,7 @@ mod tests {
     use crate::template::names::Names;
     use crate::template::{sections, yaml};
 
-    /// What becomes of a parameter with these constraints and this value.
+    /// The value of a parameter with these constraints, or why it is refused.
     fn bound(constraints: &str, value: &str) -> Result<String, String> {
         let text = format!("Parameters:\n  P: {{{constraints}}}\nResources: {{}}\n");
         let names = Names { endpoint: "http://127.0.0.1:1".into(), api: "http://127.0.0.1:2".into() };

@@ -60,7 +60,9 @@ async fn publish(
     let (group, id) = (required("MessageGroupId")?, required("MessageDeduplicationId")?);
     for (name, id) in [("MessageGroupId", group), ("MessageDeduplicationId", id)] {
         if !is_id(id) {
-            return Err(invalid(format!("{name} has to have 1 to 128 letters, digits and punctuation")));
+            return Err(invalid(format!(
+                "{name} can only include 1 to 128 alphanumeric characters and punctuation marks"
+            )));
         }
     }
     let message = required("Message")?;

@@ -11,7 +11,7 @@ use uuid::Uuid;
 /// SQS and SNS recognise a deduplication id for five minutes, even when its message is deleted before.
 pub const WINDOW: TimeDelta = TimeDelta::minutes(5);
 
-/// Whether SQS and SNS accept a text as the id of a group or of deduplication: up to 128 letters, digits and punctuation.
+/// Whether SQS and SNS accept a text as the id of a group or of deduplication: 1 to 128 alphanumeric characters and punctuation marks.
 ///
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
 #[must_use]

@@ -21,6 +21,10 @@ const RETENTION_SECONDS: u32 = 4 * 24 * 3600;
 ///
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
 pub const MAX_VISIBILITY: Duration = Duration::from_secs(12 * 3600);
+/// How many messages of a FIFO queue may be in flight. A receive beyond that is no error, and brings nothing.
+///
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-fifo.html>
+const FIFO_IN_FLIGHT: usize = 120_000;
 
 #[derive(Clone, Debug)]
 pub struct Message {
@@ -66,6 +70,7 @@ pub struct Queue {
     pub is_fifo: bool,
     visibility: Duration,
     retention: Duration,
+    pub(super) most_in_flight: usize,
     redrive: OnceLock<Redrive>,
     state: Mutex<State>,
     arrived: Notify,
@@ -89,11 +94,13 @@ impl Queue {
     pub fn new(declared: &Declared, journal: Journal) -> Self {
         let seconds =
             |declared: Option<u32>, default| Duration::from_secs(declared.unwrap_or(default).into());
+        let is_fifo = declared.fifo_queue.unwrap_or(false);
         Self {
             name: declared.queue_name.clone(),
-            is_fifo: declared.fifo_queue.unwrap_or(false),
+            is_fifo,
             visibility: seconds(declared.visibility_timeout, VISIBILITY_SECONDS),
             retention: seconds(declared.message_retention_period, RETENTION_SECONDS),
+            most_in_flight: if is_fifo { FIFO_IN_FLIGHT } else { usize::MAX },
             redrive: OnceLock::new(),
             state: Mutex::default(),
             arrived: Notify::new(),
@@ -191,7 +198,7 @@ impl Queue {
         let oldest = Utc::now().timestamp_millis() - retention;
         let busy = if self.is_fifo { state.groups_in_flight() } else { HashSet::new() };
         let mut begun = None;
-        while received.len() < max {
+        while received.len() < max && state.in_flight.len() < self.most_in_flight {
             let Some(mut message) = state.next(begun.as_deref(), &busy) else { break };
             if message.sent_at < oldest {
                 self.journal.write(vec![Entry::Deleted { id: message.id }]);

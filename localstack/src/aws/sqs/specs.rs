@@ -5,7 +5,7 @@ use super::queue::{Queue, Received};
 use super::queues::Queues;
 use crate::aws::iam::{Caller, Iam};
 use crate::aws::protocol::{ApiError, Call};
-use crate::aws::sns::Topics;
+use crate::aws::sns::{self, Topics};
 use crate::support::journal::Journal;
 use crate::template::names;
 use crate::template::resources::{Queue as Declared, Subscription, Topic};
@@ -179,6 +179,8 @@ async fn calls_that_sqs_refuses_are_refused() {
         (with("MessageGroupId", Value::Null), "MissingParameter", "MessageGroupId"),
         (with("MessageDeduplicationId", Value::Null), "InvalidParameterValue", "MessageDeduplicationId"),
         (with("MessageGroupId", "a b".into()), "InvalidParameterValue", "MessageGroupId"),
+        (with("MessageGroupId", "x".repeat(129).into()), "InvalidParameterValue", "MessageGroupId"),
+        (with("MessageDeduplicationId", "é".into()), "InvalidParameterValue", "MessageDeduplicationId"),
         (with("DelaySeconds", 1.into()), "InvalidParameterValue", "DelaySeconds"),
         (with("MessageAttributes", json!({})), "SerializationException", "MessageAttributes"),
     ] {
@@ -199,6 +201,41 @@ async fn calls_that_sqs_refuses_are_refused() {
     let late = json!({"ReceiptHandle": received["ReceiptHandle"]});
     let error = call(&queues, "DeleteMessage", late).await.unwrap_err();
     assert!(error.message.contains("has expired"), "{error:?}");
+}
+
+/// Guards: SNS accepts no group and no deduplication id that its queue would refuse.
+#[tokio::test]
+async fn ids_that_sns_refuses_are_refused() {
+    let (_, topics, queue) = started(None);
+    let publish = async |group: &str, id: &str| {
+        let arn = names::arn("sns", "notes.fifo");
+        let form = [("Action", "Publish"), ("TopicArn", &arn), ("Message", "x"), ("MessageGroupId", group)];
+        let mut form = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        form.push_str(&format!("&MessageDeduplicationId={id}"));
+        sns::api::answer(&topics, form.as_bytes(), |_, _| Ok(())).await.status().as_u16()
+    };
+    let long = "x".repeat(129);
+    for (group, id) in [("a b", "1"), ("", "1"), (long.as_str(), "1"), ("a", &long), ("a", "%20")] {
+        assert_eq!(publish(group, id).await, 400, "{group:?} {id:?}");
+    }
+    assert_eq!(queue.depth(), (0, 0));
+    assert_eq!(publish(&long[1..], &long[1..]).await, 200);
+}
+
+/// Guards: a queue with as many messages in flight as it may have brings no more until one is deleted. That is no error.
+#[tokio::test]
+async fn a_receive_beyond_the_messages_in_flight_brings_nothing() {
+    let mut queue = Queue::new(&declared(|_, _| ()).remove(0), Journal::open(None).unwrap().0);
+    assert_eq!(queue.most_in_flight, 120_000);
+    queue.most_in_flight = 2;
+    for group in ["a", "b", "c"] {
+        queue.send_in_group(group, group, group);
+    }
+    let received = receive(&queue, 10, 60).await;
+    assert_eq!(bodies(&received), ["a", "b"]);
+    assert_eq!(bodies(&receive(&queue, 10, 60).await), Vec::<&str>::new());
+    queue.delete(&received[0].receipt);
+    assert_eq!(bodies(&receive(&queue, 10, 60).await), ["c"]);
 }
 
 /// Guards: refuse, don't ignore. What CloudFormation would refuse, and what is not implemented, stops the start.

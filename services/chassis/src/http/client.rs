@@ -23,21 +23,36 @@ const REPLAYED: &str = "idempotent-replayed";
 /// The most of an answer that is read.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
 
+/// What connects: with the feature `tls` also by https.
 #[cfg(feature = "tls")]
-type Connector = hyper_rustls::HttpsConnector<HttpConnector>;
+pub type Connector = hyper_rustls::HttpsConnector<HttpConnector>;
+/// What connects: with the feature `tls` also by https.
 #[cfg(not(feature = "tls"))]
-type Connector = HttpConnector;
+pub type Connector = HttpConnector;
 
+/// A connector.
+///
+/// # Errors
+/// [`Failure::Poison`] when the machine has no root certificates.
 #[cfg(feature = "tls")]
-fn connector() -> Result<Connector, Failure> {
+pub fn connector() -> Result<Connector, Failure> {
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_nodelay(true);
     let roots = hyper_rustls::HttpsConnectorBuilder::new().with_native_roots();
     let builder = roots.map_err(|e| Failure::Poison(format!("no root certificates: {e}")))?;
-    Ok(builder.https_or_http().enable_http1().build())
+    Ok(builder.https_or_http().enable_http1().wrap_connector(http))
 }
 
+/// A connector.
+///
+/// # Errors
+/// None without the feature `tls`.
 #[cfg(not(feature = "tls"))]
-fn connector() -> Result<Connector, Failure> {
-    Ok(HttpConnector::new())
+pub fn connector() -> Result<Connector, Failure> {
+    let mut http = HttpConnector::new();
+    http.set_nodelay(true);
+    Ok(http)
 }
 
 /// A client of one outside service, with a secret key.
