@@ -66,7 +66,7 @@ replay *flags:
 
 # The pipes of a stage: `just pipes list`, `just pipes stop orders`, `just pipes start orders`; with `--stage prod` at the end, on AWS
 pipes *flags:
-    @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} pipes {{flags}}
+    @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} pipes "$@"
 
 # Remind every silent step that will be overdue within so many seconds, instead of waiting for it
 sweep ahead="0" stage="local":

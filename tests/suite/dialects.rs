@@ -1,11 +1,12 @@
 //! Access with the tokens of the common issuers: the local issuer writes them, and sets the parameters that fit.
 
-use crate::platform::{Platform, options, run};
+use crate::platform::{Platform, options, root, run};
 use crate::{access, edge};
 use hyper::Method;
 use localstack::outside::token_issuer::{Dialect, SCOPES};
 use localstack::stack::Options;
 use serde_json::json;
+use std::process::Command;
 use std::time::Duration;
 use tests::client::encoded;
 
@@ -20,6 +21,15 @@ async fn access_holds(dialect: Dialect) {
     edge::keys_are_the_customers_own(&platform).await;
     edge::lists_are_paged(&platform).await;
     methods_are_saved(&platform).await;
+    the_smoke_test_passes(&platform);
+}
+
+/// Guards: the smoke test orders as the customer that this issuer's claim names.
+fn the_smoke_test_passes(platform: &Platform) {
+    let mut smoke = Command::new(root().join("infra/smoke"));
+    smoke.args(["local", &format!("api={}", platform.stack.api)]).env_remove("TOKEN");
+    let ended = smoke.arg(format!("endpoint={}", platform.stack.endpoint)).output().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
 }
 
 /// A customer is shown as its issuer names it, wherever it is shown, and is the same in paths, keys and messages.

@@ -1,7 +1,6 @@
 //! The recipe that deploys a stage, `infra/deploy`, against a stub `aws` that records how it is called.
 
 use crate::platform::{copy, root, scratch};
-use crate::readme::have;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
@@ -39,6 +38,10 @@ const CARRIER_KEY: &str = "ck_live_1";
 
 /// What CloudFormation says of a stack that is not there.
 const NO_STACK: &str = "An error occurred (ValidationError): Stack with id NAME does not exist";
+
+/// What Secrets Manager says of a secret that is not there.
+const NO_SECRET: &str =
+    "An error occurred (ResourceNotFoundException): Secrets Manager can't find the specified secret.";
 
 /// A copy of what the recipe reads, and a stub `aws`.
 struct Recipe(PathBuf);
@@ -185,7 +188,8 @@ fn each_one_missing_is_refused_in_one_line() {
         ("head-bucket", "bucket code is not there"),
         ("get-caller-identity", "no credentials"),
     ] {
-        recipe.answers(&[(call, 254, "")]);
+        let text = if call.contains("secret") { NO_SECRET } else { "" };
+        recipe.answers(&[(call, 254, text)]);
         recipe.run("deploy", &[], "").refused(because);
     }
 }
@@ -250,7 +254,7 @@ fn code_is_packaged_with_one_date() {
 #[test]
 fn no_secret_stands_on_a_command_line() {
     let recipe = Recipe::new("recipe-secrets");
-    recipe.answers(&[("describe-secret --secret-id qa-quadrille-fulfillment-carrier", 254, "")]);
+    recipe.answers(&[("describe-secret --secret-id qa-quadrille-fulfillment-carrier", 254, NO_SECRET)]);
     let both = format!("ProviderSecretArn={PROVIDER_KEY}\nCarrierSecretArn={CARRIER_KEY}");
     let ended = recipe.run("secrets", &[], &both);
     assert_eq!(ended.code, 0, "{}", ended.said);
@@ -264,7 +268,73 @@ fn no_secret_stands_on_a_command_line() {
     let ended = recipe.run("secrets", &[], "");
     assert!(ended.said.contains("qa-quadrille-payments-provider: arn:provider"), "{}", ended.said);
     assert_eq!(recipe.input(), kept, "a secret that is not given stays");
-    recipe.run("secrets", &[], "Provider=x").refused("a line has to be one of");
+    for other in ["Provider=x", "=x", "x"] {
+        recipe.run("secrets", &[], other).refused("a line has to be one of");
+    }
+}
+
+/// Guards: a key on a command line is refused, and not shown once more.
+#[test]
+fn a_key_on_the_command_line_is_refused_and_not_repeated() {
+    let recipe = Recipe::new("recipe-key-typed");
+    recipe.settings(&NEEDED);
+    for (verb, typed) in [
+        ("secrets", "ProviderSecretArn=sk_live_9"),
+        ("secrets", "payments.ProviderSecretArn=sk_live_9"),
+        ("secrets", "sk_live_9"),
+        ("deploy", "ProviderSecretArn=sk_live_9"),
+        ("deploy", "fulfillment.CarrierSecretArn=sk_live_9"),
+    ] {
+        let ended = recipe.run(verb, &[typed], "");
+        ended.refused("secret");
+        assert!(ended.calls.is_empty() && !ended.said.contains("sk_live"), "{}", ended.said);
+    }
+    assert_eq!(recipe.run("secrets", &["region=eu-central-1"], "").code, 0);
+}
+
+/// Guards: a secret that cannot be looked at is not taken for absent, and nothing is written then.
+#[test]
+fn no_secret_is_made_because_a_question_failed() {
+    let recipe = Recipe::new("recipe-secrets-unasked");
+    recipe.settings(&NEEDED);
+    for secret in ["payments-provider", "fulfillment-carrier"] {
+        let describe = format!("describe-secret --secret-id qa-quadrille-{secret}");
+        recipe.answers(&[(&describe, 254, "An error occurred (AccessDeniedException): no")]);
+        let both = format!("ProviderSecretArn={PROVIDER_KEY}\nCarrierSecretArn={CARRIER_KEY}");
+        for verb in ["secrets", "check"] {
+            let ended = recipe.run(verb, &[], &both);
+            assert_eq!(ended.code, 1, "{}", ended.said);
+            assert!(ended.said.contains("AccessDeniedException"), "{}", ended.said);
+            let writes = |call: &&String| call.contains("create-secret") || call.contains("put-secret-value");
+            assert_eq!(ended.calls.iter().find(writes), None);
+        }
+    }
+}
+
+/// Guards: what is set for the one stack that needs it is set.
+#[test]
+fn what_is_set_for_one_stack_is_not_missing() {
+    let recipe = Recipe::new("recipe-one-stack");
+    recipe.answers(&[("describe-secret", 254, NO_SECRET)]);
+    let own = [
+        ("bucket", "code"),
+        ("fulfillment.CarrierUrl", "https://carrier.example"),
+        ("api.TokenIssuer", "https://login.example"),
+        ("payments.ProviderSecretArn", "arn:own"),
+        ("fulfillment.CarrierSecretArn", "arn:own"),
+        ("TokenAudience", "-n"),
+    ];
+    recipe.settings(&own);
+    let ended = recipe.run("deploy", &[], "");
+    assert_eq!(ended.code, 0, "{}", ended.said);
+    assert_eq!(ended.parameters("payments")["ProviderSecretArn"], "arn:own");
+    assert_eq!(ended.parameters("fulfillment")["CarrierUrl"], "https://carrier.example");
+    assert_eq!(ended.parameters("api")["TokenIssuer"], "https://login.example");
+    assert_eq!(ended.parameters("api")["TokenAudience"], "-n", "a value is no flag of echo");
+    recipe.run("check", &["api.TokenIssuer=\"\""], "").refused("lacks TokenIssuer");
+    assert_eq!(recipe.run("check", &["api.TokenIssuer=\"\"", "api.Auth=none"], "").code, 0);
+    recipe.settings(&[&own[..1], &own[2..5], &[("payments.CarrierUrl", "")]].concat());
+    recipe.run("check", &[], "").refused("no template has a parameter payments.CarrierUrl");
 }
 
 /// Guards: a line may end as Windows ends it; no key and no value has the carriage return.
@@ -277,7 +347,7 @@ fn a_carriage_return_is_no_part_of_a_value() {
     assert_eq!(ended.code, 0, "{}", ended.said);
     assert_eq!(ended.parameters("api"), [("Stage", "qa"), ("TokenIssuer", "https://login.example")].into());
     assert!(!ended.calls.join("").contains('\r'));
-    let ended = recipe.run("secrets", &[], "ProviderSecretArn=sk_live_1\r\nCarrierSecretArn=ck_live_1\r");
+    let ended = recipe.run("secrets", &[], "ProviderSecretArn=sk_live_1\r\n\r\nCarrierSecretArn=ck_live_1\r");
     assert_eq!(ended.code, 0, "{}", ended.said);
     let kept = recipe.input();
     assert_eq!(kept.split('\n').collect::<BTreeSet<_>>(), ["", "ck_live_1", "sk_live_1"].into(), "{kept:?}");
@@ -448,90 +518,4 @@ fn the_example_lists_every_parameter() {
     let own = ["bucket", "region"];
     let expected: BTreeSet<_> = names.filter(|name| *name != "Stage").chain(own).collect();
     assert_eq!(listed, expected);
-}
-
-/// Guards: the recipes are the script's verbs.
-#[test]
-fn the_just_recipes_call_the_script() {
-    let justfile = fs::read_to_string(root().join("justfile")).unwrap();
-    for verb in ["check", "deploy", "secrets", "outputs", "adopt", "destroy"] {
-        assert!(justfile.contains(&format!("\n    infra/deploy {verb} \"$@\"\n")), "{verb}");
-    }
-}
-
-/// Guards: no recipe writes what a person gave it into the shell's text. A condition may read it.
-#[test]
-fn no_recipe_makes_shell_text_of_an_argument() {
-    let justfile = fs::read_to_string(root().join("justfile")).unwrap();
-    assert!(justfile.contains("\nset positional-arguments\n"));
-    for line in justfile.lines().filter(|line| line.starts_with("    ")) {
-        for inside in line.split("{{").skip(1).map(|rest| rest.split("}}").next().unwrap().trim()) {
-            let chosen =
-                inside.strip_prefix("if ").and_then(|rest| rest.split_once(" { ")).map(|(_, text)| text);
-            let choices = ["operator_here", "operator_on_aws", "\"\"", "\"--here\"", "}", "{", "else"];
-            let constant = chosen.is_some_and(|text| text.split(' ').all(|part| choices.contains(&part)));
-            assert!(constant, "{line}");
-        }
-        let quoted = line.replace("\"$@\"", "").replace("\"$1\"", "").replace("\"$2\"", "");
-        assert!(!quoted.contains('$'), "{line}");
-    }
-}
-
-/// Guards: a setting arrives as it was typed: with its blanks and quotes, and nothing in it is run. It needs `just`.
-#[test]
-fn just_hands_on_what_was_typed() {
-    if !have("just") {
-        assert!(std::env::var_os("CI").is_none(), "this test needs just");
-        println!("not run, because just is missing");
-        return;
-    }
-    let folder = scratch("recipe-just");
-    fs::copy(root().join("justfile"), folder.join("justfile")).unwrap();
-    for script in ["infra/deploy", "infra/smoke", ".ci/package/run"] {
-        let path = folder.join(script);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let record = format!("#!/bin/sh\nprintf '%s\\n' {script} \"$@\" >>\"{}/got\"\n", folder.display());
-        fs::write(&path, record).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    }
-    let typed = [
-        "CarrierUrl=https://c.example/?a=1&b=2",
-        "Currency=$(touch ran)",
-        "\"\"",
-        "",
-        "a  b",
-        "'",
-        "endpoint=x",
-    ];
-    for (recipe, expected) in [
-        (
-            "deploy",
-            vec![
-                vec!["infra/deploy", "check"],
-                vec![".ci/package/run", "--here"],
-                vec!["infra/deploy", "deploy"],
-            ],
-        ),
-        ("destroy", vec![vec!["infra/deploy", "destroy"]]),
-        ("smoke", vec![vec!["infra/smoke"]]),
-    ] {
-        let _ = fs::remove_file(folder.join("got"));
-        let mut just = Command::new("just");
-        let ended = just.current_dir(&folder).args([recipe, "qa"]).args(typed).output().unwrap();
-        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
-        let all = expected.into_iter().flat_map(|mut call| {
-            if !call[0].starts_with(".ci") {
-                call.push("qa");
-                call.extend(typed);
-            }
-            call
-        });
-        let got = fs::read_to_string(folder.join("got")).unwrap();
-        assert_eq!(got.split_terminator('\n').collect::<Vec<_>>(), all.collect::<Vec<_>>(), "{recipe}");
-    }
-    assert!(!folder.join("ran").exists());
-    let ended = Command::new("just").current_dir(&folder).arg("smoke").output().unwrap();
-    assert!(ended.status.success());
-    let got = fs::read_to_string(folder.join("got")).unwrap();
-    assert!(got.ends_with("infra/smoke\nlocal\n"), "a recipe's default arrives too: {got}");
 }

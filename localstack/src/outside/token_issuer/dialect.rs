@@ -76,7 +76,7 @@ impl Dialect {
     }
 
     /// The claim that names the customer.
-    const fn customer_claim(self) -> &'static str {
+    pub(super) const fn customer_claim(self) -> &'static str {
         match self {
             Self::Plain | Self::Cognito | Self::Auth0 => "sub",
             Self::Okta => "uid",

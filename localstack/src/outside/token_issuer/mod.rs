@@ -130,7 +130,7 @@ impl TokenIssuer {
         match path.strip_prefix(own.trim_end_matches('/')).unwrap_or(path) {
             "/.well-known/openid-configuration" => json_answer(&json!({
                 "issuer": url, "jwks_uri": format!("{base}/keys"), "token_endpoint": format!("{base}/token"),
-                "id_token_signing_alg_values_supported": ["RS256"],
+                "id_token_signing_alg_values_supported": ["RS256"], "claims_supported": [self.0.dialect.customer_claim()],
             })),
             "/keys" => json_answer(&json!({"keys": [self.0.public]})),
             "/token" => self.issue(query),
