@@ -185,7 +185,8 @@ async fn receive(queue: &Queue, request: &Request) -> Outcome {
     let received = tokio::time::timeout(wait, queue.receive_for(max, invisible)).await;
     let received = received.unwrap_or_default();
     let messages: Vec<Value> = received.iter().map(|received| message_json(received, &names)).collect();
-    ok(&json!({ "Messages": messages }))
+    // AWS leaves an empty list out, and its CLI prints nothing then.
+    ok(&if messages.is_empty() { json!({}) } else { json!({ "Messages": messages }) })
 }
 
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html>
