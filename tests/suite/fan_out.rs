@@ -7,6 +7,7 @@ use crate::stories::outcomes::an_order_is_reserved_charged_confirmed_and_shipped
 use chassis::outbox::{Cause, Context, OutboxEntry, event_rows};
 use chassis::store::{AggregateId, Condition, Item, Store, Write};
 use chrono::DateTime;
+use localstack::aws::lambda::Mode;
 use localstack::faults::Fault;
 use localstack::stack::Options;
 use serde_json::{Value, json};
@@ -49,7 +50,11 @@ Resources:
 
 /// A platform whose events leave this way, with a spy on its bus, and with these changes in the template of rewards.
 async fn platform(name: &str, way: &str, changes: &[(&str, &str)]) -> Platform {
-    let (name, mut options) = (format!("{name}-{way}"), options(name));
+    platform_with(options(name), name, way, changes).await
+}
+
+async fn platform_with(mut options: Options, name: &str, way: &str, changes: &[(&str, &str)]) -> Platform {
+    let name = format!("{name}-{way}");
     let infra = scratch(&format!("{name}-infra"));
     copy(&root().join("infra"), &infra);
     std::fs::write(infra.join("spy.yaml"), SPY).unwrap();
@@ -208,7 +213,9 @@ fn what_the_bus_refuses_is_published_by_the_next_try() {
 #[test]
 fn a_function_that_dies_gets_its_batch_again() {
     both_ways(async |way| {
-        let platform = platform("dying-way", way, &[]).await;
+        // In the classic way a function that rests has no process, or a stopped one; the dial's `kill` ends those.
+        let options = Options { lambda: Mode::Shared, ..options("dying-way") };
+        let platform = platform_with(options, "dying-way", way, &[]).await;
         platform.stack.settle(TIMEOUT).await.unwrap();
         let handler = if way == "pipe" { "outbox" } else { "relay" };
         let function = platform.stack.functions.get(&format!("test-quadrille-rewards-{handler}")).unwrap();
