@@ -49,7 +49,7 @@ fn a_request_that_waits_has_a_process_for_itself() {
             platform.api.get("/health").await.unwrap();
         }
         assert_eq!(api.environments(), (1, 1), "cold starts, and processes");
-        platform.stack.faults.set(Fault::Stop { pipe: "test-quadrille-orders".into() }).unwrap();
+        platform.stack.faults.set(Fault::Stop { pipe: platform.reader("orders") }).unwrap();
         let headers = [("content-type", "application/json"), ("prefer", "wait=1")];
         let order = order_of(&product, 1).to_string();
         let waiting =
