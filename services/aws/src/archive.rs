@@ -3,14 +3,12 @@
 //! <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_StartReplay.html>
 
 use crate::eventbridge::REPLAY;
-use crate::sdk::in_a_line;
+use crate::sdk::refused;
 use aws_config::SdkConfig;
-use aws_sdk_eventbridge::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_eventbridge::types::{ReplayDestination, ReplayState};
 use aws_sdk_eventbridge::{Client, primitives};
 use chassis::Failure;
 use chrono::{DateTime, Utc};
-use std::fmt::Debug;
 use uuid::Uuid;
 
 /// The archive of a stage's bus: both have the same name.
@@ -31,18 +29,6 @@ pub struct Progress {
     pub is_complete: bool,
     /// The time of the last event that was replayed.
     pub last: Option<DateTime<Utc>>,
-}
-
-fn failure<E, R>(error: &SdkError<E, R>) -> Failure
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-    R: Debug,
-{
-    match error.code() {
-        // What EventBridge understood and refuses is refused again.
-        Some(_) => Failure::Poison(in_a_line(error)),
-        None => Failure::Transient(format!("archive: {}", DisplayErrorContext(error))),
-    }
 }
 
 impl Archive {
@@ -68,7 +54,7 @@ impl Archive {
         (from, to): (DateTime<Utc>, DateTime<Utc>),
         rules: &[String],
     ) -> Result<(), Failure> {
-        let bus = self.client.describe_event_bus().name(&self.name).send().await.map_err(|e| failure(&e))?;
+        let bus = self.client.describe_event_bus().name(&self.name).send().await.map_err(|e| refused(&e))?;
         let bus = bus.arn.ok_or_else(|| Failure::Poison("the bus has no ARN".into()))?;
         let rule = |rule: &String| format!("{}/{rule}", bus.replacen(":event-bus/", ":rule/", 1));
         let destination = ReplayDestination::builder().arn(&bus);
@@ -78,7 +64,7 @@ impl Archive {
         let start = self.client.start_replay().replay_name(Self::replay_name(id)).destination(destination);
         let start = start.event_source_arn(bus.replacen(":event-bus/", ":archive/", 1));
         let start = start.event_start_time(at(from)).event_end_time(at(to));
-        start.send().await.map(drop).map_err(|e| failure(&e))
+        start.send().await.map(drop).map_err(|e| refused(&e))
     }
 
     /// How far a replay has come.
@@ -87,7 +73,7 @@ impl Archive {
     /// A [`Failure`] with EventBridge's own text.
     pub async fn progress(&self, id: Uuid) -> Result<Progress, Failure> {
         let described = self.client.describe_replay().replay_name(Self::replay_name(id)).send().await;
-        let described = described.map_err(|e| failure(&e))?;
+        let described = described.map_err(|e| refused(&e))?;
         let state = described.state().cloned().unwrap_or(ReplayState::Running);
         let last = described.event_last_replayed_time().and_then(|time| time.to_millis().ok());
         Ok(Progress {

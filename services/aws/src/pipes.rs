@@ -2,13 +2,11 @@
 //!
 //! <https://docs.aws.amazon.com/eventbridge/latest/pipes-reference/API_Operations.html>
 
-use crate::sdk::in_a_line;
+use crate::sdk::refused;
 use aws_config::SdkConfig;
 use aws_sdk_pipes::Client;
-use aws_sdk_pipes::error::{ProvideErrorMetadata, SdkError};
 use chassis::Failure;
 use chrono::{DateTime, Utc};
-use std::fmt::Debug;
 
 /// A pipe, as EventBridge lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,15 +23,6 @@ pub struct Pipe {
 #[derive(Clone)]
 pub struct Pipes(Client);
 
-fn failure<E, R>(error: &SdkError<E, R>) -> Failure
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-    R: Debug,
-{
-    let text = in_a_line(error);
-    if error.code().is_some() { Failure::Poison(text) } else { Failure::Transient(text) }
-}
-
 impl Pipes {
     /// The pipes that these credentials reach.
     #[must_use]
@@ -47,7 +36,7 @@ impl Pipes {
     /// A [`Failure`] with EventBridge's own text.
     pub async fn list(&self, prefix: &str) -> Result<Vec<Pipe>, Failure> {
         let listed = self.0.list_pipes().name_prefix(prefix).into_paginator().items().send();
-        let listed = listed.collect::<Result<Vec<_>, _>>().await.map_err(|e| failure(&e))?;
+        let listed = listed.collect::<Result<Vec<_>, _>>().await.map_err(|e| refused(&e))?;
         let mut pipes: Vec<Pipe> = listed.into_iter().map(pipe).collect();
         pipes.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(pipes)
@@ -59,9 +48,9 @@ impl Pipes {
     /// A [`Failure`] with EventBridge's own text: there is no such pipe, or it is on its way already.
     pub async fn set(&self, name: &str, running: bool) -> Result<(), Failure> {
         if running {
-            return self.0.start_pipe().name(name).send().await.map(drop).map_err(|e| failure(&e));
+            return self.0.start_pipe().name(name).send().await.map(drop).map_err(|e| refused(&e));
         }
-        self.0.stop_pipe().name(name).send().await.map(drop).map_err(|e| failure(&e))
+        self.0.stop_pipe().name(name).send().await.map(drop).map_err(|e| refused(&e))
     }
 }
 

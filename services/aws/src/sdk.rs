@@ -10,6 +10,7 @@ use aws_config::{
 };
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use chassis::Failure;
 use std::error::Error;
 use std::fmt::Debug;
 use std::time::Duration;
@@ -53,6 +54,16 @@ where
         (Some(code), Some(message)) => format!("{code}: {message}"),
         _ => chain(error),
     }
+}
+
+/// The failure of an operator's call: what the service understood and refused is refused again.
+pub(crate) fn refused<E, R>(error: &SdkError<E, R>) -> Failure
+where
+    E: ProvideErrorMetadata + Error + 'static,
+    R: Debug,
+{
+    let text = in_a_line(error);
+    if error.code().is_some() { Failure::Poison(text) } else { Failure::Transient(text) }
 }
 
 fn chain(error: &dyn Error) -> String {
