@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use events::Envelope;
 use futures_util::future::try_join_all;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, VecDeque};
 
 /// How many rows of a table one page reads.
@@ -16,7 +17,7 @@ const PAGE: u32 = 500;
 const AT_A_TIME: usize = 16;
 
 /// Which events are meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Selection {
     /// Committed at this time or later.
     pub from: DateTime<Utc>,
@@ -35,7 +36,7 @@ impl Selection {
 }
 
 /// How far the log was read: a table, by its place among them, and the last row that was read of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// The table's place.
     pub table: usize,
@@ -89,6 +90,24 @@ impl<S: Scan> EventLog<S> {
         Ok((read.into_iter().flatten().collect(), next))
     }
 
+    /// Hands the whole log to `visit`, page after page.
+    ///
+    /// # Errors
+    /// As [`EventLog::of`], and those of `visit`.
+    pub async fn walk<E: From<Failure>>(
+        &self,
+        selection: &Selection,
+        mut visit: impl FnMut(Vec<Envelope>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut position = Some(Position::default());
+        while let Some(here) = position {
+            let (events, next) = self.page(selection, &here).await?;
+            visit(events)?;
+            position = next;
+        }
+        Ok(())
+    }
+
     /// What a page says of a subject: everything, if this page is the first that has a row of it, else nothing. A subject has
     /// rows in several tables, and may stand on several pages of one.
     async fn subject_of_page(
@@ -97,17 +116,25 @@ impl<S: Scan> EventLog<S> {
         pk: &str,
         selection: &Selection,
     ) -> Result<Vec<Envelope>, Failure> {
-        for (place, table) in self.tables.iter().enumerate().take(position.table + 1) {
-            let first = table.page(pk, EVENTS, None, 1).await?.pop();
-            let cut = position.after.as_ref().filter(|_| place == position.table);
-            let is_read =
-                |row: &Item| place < position.table || cut.is_some_and(|cut| row.key <= *cut && cut.pk == pk);
-            if first.as_ref().is_some_and(is_read) {
+        for earlier in self.tables.iter().take(position.table) {
+            if first_event(earlier, pk).await?.is_some() {
                 return Ok(Vec::new());
             }
         }
+        // Only the subject at which the page before ended may stand there too.
+        if let (Some(cut), Some(table)) = (&position.after, self.tables.get(position.table))
+            && cut.pk == pk
+            && first_event(table, pk).await?.is_some_and(|first| first <= *cut)
+        {
+            return Ok(Vec::new());
+        }
         self.of(pk, selection).await
     }
+}
+
+/// The key of the first event row of a subject.
+async fn first_event<S: Store>(table: &S, pk: &str) -> Result<Option<Key>, Failure> {
+    Ok(table.page(pk, EVENTS, None, 1).await?.pop().map(|row| row.key))
 }
 
 /// What one service has published about a subject, oldest first.
@@ -172,12 +199,12 @@ mod tests {
     }
 
     async fn everything(log: &EventLog<MemoryStore>, selection: &Selection) -> Vec<(String, String, u64)> {
-        let (mut all, mut position) = (Vec::new(), Some(Position::default()));
-        while let Some(here) = position {
-            let (events, next) = log.page(selection, &here).await.unwrap();
+        let mut all = Vec::new();
+        let visit = |events: Vec<Envelope>| {
             all.extend(events.into_iter().map(|event| event.metadata));
-            position = next;
-        }
+            Ok::<_, Failure>(())
+        };
+        log.walk(selection, visit).await.unwrap();
         all.into_iter().map(|metadata| (metadata.subject, metadata.source, metadata.seq)).collect()
     }
 

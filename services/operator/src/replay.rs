@@ -4,8 +4,8 @@
 use crate::event_log::{EventLog, Position, Selection};
 use chassis::Failure;
 use chassis::ports::Bus;
-use chassis::store::{Attr, Condition, Item, Key, Scan, Write};
-use chrono::{DateTime, Utc};
+use chassis::store::{Attr, CommitError, Condition, Item, Key, Scan, Write};
+use chrono::Utc;
 use events::Envelope;
 use events::envelope::{self, millis};
 use serde::{Deserialize, Serialize};
@@ -22,8 +22,8 @@ const STATE: &str = "checkpoint";
 /// How many events there are of each type.
 pub type Counts = BTreeMap<String, u64>;
 
-/// A replay, and how far it has come.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A replay, and how far it has come; its row, the checkpoint, holds it as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replay {
     /// Its id, which each event carries.
     pub id: Uuid,
@@ -35,19 +35,9 @@ pub struct Replay {
     pub position: Option<Position>,
     /// What it has published.
     pub published: Counts,
-    /// How often this was saved.
+    /// How often this was saved: an attribute of the row.
+    #[serde(skip)]
     version: i64,
-}
-
-/// A replay's checkpoint, as its row holds it.
-#[derive(Serialize, Deserialize)]
-struct Checkpoint {
-    from: DateTime<Utc>,
-    to: DateTime<Utc>,
-    kinds: Vec<String>,
-    consumer: Option<String>,
-    position: Option<(usize, Option<(String, String)>)>,
-    published: Counts,
 }
 
 /// Why a replay cannot go on.
@@ -96,21 +86,9 @@ impl Replay {
         let row = table.load(&Self::key(id)).await?.ok_or(NotResumed::NoSuchReplay(id))?;
         let unreadable = || Failure::Poison(format!("{} is no checkpoint of a replay", row.key));
         let read = row.text("state").and_then(|text| serde_json::from_str(text).ok());
-        let checkpoint: Checkpoint = read.ok_or_else(unreadable)?;
+        let replay: Self = read.ok_or_else(unreadable)?;
         let version = row.number("version").ok_or_else(unreadable)?;
-        let position = checkpoint
-            .position
-            .map(|(table, after)| Position { table, after: after.map(|(pk, sk)| Key::new(pk, sk)) });
-        let kinds = checkpoint.kinds.into_iter().collect();
-        let selection = Selection { from: checkpoint.from, to: checkpoint.to, kinds };
-        Ok(Self {
-            id,
-            selection,
-            consumer: checkpoint.consumer,
-            position,
-            published: checkpoint.published,
-            version,
-        })
+        Ok(Self { version, ..replay })
     }
 
     /// Saves how far it has come, unless someone else has. A new one is saved before its first event, so that whatever
@@ -119,16 +97,7 @@ impl Replay {
     /// # Errors
     /// [`NotResumed`].
     pub async fn save<S: Scan>(&mut self, table: &S) -> Result<(), NotResumed> {
-        let position = self.position.clone();
-        let checkpoint = Checkpoint {
-            from: self.selection.from,
-            to: self.selection.to,
-            kinds: self.selection.kinds.iter().cloned().collect(),
-            consumer: self.consumer.clone(),
-            position: position.map(|position| (position.table, position.after.map(|key| (key.pk, key.sk)))),
-            published: self.published.clone(),
-        };
-        let text = serde_json::to_string(&checkpoint).map_err(|e| Failure::Poison(e.to_string()))?;
+        let text = serde_json::to_string(self).map_err(|e| Failure::Poison(e.to_string()))?;
         let item = Item::new(Self::key(self.id)).with("version", self.version + 1).with("state", text);
         let item = item.with("at", millis::text(&Utc::now()));
         let when = match self.version {
@@ -137,7 +106,7 @@ impl Replay {
         };
         match table.commit(vec![Write::Put { item, when }]).await {
             Ok(()) => self.version += 1,
-            Err(chassis::store::CommitError::Rejected(_)) => return Err(NotResumed::GoingOn(self.id)),
+            Err(CommitError::Rejected(_)) => return Err(NotResumed::GoingOn(self.id)),
             Err(error) => return Err(Failure::from(error).into()),
         }
         Ok(())
@@ -170,12 +139,12 @@ impl Pace {
 /// # Errors
 /// A [`Failure`] when a table does not answer, or holds a row that is no event.
 pub async fn count<S: Scan>(log: &EventLog<S>, selection: &Selection) -> Result<Counts, Failure> {
-    let (mut counts, mut position) = (Counts::new(), Some(Position::default()));
-    while let Some(here) = position {
-        let (events, next) = log.page(selection, &here).await?;
+    let mut counts = Counts::new();
+    let visit = |events: Vec<Envelope>| {
         add(&mut counts, &events);
-        position = next;
-    }
+        Ok::<_, Failure>(())
+    };
+    log.walk(selection, visit).await?;
     Ok(counts)
 }
 

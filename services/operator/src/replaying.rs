@@ -6,9 +6,9 @@ use aws::{dynamodb::DynamoStore, eventbridge::EventBus, sdk::SdkConfig};
 use chassis::AggregateId;
 use chrono::{DateTime, SubsecRound, Utc};
 use clap::Args;
-use events::OrderId;
+use events::{Envelope, OrderId};
 use indicatif::{ProgressBar, ProgressStyle};
-use operator::event_log::{EventLog, Position, Selection};
+use operator::event_log::{EventLog, Selection};
 use operator::replay::{self, Counts, Pace, Replay};
 use registry::{CONSUMES, SERVICES};
 use serde_json::json;
@@ -193,16 +193,14 @@ impl Tools {
     }
 
     async fn write(&self, selection: &Selection, file: &Path) -> Result<()> {
-        let (mut lines, mut counts, mut position) =
-            (Lines::create(file)?, Counts::new(), Some(Position::default()));
-        let bar = bar(None);
-        while let Some(here) = position {
-            let (events, next) = self.log.page(selection, &here).await?;
+        let (mut lines, mut counts, bar) = (Lines::create(file)?, Counts::new(), bar(None));
+        let visit = |events: Vec<Envelope>| {
             lines.add(&events)?;
             replay::add(&mut counts, &events);
             bar.set_position(counts.values().sum());
-            position = next;
-        }
+            anyhow::Ok(())
+        };
+        self.log.walk(selection, visit).await?;
         bar.finish_and_clear();
         self.done(&counts, json!({"file": lines.finish()?}))
     }
@@ -268,7 +266,7 @@ impl Lines {
         Ok(Self { path: path.display().to_string(), file: BufWriter::new(file) })
     }
 
-    fn add(&mut self, events: &[events::Envelope]) -> Result<()> {
+    fn add(&mut self, events: &[Envelope]) -> Result<()> {
         for event in events {
             writeln!(self.file, "{}", json!(event))?;
         }

@@ -2,6 +2,7 @@
 //! store translates them; nothing else knows DynamoDB's attribute syntax.
 
 use events::OrderId;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 
@@ -11,7 +12,7 @@ pub const EVENTS: &str = "event#";
 pub const INBOX: &str = "inbox#";
 
 /// A row's address within a table.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Key {
     /// Partition key.
     pub pk: String,
