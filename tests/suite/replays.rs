@@ -255,6 +255,7 @@ fn what_cannot_be_replayed_is_refused() {
             ),
             (vec!["--order", none], "has no such event about order"),
             (vec!["--resume", none], "there is no replay"),
+            (vec!["--resume", none, "--dry-run"], "cannot be used with"),
             (
                 vec!["--from", "2026-01-02T00:00:00Z", "--to", "2026-01-01T00:00:00Z"],
                 "--from: has to be before --to",

@@ -46,7 +46,7 @@ pub struct ReplayArguments {
     #[arg(long, conflicts_with = "resume")]
     consumer: Option<String>,
     /// Only count
-    #[arg(long, conflicts_with = "log")]
+    #[arg(long, conflicts_with_all = ["log", "resume"])]
     dry_run: bool,
     /// Write the envelopes into this file, one to a line, instead of publishing them
     #[arg(long, conflicts_with_all = ["consumer", "resume"])]
