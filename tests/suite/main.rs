@@ -38,6 +38,7 @@ mod recipe;
 mod refusals;
 mod replaying;
 mod replays;
+mod report;
 mod saved_methods;
 mod secrecy;
 mod seeded;

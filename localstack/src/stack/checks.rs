@@ -18,21 +18,21 @@ pub fn check(model: &Model, iam: &Iam) -> Result<()> {
     resource_policies::check_trust(model)?;
     check_alarms(model)?;
     for pipe in &model.pipes {
-        let stream = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"];
-        iam.require(&pipe.role_arn, &stream, &pipe.source)?;
+        iam.require(&pipe.role_arn, &STREAM, &pipe.source)?;
         iam.require(&pipe.role_arn, &["lambda:InvokeFunction"], &pipe.enrichment)?;
         iam.require(&pipe.role_arn, &["events:PutEvents"], &pipe.target)?;
         if let Some(dead) = &pipe.source_parameters.stream.dead_letter_config {
             iam.require(&pipe.role_arn, &["sqs:SendMessage"], &dead.arn)?;
         }
     }
+    check_logs(model, iam)?;
     for mapping in &model.mappings {
         let queue = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
         iam.require(role_of(model, &mapping.function_name)?, &queue, &mapping.event_source_arn)?;
     }
     for mapping in &model.stream_mappings {
         let role = role_of(model, &mapping.function_name)?;
-        iam.require(role, &STREAM_OF_A_FUNCTION, &mapping.event_source_arn)?;
+        iam.require(role, &STREAM, &mapping.event_source_arn)?;
         if let Some(config) = &mapping.destination_config {
             iam.require(role, &["sqs:SendMessage"], &config.on_failure.destination)?;
         }
@@ -40,10 +40,22 @@ pub fn check(model: &Model, iam: &Iam) -> Result<()> {
     check_readers(model)
 }
 
-/// What the role of a function with a stream has to allow.
+/// A function that may not write its log runs nevertheless, and nobody sees what it does.
+fn check_logs(model: &Model, iam: &Iam) -> Result<()> {
+    const WRITE: [&str; 2] = ["logs:CreateLogStream", "logs:PutLogEvents"];
+    for function in &model.functions {
+        if let Some(logs) = &function.logging_config {
+            iam.require(&function.role, &WRITE, &names::log_stream_arn(&logs.log_group, "any"))?;
+        }
+    }
+    Ok(())
+}
+
+/// What the role of a stream's reader has to allow, be it a pipe or a function.
 ///
+/// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-permissions.html>,
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-eventsourcemapping.html>
-const STREAM_OF_A_FUNCTION: [&str; 4] =
+const STREAM: [&str; 4] =
     ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"];
 
 /// The role of a function by its name or ARN.

@@ -65,6 +65,18 @@ pub fn state_machine_arn(machine: &str) -> String {
     arn("states", &format!("stateMachine:{machine}"))
 }
 
+/// A log group's ARN, as CloudFormation writes it: of all its streams.
+#[must_use]
+pub fn log_group_arn(group: &str) -> String {
+    arn("logs", &format!("log-group:{group}:*"))
+}
+
+/// The ARN of a stream in a log group.
+#[must_use]
+pub fn log_stream_arn(group: &str, stream: &str) -> String {
+    arn("logs", &format!("log-group:{group}:log-stream:{stream}"))
+}
+
 /// Whether an ARN names a state machine.
 #[must_use]
 pub fn is_state_machine(arn: &str) -> bool {

@@ -70,7 +70,7 @@ static TYPES: [ResourceType; 24] = [
     row("AWS::Lambda::Permission", |model, it| it.push(&mut model.permissions)),
     row("AWS::Logs::LogGroup", |model, it| it.push(&mut model.log_groups))
         .named("LogGroupName")
-        .attributes(&[("Arn", |it| names::arn("logs", &format!("log-group:{}:*", it.name)))]),
+        .attributes(&[("Arn", |it| names::log_group_arn(it.name))]),
     row("AWS::Pipes::Pipe", |model, it| it.push(&mut model.pipes)).named("Name").only(&[
         ("SourceParameters.DynamoDBStreamParameters.StartingPosition", &["TRIM_HORIZON"]),
         ("SourceParameters.DynamoDBStreamParameters.OnPartialBatchItemFailure", &["AUTOMATIC_BISECT"]),

@@ -1,6 +1,7 @@
 //! Pages of the bench itself, which AWS does not have: the fault dial, the functions' environments, and what was published
 //! on a topic.
 
+use crate::aws::iam::Iam;
 use crate::aws::lambda::Functions;
 use crate::aws::sns::Topics;
 use crate::faults::{Fault, Faults};
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 pub const FAULTS: &str = "/faults";
 pub const FUNCTIONS: &str = "/functions";
 pub const TOPICS: &str = "/topics/";
+pub const REPORT: &str = "/report";
 
 /// Shows the faults that are set (GET), sets one more (POST), or clears them (DELETE).
 pub fn faults(faults: &Faults, method: &Method, body: &[u8]) -> Response {
@@ -40,6 +42,11 @@ pub fn environments(functions: &Functions) -> Response {
     });
     let shown: BTreeMap<String, Value> = shown.collect();
     http::json(200, "application/json", json!(shown).to_string())
+}
+
+/// What the roles' policies allow and what of it was needed, since the start.
+pub fn report(iam: &Iam) -> Response {
+    http::json(200, "application/json", json!({"permissions": iam.usage()}).to_string())
 }
 
 /// The messages of a topic; a body that is JSON is shown as JSON.

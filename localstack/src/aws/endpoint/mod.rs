@@ -57,6 +57,9 @@ pub async fn answer(endpoint: Arc<Endpoint>, request: Request) -> Response {
             Err(status) => http::empty(status),
         };
     }
+    if path == bench::REPORT {
+        return bench::report(&endpoint.iam);
+    }
     if path == bench::FUNCTIONS {
         return bench::environments(&endpoint.functions);
     }

@@ -2,6 +2,10 @@
 //!
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html>
 
+mod usage;
+
+pub use usage::Usage;
+
 use crate::template::names::{ACCOUNT, REGION};
 use crate::template::resources::Role;
 use anyhow::{Context, Result, ensure};
@@ -12,6 +16,7 @@ use iam_rs::{
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use usage::Grant;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Caller {
@@ -41,6 +46,7 @@ type Question = (String, String, String);
 pub struct Iam {
     /// By role.
     evaluators: Arc<HashMap<String, PolicyEvaluator>>,
+    grants: Arc<Vec<Grant>>,
     /// Roles by access key.
     keys: Arc<Mutex<HashMap<String, String>>>,
     answers: Arc<Mutex<HashMap<Question, bool>>>,
@@ -65,7 +71,8 @@ impl Iam {
             }
             evaluators.insert(arn.clone(), PolicyEvaluator::with_policies(policies));
         }
-        Ok(Self { evaluators: Arc::new(evaluators), ..Self::default() })
+        let grants = Arc::new(usage::grants(roles));
+        Ok(Self { evaluators: Arc::new(evaluators), grants, ..Self::default() })
     }
 
     /// Makes an access key for a role.
@@ -97,6 +104,14 @@ impl Iam {
             return Ok(());
         }
         Err(AccessDenied { role: role.clone(), action: action.to_owned(), resource: resource.to_owned() })
+    }
+
+    /// What the roles allow, and what of it was needed since the start.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let allowed = answers.iter().filter(|(_, allowed)| **allowed).map(|(question, _)| question);
+        usage::usage(&self.grants, allowed)
     }
 
     fn allows(&self, role: &str, action: &str, resource: &str) -> bool {

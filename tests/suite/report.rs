@@ -1,0 +1,90 @@
+//! What the local stack's report says: every permission of the templates is needed by something.
+
+use crate::bench::{Bench, Trouble};
+use crate::platform::{Platform, options, run};
+use crate::stories::{charging, losses, outcomes, paid_with};
+use chassis::store::{Condition, Key, Store, Write};
+use chrono::{TimeDelta, Utc};
+use events::envelope::millis;
+use hyper::Method;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tests::client::{Client, order_of};
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Calls every route once that reads or writes more than the stories do.
+async fn every_route(platform: &Platform) {
+    let (api, product) = (&platform.api, platform.product(5).await);
+    let saved = json!({"payment_method": "pm_card_visa"}).to_string();
+    let headers = [("content-type", "application/json"), ("idempotency-key", "report")];
+    let method = "/customers/ada/payment-method";
+    assert_eq!(api.send_with(Method::PUT, method, &headers, saved).await.unwrap().status, 201);
+    assert_eq!(api.get(method).await.unwrap().status, 200);
+    let order = order_of(&product, 1);
+    let placed = api.send_with(Method::POST, "/orders", &headers, order.to_string()).await.unwrap();
+    let id = placed.body["order_id"].as_str().unwrap().to_owned();
+    platform.stack.settle(TIMEOUT).await.unwrap();
+    for path in [
+        "/orders?customer_id=ada&limit=1".into(),
+        format!("/orders/{id}/events"),
+        format!("/orders/{id}/saga"),
+    ] {
+        assert_eq!(api.get(&path).await.unwrap().status, 200, "{path}");
+    }
+    let declined = api.place(&paid_with("pm_card_visa_chargeDeclined", order)).await.unwrap();
+    api.send_with(Method::POST, &format!("/orders/{declined}/cancel"), &headers, String::new())
+        .await
+        .unwrap();
+}
+
+/// Answers that are lost on their way to orders: who gave them publishes them again.
+async fn lost_answers(platform: &mut &Platform) {
+    let beans = platform.sell("beans", 10).await;
+    for (service, answer) in [("payments", "payment.charged"), ("fulfillment", "fulfillment.shipped")] {
+        platform.trouble(Trouble::Lost("orders", answer));
+        let id = platform.place(&order_of(&beans, 1)).await;
+        assert!(losses::reminded_to_the_end(platform, &id).await > 0, "{service} was not asked");
+        platform.heal().await;
+    }
+}
+
+/// An order whose step is overdue, and not only ahead of time: its row says that everything happened an hour earlier.
+async fn overdue(platform: &mut &Platform) {
+    let beans = platform.sell("beans", 10).await;
+    platform.trouble(Trouble::Stopped("orders"));
+    let id = platform.place(&order_of(&beans, 1)).await;
+    let (table, key) = (platform.table("test-quadrille-orders").await, Key::state(format!("order#{id}")));
+    let row = table.load(&key).await.unwrap().unwrap();
+    let version = row.number("version").unwrap();
+    let mut data: Value = serde_json::from_str(row.text("data").unwrap()).unwrap();
+    let earlier = millis::text(&(Utc::now() - TimeDelta::hours(1)));
+    for noted in data["known"].as_array_mut().unwrap() {
+        noted["at"] = earlier.as_str().into();
+    }
+    let row = row.with("data", data.to_string()).with("overdue_at", earlier);
+    let when = Condition::Matches(vec![("version", version.into())]);
+    table.commit(vec![Write::Put { item: row, when }]).await.unwrap();
+    assert_eq!(platform.sweep().await, 1);
+    platform.heal().await;
+    platform.settle().await;
+}
+
+/// Guards: least privilege. Each action and each resource that a role is granted is needed by a call, and none is granted on
+/// every resource there is.
+#[test]
+fn no_permission_is_unused() {
+    run(async {
+        let platform = Platform::start(&options("report")).await.unwrap();
+        every_route(&platform).await;
+        outcomes::what_no_carrier_takes_is_given_back(&mut &platform).await;
+        charging::a_refund_refused_for_good_is_made_when_an_operator_asks(&mut &platform).await;
+        lost_answers(&mut &platform).await;
+        overdue(&mut &platform).await;
+        let report = Client::new(&platform.stack.endpoint).get("/report").await.unwrap().body;
+        let permissions = &report["permissions"];
+        assert!(permissions["granted"].as_u64() > Some(100), "{permissions:#}");
+        assert_eq!(permissions["unused"], json!([]), "of {}", permissions["granted"]);
+        assert_eq!(permissions["on_everything"], json!([]));
+    });
+}
