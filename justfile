@@ -28,6 +28,10 @@ load *flags:
     cargo build --release --workspace --bins
     target/release/load "$@"
 
+# What AWS would bill for an order, by how it ends (--help for more)
+report *flags:
+    cargo run --quiet -p localstack -- report "$@"
+
 # What changed in the contracts since the last release, and whether that breaks a consumer
 contracts:
     @cargo run --quiet -p contracts

@@ -6,6 +6,7 @@
 )]
 
 pub mod aws;
+pub mod bill;
 pub mod faults;
 pub mod outside;
 pub mod seed;

@@ -1,8 +1,10 @@
 //! The command that starts the platform.
 #![allow(missing_docs, reason = "the documentation of a flag is the text that `--help` shows")]
 
+mod report;
+
 use anyhow::{Context, Result};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use localstack::aws::iam::ADMINISTRATOR_KEY;
 use localstack::aws::lambda::Mode;
 use localstack::faults::Fault;
@@ -12,7 +14,7 @@ use localstack::{seed, template};
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{self, ExitCode, Stdio};
 use std::time::Duration;
 
 #[global_allocator]
@@ -23,8 +25,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// No account, no containers. Everything listens on 127.0.0.1. Ctrl-C stops it; what was acknowledged is
 /// there at the next start.
 #[derive(Parser)]
-#[command(name = "quadrille", bin_name = "quadrille dev", version)]
+#[command(name = "quadrille", bin_name = "quadrille dev", version, args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Port of the HTTP API
     #[arg(long, default_value_t = 3000)]
     api_port: u16,
@@ -44,10 +48,10 @@ struct Arguments {
     #[arg(long)]
     in_memory: bool,
     /// The folder with the templates
-    #[arg(long, default_value = "infra")]
+    #[arg(long, global = true, default_value = "infra")]
     infra: PathBuf,
     /// A folder with built service binaries; without it they are built first
-    #[arg(long)]
+    #[arg(long, global = true)]
     bin_dir: Option<PathBuf>,
     /// Do not list the first products on an empty stack
     #[arg(long)]
@@ -76,6 +80,14 @@ struct Arguments {
     /// Let something go wrong (repeatable): '{"fault": "duplicate", "times": 1}'; localstack/README.md lists what can
     #[arg(long = "fault", value_name = "JSON", value_parser = fault)]
     faults: Vec<Fault>,
+    /// Count what AWS would bill; /report at the AWS endpoint shows it
+    #[arg(long)]
+    meter: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Report(report::Arguments),
 }
 
 impl Arguments {
@@ -99,6 +111,7 @@ impl Arguments {
             account_concurrency: self.account_concurrency,
             parameters: self.parameters.iter().cloned().collect(),
             faults: self.faults.clone(),
+            meter: self.meter,
         }
     }
 }
@@ -145,6 +158,10 @@ async fn run(arguments: &Arguments) -> Result<()> {
     if arguments.bin_dir.is_none() {
         build(&built, &stack::binaries(&options)?)?;
     }
+    if let Some(Command::Report(report)) = &arguments.command {
+        let data = options.data.join("report");
+        return report::run(report, Options { data, ..options }).await;
+    }
     let mut stack = Stack::start(&options).await?;
     if stack.is_new && !arguments.no_seed {
         seed::products(&stack.api, &stack.issuer.token("seed", token_issuer::SCOPES)?).await?;
@@ -171,7 +188,7 @@ async fn stopped() -> Result<()> {
 /// Builds the service binaries in the profile of this program.
 fn build(folder: &Path, binaries: &BTreeSet<String>) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    let mut command = process::Command::new(cargo);
     command.args(["build", "--quiet"]);
     for binary in binaries {
         command.args(["--bin", binary]);

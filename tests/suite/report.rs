@@ -1,7 +1,7 @@
-//! What the local stack's report says: every permission of the templates is needed by something.
+//! What the local stack's report says: every permission of the templates is needed by something, and what an order costs.
 
 use crate::bench::{Bench, Trouble};
-use crate::platform::{Platform, options, run};
+use crate::platform::{BINARIES, Platform, options, root, run, scratch};
 use crate::stories::{charging, losses, outcomes, paid_with};
 use chassis::store::{Condition, Key, Store, Write};
 use chrono::{TimeDelta, Utc};
@@ -87,4 +87,31 @@ fn no_permission_is_unused() {
         assert_eq!(permissions["unused"], json!([]), "of {}", permissions["granted"]);
         assert_eq!(permissions["on_everything"], json!([]));
     });
+}
+
+/// Guards: what an order costs. A change that makes it dearer changes a number here, and says why.
+#[test]
+fn the_units_of_an_order_are_counted() {
+    let mut report = std::process::Command::new(BINARIES.join("localstack"));
+    let data = scratch("report-of-costs");
+    report.args(["report", "--orders", "3", "--concurrency", "1", "--json"]).current_dir(&data);
+    let infra = root().join("infra");
+    let output = report.arg("--infra").arg(infra).arg("--bin-dir").arg(&*BINARIES).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let kinds = report["kinds"].as_array().unwrap();
+    let each = |kind: &Value, name: &str| -> f64 {
+        let lines = kind["lines"].as_array().unwrap().iter().filter(|line| line["name"] == name);
+        lines.map(|line| line["each"].as_str().unwrap().parse::<f64>().unwrap()).sum()
+    };
+    let most =
+        [("fulfilled", 94.0, 7.0, 0.0), ("declined", 86.0, 6.0, 0.0), ("out of stock", 70.0, 4.0, 0.0)];
+    for (title, writes, events, transitions) in most.into_iter().chain([("not shipped", 150.0, 12.0, 6.0)]) {
+        let kind = kinds.iter().find(|kind| kind["kind"] == title).unwrap();
+        let written = each(kind, "DynamoDB, write request units");
+        assert!((writes / 2.0..=writes).contains(&written), "{title}: {written} write units");
+        let counted = ["EventBridge, events put", "Step Functions, transitions"].map(|name| each(kind, name));
+        assert_eq!(counted, [events, transitions], "{title}");
+        assert!(kind["usd_for_a_million"].as_str().unwrap().parse::<f64>().unwrap() > 10.0);
+    }
 }

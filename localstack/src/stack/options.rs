@@ -51,6 +51,8 @@ pub struct Options {
     pub parameters: BTreeMap<String, String>,
     /// The faults that are set from the start.
     pub faults: Vec<Fault>,
+    /// Counts what AWS would bill.
+    pub meter: bool,
 }
 
 /// Where the parts of a stack answer.

@@ -22,6 +22,7 @@ use crate::aws::streams::{StreamMapping, api::Mappings, shard, switch};
 use crate::faults::{Fault, Faults, Targets};
 use crate::outside::simulators::Simulators;
 use crate::outside::token_issuer::TokenIssuer;
+use crate::support::meter::Meter;
 use crate::template::names;
 use crate::template::resources::{self, Model};
 use anyhow::{Context, Result};
@@ -34,6 +35,7 @@ pub struct Plan<'a> {
     pub urls: &'a Urls,
     pub model: &'a Model,
     pub data: &'a DataFolder,
+    pub meter: &'a Meter,
 }
 
 pub struct Parts {
@@ -88,14 +90,15 @@ impl Parts {
     /// When a template declares what is not implemented, a resource names one that no template declares, a permission
     /// is missing, or what is kept in the data folder cannot be read.
     pub fn connect(plan: &Plan<'_>) -> Result<Self> {
-        let Plan { options, urls, model, data } = *plan;
+        let Plan { options, urls, model, data, meter } = *plan;
+        data.database.metered_by(meter);
         let faults = dial(model, &data.database, &options.faults)?;
         let Compute { queues, iam, functions, schedules, machines, watchdog } =
             Compute::connect(plan, &faults)?;
         let Messaging { buses, replays, simulators, topics, fan_out } =
             Messaging::connect(plan, &faults, &queues, &machines, &functions)?;
         let issuer = TokenIssuer::open(options.kept(), &urls.issuer(), options.issuer)?;
-        let gateway = Arc::new(Gateway::new(model, &functions, &issuer, &data.logs)?);
+        let gateway = Arc::new(Gateway::new(model, &functions, &issuer, (&data.logs, meter))?);
         let endpoint = Arc::new(Endpoint {
             dynamodb: data.database.clone(),
             queues: queues.clone(),
@@ -109,6 +112,7 @@ impl Parts {
             machines: machines.clone(),
             topics,
             faults,
+            meter: meter.clone(),
             issuer,
             url: urls.endpoint.clone(),
         });
@@ -137,12 +141,12 @@ impl Messaging {
         machines: &StateMachines,
         functions: &Functions,
     ) -> Result<Self> {
-        let Plan { options, model, data: DataFolder { database, journal, past, .. }, .. } = *plan;
-        let connections = bus::Connections { queues, machines, journal, faults };
+        let Plan { options, model, meter, data: DataFolder { database, journal, past, .. }, .. } = *plan;
+        let connections = bus::Connections { queues, machines, journal, faults, meter };
         let buses = Buses::start(model, &connections)?;
         let replays = Replays::open(&buses, journal, past)?;
         let simulators = Simulators::new(journal, past, faults, options.time_scale)?;
-        let topics = Topics::start((&model.topics, &model.subscriptions), queues, (journal, past))?;
+        let topics = Topics::start((&model.topics, &model.subscriptions), queues, (journal, past), meter)?;
         let connections = shard::Connections {
             database,
             queues,
@@ -159,7 +163,7 @@ impl Messaging {
 
 impl Compute {
     fn connect(plan: &Plan<'_>, faults: &Faults) -> Result<Self> {
-        let Plan { options, urls, model, data: DataFolder { journal, past, logs, .. } } = *plan;
+        let Plan { options, urls, model, meter, data: DataFolder { journal, past, logs, .. } } = *plan;
         let queues = Queues::start(&model.queues, &past.messages, journal)?;
         let iam = Iam::new(&model.roles)?;
         checks::check(model, &iam)?;
@@ -172,6 +176,7 @@ impl Compute {
             mode: options.lambda,
             group: watchdog.group(),
             faults: faults.clone(),
+            meter: meter.clone(),
         };
         let account = Account::new(options.account_concurrency, &model.functions)?;
         let function = |declared: &resources::Function| {
@@ -183,7 +188,7 @@ impl Compute {
         let connections =
             asynchronous::Connections { functions: &functions, queues: &queues, iam: &iam, time_scale };
         let schedules = scheduler::schedules(model, &connections)?;
-        let setup = Setup { functions: &functions, infra: &options.infra, time_scale, journal, past };
+        let setup = Setup { functions: &functions, infra: &options.infra, time_scale, journal, past, meter };
         let machines = StateMachines::new(&model.machines, &setup)?;
         checks::check_machines(model, &iam, &machines)?;
         Ok(Self { queues, iam, functions, schedules, machines, watchdog })

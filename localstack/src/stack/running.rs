@@ -16,6 +16,7 @@ use crate::outside::carrier::Carrier;
 use crate::outside::payment_provider::Provider;
 use crate::outside::token_issuer::TokenIssuer;
 use crate::support::http;
+use crate::support::meter::Meter;
 use anyhow::{Result, ensure};
 use std::fs::File;
 use std::sync::Arc;
@@ -46,6 +47,7 @@ pub struct Stack {
     pub faults: Faults,
     pub issuer: TokenIssuer,
     pub machines: StateMachines,
+    pub meter: Meter,
     replays: Replays,
     fan_out: FanOut,
     /// The queues that feed functions.
@@ -68,7 +70,9 @@ impl Stack {
         let urls = ports.urls()?;
         let model = options.model(&urls)?;
         let data = DataFolder::open(options, &model)?;
-        let mut parts = Parts::connect(&Plan { options, urls: &urls, model: &model, data: &data })?;
+        let meter = Meter::new(options.meter);
+        let plan = Plan { options, urls: &urls, model: &model, data: &data, meter: &meter };
+        let mut parts = Parts::connect(&plan)?;
         let fed = parts.pollers.iter().map(|poller| Arc::clone(&poller.queue)).collect();
         let mut tasks = JoinSet::new();
         run(&mut tasks, &mut parts, &data.database);
@@ -93,6 +97,7 @@ impl Stack {
             faults: parts.endpoint.faults.clone(),
             issuer: parts.endpoint.issuer.clone(),
             machines: parts.machines,
+            meter: parts.endpoint.meter.clone(),
             replays: parts.endpoint.replays.clone(),
             fan_out: parts.fan_out,
             fed,

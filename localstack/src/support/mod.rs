@@ -2,4 +2,5 @@
 
 pub mod http;
 pub mod journal;
+pub mod meter;
 pub mod secret_file;

@@ -109,6 +109,7 @@ pub fn options(name: &str) -> Options {
         account_concurrency: 1000,
         parameters: parameters(),
         faults: Vec::new(),
+        meter: false,
     }
 }
 

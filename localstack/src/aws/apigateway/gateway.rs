@@ -9,6 +9,7 @@ use super::throttle::Throttles;
 use crate::aws::lambda::{Functions, InvokeError};
 use crate::outside::token_issuer::TokenIssuer;
 use crate::support::http::{self, Request, Response};
+use crate::support::meter::{Meter, Unit};
 use crate::template::resources::{Cors, Model};
 use anyhow::{Result, ensure};
 use bytes::Bytes;
@@ -32,6 +33,7 @@ pub struct Gateway {
     throttles: Throttles,
     cors: Option<Cors>,
     log: Option<AccessLog>,
+    meter: Meter,
 }
 
 impl Gateway {
@@ -40,7 +42,12 @@ impl Gateway {
     /// # Errors
     /// When the templates declare more than one API, a route that leads nowhere, settings for a route that there is not, an
     /// origin that is none, or an access log that AWS refuses.
-    pub fn new(model: &Model, functions: &Functions, issuer: &TokenIssuer, logs: &Path) -> Result<Self> {
+    pub fn new(
+        model: &Model,
+        functions: &Functions,
+        issuer: &TokenIssuer,
+        (logs, meter): (&Path, &Meter),
+    ) -> Result<Self> {
         ensure!(model.apis.len() <= 1, "the local stack runs one HTTP API, the templates declare more");
         let stage = model.api_stages.first();
         let routes = Routes::new(model, functions)?;
@@ -53,7 +60,7 @@ impl Gateway {
         cors.as_ref().map_or(Ok(()), cors::check)?;
         let settings = stage.and_then(|stage| stage.access_log_settings.as_ref());
         let log = settings.map(|settings| AccessLog::open(settings, &model.log_groups, logs)).transpose()?;
-        Ok(Self { routes, authorizer: Authorizer::new(issuer), throttles, cors, log })
+        Ok(Self { routes, authorizer: Authorizer::new(issuer), throttles, cors, log, meter: meter.clone() })
     }
 
     async fn route(&self, parts: &Parts, body: Incoming, entry: &mut Entry) -> Response {
@@ -124,6 +131,7 @@ pub async fn answer(gateway: Arc<Gateway>, request: Request) -> Response {
         method: parts.method.to_string(),
         ..Entry::default()
     };
+    gateway.meter.count(Unit::ApiRequests, &entry.method, 1);
     let response = gateway.route(&parts, body, &mut entry).await;
     if let Some(log) = &gateway.log {
         entry.status = response.status().as_u16();

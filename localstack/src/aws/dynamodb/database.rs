@@ -8,6 +8,7 @@
 use super::conflicts::Conflicts;
 use super::operations::{Answer, Operations, StreamRecord};
 use super::tables;
+use crate::support::meter::Meter;
 use crate::template::resources::Table;
 use anyhow::{Context, Result};
 use dynoxide::storage::Storage;
@@ -86,6 +87,11 @@ impl Database {
         let written = tables.iter().map(|table| (table.table_name.clone(), Arc::new(Notify::new())));
         let (operations, conflicts) = (Mutex::new(Operations::new(storage)), Conflicts::new(tables));
         Ok(Self(Arc::new(Shared { operations, conflicts, log, written: written.collect() })))
+    }
+
+    /// Has the meter count the capacity that each operation consumes.
+    pub fn metered_by(&self, meter: &Meter) {
+        lock(&self.0.operations).metered_by(meter);
     }
 
     /// Carries out one operation of the DynamoDB API, such as `PutItem`, on its JSON body. Blocks for as long as the

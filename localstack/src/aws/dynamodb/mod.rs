@@ -1,6 +1,7 @@
 //! DynamoDB: tables with streams, and their calls.
 
 pub mod api;
+mod capacity;
 pub mod conflicts;
 pub mod database;
 pub mod operations;

@@ -1,6 +1,8 @@
 //! DynamoDB's operations on one storage, and the stream records that they leave.
 
+use super::capacity;
 use super::tokens::{TokenMisused, Tokens};
+use crate::support::meter::Meter;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use chrono::Utc;
@@ -51,17 +53,28 @@ pub(super) fn error_body(code: &str, message: &str) -> Bytes {
 pub struct Operations {
     storage: Storage,
     tokens: Tokens,
+    meter: Meter,
 }
 
 impl Operations {
     #[must_use]
     pub fn new(storage: Storage) -> Self {
-        Self { storage, tokens: Tokens::default() }
+        Self { storage, tokens: Tokens::default(), meter: Meter::default() }
+    }
+
+    /// Has the meter count the capacity that each operation consumes.
+    pub fn metered_by(&mut self, meter: &Meter) {
+        self.meter = meter.clone();
     }
 
     /// Carries out one operation, such as `PutItem`, on its JSON body; adds the tables that it wrote to `written`.
     pub fn execute(&mut self, operation: &str, body: &[u8], written: &mut Vec<String>) -> Answer {
-        match self.dispatch(operation, body, written) {
+        let asking = capacity::asking(&self.meter, body);
+        let dispatched = self.dispatch(operation, asking.as_deref().unwrap_or(body), written);
+        if asking.is_some() {
+            capacity::count(&self.meter, operation, body, dispatched.as_ref().ok());
+        }
+        match dispatched {
             Ok(answer) => (200, answer),
             Err(Error::Engine(error)) => (error.status_code(), error.to_json().into()),
             Err(Error::Request(error)) => {

@@ -6,6 +6,7 @@ use crate::aws::lambda::Functions;
 use crate::aws::sns::Topics;
 use crate::faults::{Fault, Faults};
 use crate::support::http::{self, Response};
+use crate::support::meter::Meter;
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -44,9 +45,17 @@ pub fn environments(functions: &Functions) -> Response {
     http::json(200, "application/json", json!(shown).to_string())
 }
 
-/// What the roles' policies allow and what of it was needed, since the start.
-pub fn report(iam: &Iam) -> Response {
-    http::json(200, "application/json", json!({"permissions": iam.usage()}).to_string())
+/// Since the start: what the roles' policies allow and what of it was needed; what AWS would bill, if that is metered.
+pub fn report(iam: &Iam, meter: &Meter) -> Response {
+    let counts = meter.counts().map(|counts| {
+        let mut units: BTreeMap<&str, BTreeMap<String, u64>> = BTreeMap::new();
+        for ((unit, place), count) in counts {
+            units.entry(unit.as_str()).or_default().insert(place, count);
+        }
+        units
+    });
+    let report = json!({"permissions": iam.usage(), "metered": counts});
+    http::json(200, "application/json", report.to_string())
 }
 
 /// The messages of a topic; a body that is JSON is shown as JSON.

@@ -17,6 +17,7 @@ use crate::aws::streams::{self, api::Mappings};
 use crate::faults::Faults;
 use crate::outside::token_issuer::{self, TokenIssuer};
 use crate::support::http::{self, Request, Response};
+use crate::support::meter::{Meter, Unit};
 use bytes::Bytes;
 use hyper::{HeaderMap, Method};
 use std::sync::Arc;
@@ -38,6 +39,7 @@ pub struct Endpoint {
     pub machines: StateMachines,
     pub topics: Topics,
     pub faults: Faults,
+    pub meter: Meter,
     /// Its pages lie below the endpoint.
     pub issuer: TokenIssuer,
     /// The endpoint's own URL.
@@ -58,7 +60,7 @@ pub async fn answer(endpoint: Arc<Endpoint>, request: Request) -> Response {
         };
     }
     if path == bench::REPORT {
-        return bench::report(&endpoint.iam);
+        return bench::report(&endpoint.iam, &endpoint.meter);
     }
     if path == bench::FUNCTIONS {
         return bench::environments(&endpoint.functions);
@@ -162,7 +164,10 @@ impl Endpoint {
             "AmazonSQS" => sqs::api::answer(&self.queues, &self.url, call).await,
             "AWSEvents" => eventbridge::api::answer(&self.buses, &self.replays, call).await,
             "AWSStepFunctions" => stepfunctions::api::answer(&self.machines, call),
-            "secretsmanager" => self.secrets.answer(call),
+            "secretsmanager" => {
+                self.meter.count(Unit::SecretReads, operation, 1);
+                self.secrets.answer(call)
+            }
             _ => Err(ApiError::unknown(target)),
         }
     }

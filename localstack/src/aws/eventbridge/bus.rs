@@ -7,6 +7,7 @@ use crate::aws::sqs::{Queue, Queues};
 use crate::aws::stepfunctions::StateMachines;
 use crate::faults::{Delivery, Faults};
 use crate::support::journal::{Entry, Journal};
+use crate::support::meter::{Meter, Unit};
 use crate::template::names::{self, ACCOUNT, REGION};
 use crate::template::resources::{self, Model};
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -151,6 +152,7 @@ pub struct Connections<'a> {
     pub machines: &'a StateMachines,
     pub journal: &'a Journal,
     pub faults: &'a Faults,
+    pub meter: &'a Meter,
 }
 
 /// Every bus, by name. Clones share them.
@@ -160,6 +162,7 @@ pub struct Buses {
     machines: StateMachines,
     journal: Journal,
     faults: Faults,
+    meter: Meter,
 }
 
 fn add(
@@ -221,7 +224,14 @@ impl Buses {
             machines: connections.machines.clone(),
             journal: connections.journal.clone(),
             faults: connections.faults.clone(),
+            meter: connections.meter.clone(),
         })
+    }
+
+    /// What counts what AWS would bill.
+    #[must_use]
+    pub const fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     /// Hands an event to every target whose rule matches; returns the event's id.
@@ -229,13 +239,15 @@ impl Buses {
     /// # Errors
     /// [`EntryError`], as PutEvents reports it for a single entry.
     pub fn put(&self, bus: &str, entry: &PutEventsEntry) -> Result<String, EntryError> {
-        let bus = self.buses.get(names::last_part(bus)).ok_or(EntryError::NoSuchBus)?;
+        let name = names::last_part(bus);
+        let bus = self.buses.get(name).ok_or(EntryError::NoSuchBus)?;
         entry.check()?;
         if self.faults.bus_refuses(&entry.detail_type) {
             return Err(EntryError::Refused);
         }
         let id = Uuid::new_v4().to_string();
         let event = event(&id, entry);
+        self.meter.count_pieces(Unit::Events, name, event.len());
         self.deliver(bus, &entry.detail_type, &event).map_err(EntryError::NotDelivered)?;
         Ok(id)
     }
@@ -288,6 +300,7 @@ impl Buses {
         for receiver in bus.receivers.matches_for_event(event.as_bytes()).map_err(|e| anyhow!("{e:?}"))? {
             match receiver {
                 Receiver::Archive(archive) => {
+                    self.meter.count_bytes(Unit::ArchiveBytes, &archive, event.len());
                     let (at, event) = (Utc::now().timestamp_millis(), event.to_owned());
                     self.journal.write(vec![Entry::Archived { archive, at, event }]);
                 }
@@ -307,6 +320,7 @@ impl Buses {
             Target::Queue(queue) => {
                 let Delivery { copies, delay } = self.faults.delivery(&queue.name, detail_type);
                 for _ in 0..copies {
+                    self.meter.count_pieces(Unit::QueueRequests, &queue.name, event.len());
                     queue.send_delayed(event, delay);
                 }
             }

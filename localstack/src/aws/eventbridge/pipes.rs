@@ -8,6 +8,7 @@ use super::element::Shape;
 use crate::aws::lambda::{Function, Functions};
 use crate::aws::streams::shard::Connections;
 use crate::aws::streams::{Outcome, Policy, Reader, Record, Shard, Source, Switch};
+use crate::support::meter::Unit;
 use crate::template::names;
 use crate::template::resources::Pipe as Declared;
 use anyhow::{Context, Result, bail, ensure};
@@ -96,7 +97,9 @@ impl Target {
     /// The elements that the enrichment returns; none for an empty answer. The batch is an array, for one record too.
     async fn enriched(&self, batch: &[Record]) -> Result<Vec<Value>> {
         let records: Vec<&str> = batch.iter().map(|record| record.json.as_str()).collect();
-        let answer = self.enrichment.invoke(format!("[{}]", records.join(",")).into()).await?;
+        let records = format!("[{}]", records.join(","));
+        self.buses.meter().count_pieces(Unit::PipeRequests, &self.pipe, records.len());
+        let answer = self.enrichment.invoke(records.into()).await?;
         match serde_json::from_slice(&answer).context("the enrichment's answer is not JSON")? {
             Value::Array(elements) if elements.len() <= MAX_BATCH => Ok(elements),
             Value::Array(elements) => bail!("the enrichment returns {} elements", elements.len()),

@@ -9,6 +9,7 @@ use crate::aws::sqs::Queues;
 use crate::aws::stepfunctions::{Setup, StateMachines};
 use crate::faults::Faults;
 use crate::support::journal::{Journal, Wanted};
+use crate::support::meter::Meter;
 use crate::template::names;
 use crate::template::resources::Model;
 use chrono::{DateTime, Utc};
@@ -54,10 +55,22 @@ impl Bench {
         let (journal, past) = Journal::open(path).unwrap();
         let queues = Queues::start(&model.queues, &past.messages, &journal).unwrap();
         let (functions, infra) = ([].into_iter().collect(), Path::new(""));
-        let setup = Setup { functions: &functions, infra, time_scale: 1, journal: &journal, past: &past };
+        let setup = Setup {
+            functions: &functions,
+            infra,
+            time_scale: 1,
+            journal: &journal,
+            past: &past,
+            meter: &Meter::default(),
+        };
         let (machines, faults) = (StateMachines::new(&[], &setup).unwrap(), Faults::default());
-        let connections =
-            Connections { queues: &queues, machines: &machines, journal: &journal, faults: &faults };
+        let connections = Connections {
+            queues: &queues,
+            machines: &machines,
+            journal: &journal,
+            faults: &faults,
+            meter: &Meter::default(),
+        };
         let buses = Buses::start(&model, &connections).unwrap();
         let replays = Replays::open(&buses, &journal, &past).unwrap();
         Self { buses, replays, queues, journal }

@@ -111,7 +111,7 @@ impl Iam {
     pub fn usage(&self) -> Usage {
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let allowed = answers.iter().filter(|(_, allowed)| **allowed).map(|(question, _)| question);
-        usage::usage(&self.grants, allowed)
+        usage::usage(&self.grants, &allowed)
     }
 
     fn allows(&self, role: &str, action: &str, resource: &str) -> bool {

@@ -65,7 +65,7 @@ fn texts(value: &Value) -> Vec<String> {
 /// What of the grants the calls of these roles have needed: role, action, resource.
 pub(super) fn usage<'a>(
     grants: &[Grant],
-    calls: impl Iterator<Item = &'a (String, String, String)> + Clone,
+    calls: &(impl Iterator<Item = &'a (String, String, String)> + Clone),
 ) -> Usage {
     let mut usage = Usage::default();
     for grant in grants {
@@ -139,7 +139,7 @@ mod tests {
             .iter()
             .map(|(action, resource)| (ROLE.to_owned(), (*action).to_owned(), (*resource).to_owned()))
             .collect();
-        usage(&grants(&roles), calls.iter())
+        usage(&grants(&roles), &calls.iter())
     }
 
     fn unused(calls: &[(&str, &str)]) -> Vec<String> {

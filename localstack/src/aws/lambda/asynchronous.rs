@@ -111,6 +111,7 @@ mod tests {
     use crate::aws::lambda::{Account, Mode, Sandbox, Watchdog};
     use crate::faults::{Fault, Faults, Targets};
     use crate::support::journal::Journal;
+    use crate::support::meter::Meter;
     use serde_json::json;
 
     /// A function whose process ends before it does anything, and what kills it.
@@ -128,6 +129,7 @@ mod tests {
             mode: Mode::Classic,
             group: watchdog.group(),
             faults: faults.clone(),
+            meter: Meter::default(),
         };
         let account = Account::new(1, &[]).unwrap();
         (Arc::new(Function::new(&declared, "key", &sandbox, &account).unwrap()), watchdog)

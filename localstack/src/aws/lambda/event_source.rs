@@ -5,6 +5,7 @@
 use super::function::{Function, InvokeError};
 use super::functions::Functions;
 use crate::aws::sqs::{Queue, Queues, Received, md5_of};
+use crate::support::meter::Unit;
 use crate::template::names::{self, REGION};
 use crate::template::resources::EventSourceMapping;
 use anyhow::{Result, ensure};
@@ -100,6 +101,7 @@ impl Poller {
                 continue;
             };
             let received = poller.queue.receive(poller.batch_size).await;
+            poller.function.meter.count(Unit::QueueRequests, &poller.queue.name, 1);
             let poller = Arc::clone(&poller);
             tokio::spawn(async move {
                 let answer = poller.invoke(&received).await;
@@ -136,6 +138,9 @@ impl Poller {
                 received.iter().map(|received| received.message.id.clone()).collect()
             }
         };
+        if failed.len() < received.len() {
+            self.function.meter.count(Unit::QueueRequests, &self.queue.name, 1);
+        }
         for Received { message, receipt } in received {
             if failed.contains(&message.id) {
                 self.queue.divide_visibility(receipt, self.time_scale);

@@ -4,14 +4,15 @@
 
 use super::concurrency::{Account, Place, Places};
 use super::environments::{Environments, Mode};
-use super::process::{Process, Sandbox};
+use super::process::{MEMORY_MIB, Process, Sandbox};
 use crate::faults::Faults;
+use crate::support::meter::{Meter, Unit};
 use crate::template::resources::Function as Declared;
 use anyhow::Result;
 use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -79,6 +80,8 @@ pub struct Function {
     pub(super) process: Process,
     places: Places,
     faults: Faults,
+    pub(super) meter: Meter,
+    memory_mib: u32,
     work: Mutex<Work>,
     /// An invocation waits for an environment.
     pub(super) arrived: Notify,
@@ -100,6 +103,8 @@ impl Function {
             process: Process::new(declared, access_key, sandbox)?,
             places: account.places(declared.reserved_concurrent_executions),
             faults: sandbox.faults.clone(),
+            meter: sandbox.meter.clone(),
+            memory_mib: declared.memory_size.unwrap_or(MEMORY_MIB),
             work: Mutex::default(),
             arrived: Notify::new(),
             wanted: Notify::new(),
@@ -135,7 +140,10 @@ impl Function {
         if timeout(INIT, start).await.is_err() && self.withdraw(&id) {
             return Err(InvokeError::Timeout(INIT));
         }
-        match timeout(self.timeout, answer).await {
+        let began = Instant::now();
+        let answer = timeout(self.timeout, answer).await;
+        self.bill(began.elapsed());
+        match answer {
             Ok(answer) => answer.unwrap_or(Err(InvokeError::Crashed)),
             Err(_) => {
                 let mut work = self.work();
@@ -145,6 +153,13 @@ impl Function {
                 Err(InvokeError::Timeout(self.timeout))
             }
         }
+    }
+
+    /// Lambda bills each started millisecond of an invocation that works alone in its environment; here several may share one.
+    fn bill(&self, lasted: Duration) {
+        let millis = u64::try_from(lasted.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
+        self.meter.count(Unit::Invocations, &self.name, 1);
+        self.meter.count(Unit::MebibyteMillis, &self.name, millis.saturating_mul(self.memory_mib.into()));
     }
 
     /// Withdraws an invocation that no environment has begun; returns whether it was still waiting.

@@ -2,6 +2,7 @@
 
 use super::environments::Mode;
 use crate::faults::Faults;
+use crate::support::meter::Meter;
 use crate::template::names::{self, REGION};
 use crate::template::resources::Function as Declared;
 use anyhow::{Context, Result, ensure};
@@ -15,7 +16,7 @@ use tokio::process::{Child, Command};
 /// variable, and works on one; the binaries run both ways.
 const CONCURRENCY: usize = 16;
 /// Lambda's default.
-const MEMORY_MIB: u32 = 128;
+pub(super) const MEMORY_MIB: u32 = 128;
 
 /// What every function's process gets besides what its template declares.
 pub struct Sandbox {
@@ -32,6 +33,7 @@ pub struct Sandbox {
     /// The process group of every function's processes.
     pub group: i32,
     pub faults: Faults,
+    pub meter: Meter,
 }
 
 pub struct Process {

@@ -3,13 +3,14 @@
 use super::{Topics, api};
 use crate::aws::sqs::Queues;
 use crate::support::journal::Journal;
+use crate::support::meter::Meter;
 use crate::template::names;
 use serde_json::json;
 
 fn topics() -> Topics {
     let (journal, past) = Journal::open(None).unwrap();
     let topic = serde_json::from_value(json!({"TopicName": "notes.fifo", "FifoTopic": true})).unwrap();
-    Topics::start((&[topic], &[]), &Queues::default(), (&journal, &past)).unwrap()
+    Topics::start((&[topic], &[]), &Queues::default(), (&journal, &past), &Meter::default()).unwrap()
 }
 
 /// Guards: what SNS refuses is refused with its status, and not published.

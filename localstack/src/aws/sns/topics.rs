@@ -8,6 +8,7 @@
 use crate::aws::sqs::fifo::WINDOW;
 use crate::aws::sqs::{Queue, Queues};
 use crate::support::journal::{Journal, Past};
+use crate::support::meter::{Meter, Unit};
 use crate::template::names;
 use crate::template::resources::{Subscription, Topic as Declared};
 use anyhow::{Context, Result, ensure};
@@ -45,6 +46,7 @@ struct Topic {
 pub struct Topics {
     topics: Arc<Mutex<BTreeMap<String, Topic>>>,
     journal: Journal,
+    meter: Meter,
 }
 
 impl Topics {
@@ -57,6 +59,7 @@ impl Topics {
         (declared, subscriptions): (&[Declared], &[Subscription]),
         queues: &Queues,
         (journal, past): (&Journal, &Past),
+        meter: &Meter,
     ) -> Result<Self> {
         let mut topics: BTreeMap<String, Topic> = BTreeMap::new();
         for Declared { topic_name, fifo_topic, .. } in declared {
@@ -75,7 +78,7 @@ impl Topics {
                 topic.messages.push(message);
             }
         }
-        Ok(Self { topics: Arc::new(Mutex::new(topics)), journal: journal.clone() })
+        Ok(Self { topics: Arc::new(Mutex::new(topics)), journal: journal.clone(), meter: meter.clone() })
     }
 
     fn topics(&self) -> MutexGuard<'_, BTreeMap<String, Topic>> {
@@ -109,6 +112,8 @@ impl Topics {
     fn append(&self, topic: &str, group: &str, id: &str, message: &str) -> Option<(Published, usize)> {
         let mut topics = self.topics();
         let Topic { messages, subscribers } = topics.get_mut(topic)?;
+        self.meter.count_pieces(Unit::TopicPublishes, topic, message.len());
+        self.meter.count_bytes(Unit::TopicBytes, topic, message.len());
         let now = Utc::now();
         let is_repeat = |m: &Published| m.deduplication_id == id && now - m.at < WINDOW;
         if let Some(at) = messages.iter().rposition(is_repeat) {
@@ -118,6 +123,7 @@ impl Topics {
         }
         // Group and deduplication id pass on to the queue, and the body as it is.
         for queue in subscribers {
+            self.meter.count_pieces(Unit::FifoRequests, &queue.name, message.len());
             queue.send_in_group(message, group, id);
         }
         messages.push(Published {

@@ -7,6 +7,7 @@ use crate::aws::iam::{Caller, Iam};
 use crate::aws::protocol::{ApiError, Call};
 use crate::aws::sns::{self, Topics};
 use crate::support::journal::Journal;
+use crate::support::meter::Meter;
 use crate::template::names;
 use crate::template::resources::{Queue as Declared, Subscription, Topic};
 use serde_json::{Value, json};
@@ -47,7 +48,7 @@ fn topics(
         "RedrivePolicy": {"deadLetterTargetArn": names::queue_arn(DEAD)}});
     change(&mut subscription);
     let subscription: Subscription = serde_json::from_value(subscription).unwrap();
-    Topics::start((&[topic], &[subscription]), queues, kept)
+    Topics::start((&[topic], &[subscription]), queues, kept, &Meter::default())
 }
 
 /// What can be received at once, and what it was.

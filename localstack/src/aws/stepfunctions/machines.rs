@@ -7,6 +7,7 @@ use super::execution::{Execution, Status};
 use super::interpreter::{FlowError, Next, Pause, TaskFailure};
 use crate::aws::lambda::{Function, Functions, InvokeError};
 use crate::support::journal::{Entry, Journal, Past};
+use crate::support::meter::{Meter, Unit};
 use crate::template::resources::StateMachine as Declared;
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -43,6 +44,7 @@ struct Shared {
     resting: Mutex<BTreeSet<String>>,
     journal: Journal,
     time_scale: u32,
+    meter: Meter,
 }
 
 /// What state machines are built from.
@@ -54,6 +56,7 @@ pub struct Setup<'a> {
     pub time_scale: u32,
     pub journal: &'a Journal,
     pub past: &'a Past,
+    pub meter: &'a Meter,
 }
 
 impl From<&InvokeError> for TaskFailure {
@@ -82,8 +85,14 @@ impl StateMachines {
             machines.insert(machine.state_machine_name.clone(), Machine { definition, functions });
         }
         let executions = Mutex::new(setup.past.records(PREFIX)?);
-        let (journal, time_scale) = (setup.journal.clone(), setup.time_scale.max(1));
-        Ok(Self(Arc::new(Shared { machines, executions, resting: Mutex::default(), journal, time_scale })))
+        Ok(Self(Arc::new(Shared {
+            machines,
+            executions,
+            resting: Mutex::default(),
+            journal: setup.journal.clone(),
+            time_scale: setup.time_scale.max(1),
+            meter: setup.meter.clone(),
+        })))
     }
 
     fn executions(&self) -> MutexGuard<'_, BTreeMap<String, Execution>> {
@@ -164,6 +173,7 @@ impl StateMachines {
             execution.status = Status::Failed;
             return;
         };
+        self.0.meter.count(Unit::Transitions, &execution.machine, 1);
         if let Err(error) = self.enter(machine, execution).await {
             tracing::error!("execution {} of {}: {error}", execution.id, execution.machine);
             execution.record("failed", Some("States.Runtime"), Utc::now());
