@@ -26,6 +26,7 @@ pub mod reactor;
 pub mod spec;
 pub mod store;
 pub mod task;
+pub mod trace;
 pub mod versions;
 
 pub use aggregate::{Aggregate, Loaded};

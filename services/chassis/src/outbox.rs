@@ -3,6 +3,7 @@
 
 use crate::failure::Failure;
 use crate::store::{AggregateId, EVENTS, Item, Key, Store, every_row};
+use crate::trace::TraceContext;
 use chrono::{DateTime, Utc};
 use events::{Envelope, Event, EventId, MAX_EVENT_BYTES, Metadata, envelope::millis, source_of};
 use serde_json::Value;
@@ -92,8 +93,8 @@ pub enum Cause {
         fresh: EventId,
         /// The request's own id, the same for everything that it sets off.
         correlation_id: Uuid,
-        /// W3C trace context.
-        traceparent: String,
+        /// Its span.
+        span: TraceContext,
     },
     /// An event that the service reacts to.
     Event {
@@ -103,17 +104,17 @@ pub enum Cause {
         causation_id: Uuid,
         /// The id of the request that set everything off.
         correlation_id: Uuid,
-        /// W3C trace context.
+        /// The W3C trace context that it came with.
         traceparent: String,
     },
 }
 
 impl Cause {
-    /// A request that just arrived; `fresh` is a UUIDv7.
+    /// A request that just arrived, perhaps in the trace of its client; `fresh` is a UUIDv7.
     #[must_use]
-    pub fn request(fresh: Uuid, correlation_id: Uuid, traceparent: Option<String>) -> Self {
-        let traceparent = traceparent.unwrap_or_else(|| new_trace(correlation_id, fresh));
-        Self::Request { fresh: EventId(fresh), correlation_id, traceparent }
+    pub fn request(fresh: Uuid, correlation_id: Uuid, client: Option<TraceContext>) -> Self {
+        let span = TraceContext::of_request(correlation_id, client);
+        Self::Request { fresh: EventId(fresh), correlation_id, span }
     }
 
     /// The id of the request that set everything off.
@@ -124,9 +125,24 @@ impl Cause {
         }
     }
 
-    fn traceparent(&self) -> &str {
+    /// The span of the service's work on it.
+    #[must_use]
+    pub fn span(&self, service: &str) -> TraceContext {
         match self {
-            Self::Request { traceparent, .. } | Self::Event { traceparent, .. } => traceparent,
+            Self::Request { span, .. } => *span,
+            Self::Event { id, correlation_id, traceparent, .. } => {
+                let parent = traceparent.parse();
+                let parent = parent.unwrap_or_else(|_| TraceContext::of_request(*correlation_id, None));
+                parent.of_reaction(service, *id)
+            }
+        }
+    }
+
+    /// The trace context of an entry: the span in which its event was published.
+    fn traceparent(&self, service: &str, entry: &OutboxEntry) -> String {
+        match self {
+            Self::Event { traceparent, .. } if entry.learned_from.is_some() => traceparent.clone(),
+            _ => self.span(service).to_string(),
         }
     }
 
@@ -171,12 +187,6 @@ pub struct Context<'a> {
     pub now: DateTime<Utc>,
 }
 
-/// A sampled root trace: <https://www.w3.org/TR/trace-context/#traceparent-header>.
-fn new_trace(trace: Uuid, span: Uuid) -> String {
-    // The low half of a UUIDv7 is its random part; all-zero span ids are illegal, and it is never all zero.
-    format!("00-{:032x}-{:016x}-01", trace.as_u128(), span.as_u64_pair().1)
-}
-
 /// The event rows for `entries` of one aggregate, numbered from `first_seq`.
 ///
 /// # Errors
@@ -217,7 +227,7 @@ fn event_row(
         .with("time", millis::text(now))
         .with("correlation_id", cause.correlation_id().to_string())
         .with("causation_id", cause.causation(entry).to_string())
-        .with("traceparent", cause.traceparent())
+        .with("traceparent", cause.traceparent(service, entry))
         .with("data", data))
 }
 

@@ -83,7 +83,7 @@ impl<S: Store> ProductsApi<S> {
         fields::expect_json(request)?;
         let id = &product_id(request)?;
         let listing = self.read(id, request)?;
-        let cause = Cause::request(self.ports.ids.fresh(), request.correlation_id, None);
+        let cause = Cause::request(self.ports.ids.fresh(), request.correlation_id, request.trace());
         let executed = execute::<Product, S>(&self.ports, &product::id(id), listing, &cause).await?;
         let product = match executed {
             Executed::Done(product) | Executed::Unchanged(product) => product,

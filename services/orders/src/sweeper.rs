@@ -205,9 +205,9 @@ impl<S: Store, B: Bus> Sweeper<S, B> {
     /// What a sweep decides belongs to the request that placed the order.
     fn cause(&self, history: &[Envelope]) -> Result<Cause, Failure> {
         let placed = history.first().ok_or_else(|| Failure::Poison("an order without a history".into()))?;
-        let (correlation_id, traceparent) =
-            (placed.metadata.correlation_id, placed.metadata.traceparent.clone());
-        Ok(Cause::Request { fresh: EventId(self.ports.ids.fresh()), correlation_id, traceparent })
+        let (correlation_id, fresh) = (placed.metadata.correlation_id, self.ports.ids.fresh());
+        let trace = Cause::from(&placed.metadata).span("orders");
+        Ok(Cause::Request { fresh: EventId(fresh), correlation_id, span: trace.child(fresh) })
     }
 
     /// Publishes the events of these types again. A service that knows them publishes its answer again.

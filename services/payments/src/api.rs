@@ -86,7 +86,7 @@ impl<P: PaymentProvider, S: Store> CustomersApi<P, S> {
     async fn put(&self, request: &Request) -> Result<Response, Problem> {
         let id = self.customer(request, WRITE)?;
         let method = read(request)?;
-        let cause = Cause::request(self.ports.ids.fresh(), request.correlation_id, None);
+        let cause = Cause::request(self.ports.ids.fresh(), request.correlation_id, request.trace());
         let saving = Saving { api: self, id: &id, cause };
         let before: Loaded<Customer> = load(&self.ports.store, &customer::id(&id)).await?;
         let status = if before.state.payment_method().is_some() { 200 } else { 201 };

@@ -9,6 +9,7 @@ pub mod fields;
 mod json;
 
 use crate::failure::Failure;
+use crate::trace::TraceContext;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -57,6 +58,12 @@ impl Request {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
+    }
+
+    /// The trace of the client, if it sent one that can be read; one that cannot is as good as none.
+    #[must_use]
+    pub fn trace(&self) -> Option<TraceContext> {
+        self.header("traceparent")?.parse().ok()
     }
 }
 

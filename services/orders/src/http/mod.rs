@@ -165,8 +165,7 @@ impl<S: Store> OrdersApi<S> {
     }
 
     fn cause(&self, request: &Request) -> Cause {
-        let traceparent = request.header("traceparent").filter(|text| is_traceparent(text));
-        Cause::request(self.ports.ids.fresh(), request.correlation_id, traceparent.map(str::to_owned))
+        Cause::request(self.ports.ids.fresh(), request.correlation_id, request.trace())
     }
 
     /// Accepts the order, or finds the answer that the same request got before. Of many at the same time the database
@@ -329,11 +328,4 @@ fn too_late(id: OrderId, order: &Loaded<Saga>) -> Problem {
     Problem::new(409, "NOT_CANCELLABLE", format!("the order is {status} and can no longer be cancelled"))
         .with("order_id", json!(id))
         .with("order_status", status.into())
-}
-
-/// `00-<32 hex>-<16 hex>-<2 hex>`: <https://www.w3.org/TR/trace-context/#traceparent-header>.
-fn is_traceparent(text: &str) -> bool {
-    let lengths = text.split('-').map(str::len);
-    let legal = |c: u8| c == b'-' || matches!(c, b'0'..=b'9' | b'a'..=b'f');
-    lengths.eq([2, 32, 16, 2]) && text.bytes().all(legal) && text.starts_with("00")
 }
