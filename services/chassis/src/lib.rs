@@ -23,6 +23,7 @@ pub mod ports;
 pub mod projection;
 pub mod reaction;
 pub mod reactor;
+pub mod spans;
 pub mod spec;
 pub mod store;
 pub mod task;

@@ -14,6 +14,7 @@ use crate::live::Live;
 use crate::outbox::{Cause, Context};
 use crate::ports::{MAX_ATTEMPTS, Ports};
 use crate::reactor::Reactor;
+use crate::spans::{self, Kind, Span};
 use crate::store::{AggregateId, CommitError, Key, Rejected, Store, Write};
 use chrono::{DateTime, Utc};
 use events::{Envelope, Metadata};
@@ -54,13 +55,36 @@ where
             Stand::Pending { .. } if calls == MAX_CALLS => break,
             Stand::Pending { call, attempt, state } => {
                 let live = live.ok_or_else(|| Failure::Poison("a replayed event calls nothing".into()))?;
-                let outcome = effects.perform(call, attempt, live).await?;
+                let began = ports.clock.now();
+                let outcome = effects.perform(call, attempt, live).await;
+                spans::record(|| call_span::<E, S>(ports, &envelope.metadata, began, &outcome));
+                let outcome = outcome?;
                 resume::<E, S>(ports, envelope, state, outcome).await?
             }
         };
     }
     let id = E::Reactor::id(&envelope.metadata);
     Err(Failure::Transient(format!("{id} asks for more than {MAX_CALLS} outward calls in one delivery")))
+}
+
+/// The span of an outward call, in that of the reaction.
+fn call_span<E: Effects, S>(
+    ports: &Ports<S>,
+    metadata: &Metadata,
+    began: DateTime<Utc>,
+    outcome: &Result<<E::Reactor as Decider>::Message, Failure>,
+) -> Span {
+    let reaction = Cause::from(metadata).span(E::Reactor::SERVICE);
+    Span {
+        context: reaction.child(ports.ids.fresh()),
+        parent: Some(reaction.span),
+        kind: Kind::Client,
+        name: format!("{} calls outside", E::Reactor::SERVICE),
+        began,
+        ended: ports.clock.now(),
+        attributes: vec![("order_id", metadata.subject.clone())],
+        error: outcome.as_ref().err().map(Failure::class),
+    }
 }
 
 /// Where a delivery stands after a commit.

@@ -38,6 +38,12 @@ impl TraceContext {
         self.child(Uuid::new_v5(&event.0, service.as_bytes()))
     }
 
+    /// Whether it is to be collected.
+    #[must_use]
+    pub const fn is_sampled(self) -> bool {
+        self.flags & 1 == 1
+    }
+
     /// The span that belongs to an id.
     #[must_use]
     pub fn child(self, id: Uuid) -> Self {
