@@ -19,6 +19,10 @@ pub static LOST: Metric = Metric {
     unit: Unit::Count,
     dimension: Some(("reason", &[CUSTOMER, REJECTED, TECHNICAL])),
 };
+/// Whether an order that ended was fulfilled, 1 or 0, so that the average is the share. What its customer cancelled is left out.
+pub static SUCCESS: Metric = Metric { name: "saga_success", unit: Unit::Count, dimension: None };
+/// Whether an order that ended had to be undone, 1 or 0.
+pub static UNDONE: Metric = Metric { name: "saga_compensated", unit: Unit::Count, dimension: None };
 /// From the order to its confirmation, or to its end where it was never confirmed.
 pub static DURATION: Metric = Metric {
     name: "saga_duration",
@@ -51,14 +55,23 @@ pub fn of(before: &Saga, facts: &[Noted]) -> Vec<Sample> {
     let after = facts.iter().fold(before.clone(), Saga::evolve);
     let mut samples = Vec::new();
     if let Some(status) = end(after.status()).filter(|_| !has_ended(before)) {
-        samples.push(ENDED.sample(status, 1));
-        samples.extend(after.event().map(|cancelled| LOST.sample(class(cancelled), 1)));
+        samples.extend(ending(status, after.event()));
     }
     let is_measured = |saga: &Saga| saga.knows::<OrderConfirmed>() || has_ended(saga);
     if is_measured(&after) && !is_measured(before) {
         let until = if after.knows::<OrderConfirmed>() { CONFIRMED } else { UNCONFIRMED };
         samples.extend(age(&after, facts).map(|age| DURATION.sample(until, age)));
     }
+    samples
+}
+
+/// What is measured of an end.
+fn ending(status: &'static str, cancelled: Option<&OrderCancelled>) -> Vec<Sample> {
+    let reason = cancelled.map(class);
+    let is = |yes: bool| vec![u64::from(yes)];
+    let mut samples = vec![ENDED.sample(status, 1), UNDONE.numbers(is(status != FULFILLED && status != CANCELLED))];
+    samples.extend(reason.map(|reason| LOST.sample(reason, 1)));
+    samples.extend((reason != Some(CUSTOMER)).then(|| SUCCESS.numbers(is(status == FULFILLED))));
     samples
 }
 
@@ -123,21 +136,28 @@ mod tests {
     #[test]
     fn a_fulfilled_order_is_measured() {
         let story = [place(), received(reserved()), received(charged()), received(shipped())];
-        assert_eq!(measured(&story), [DURATION.sample("confirmed", 2000), ENDED.sample("fulfilled", 1)]);
+        let ended = [ENDED.sample("fulfilled", 1), UNDONE.numbers(vec![0]), SUCCESS.numbers(vec![1])];
+        assert_eq!(measured(&story), [&[DURATION.sample("confirmed", 2000)][..], &ended].concat());
     }
 
     #[test]
     fn a_lost_order_is_measured_with_the_kind_of_its_reason() {
-        let ended = |status, reason, age| {
-            vec![ENDED.sample(status, 1), LOST.sample(reason, 1), DURATION.sample("ended", age)]
+        let lost = |status, undone, reason| {
+            vec![ENDED.sample(status, 1), UNDONE.numbers(vec![undone]), LOST.sample(reason, 1)]
         };
-        assert_eq!(measured(&[place(), received(short())]), ended("cancelled", "rejected", 1000));
+        let failed = |of: Vec<Sample>, age| {
+            [of, vec![SUCCESS.numbers(vec![0]), DURATION.sample("ended", age)]].concat()
+        };
+        let short = [place(), received(short())];
+        assert_eq!(measured(&short), failed(lost("cancelled", 0, "rejected"), 1000));
         let no = [place(), received(reserved()), received(declined()), received(released(lines()))];
-        assert_eq!(measured(&no), ended("compensated", "rejected", 3000));
+        assert_eq!(measured(&no), failed(lost("compensated", 1, "rejected"), 3000));
         let down = [place(), received(reserved()), received(unavailable()), received(released(lines()))];
-        assert_eq!(measured(&down), ended("compensated", "technical", 3000));
+        assert_eq!(measured(&down), failed(lost("compensated", 1, "technical"), 3000));
+        // The customer's own cancellation is no failure.
         let undone = [place(), Message::Cancel, received(voided()), received(released(vec![]))];
-        assert_eq!(measured(&undone), ended("cancelled", "customer", 3000));
+        let ended = [lost("cancelled", 0, "customer"), vec![DURATION.sample("ended", 3000)]].concat();
+        assert_eq!(measured(&undone), ended);
     }
 
     /// Guards: an order counts once, however often an operator, a bank and a repetition reopen its story, and whatever comes in
@@ -159,7 +179,7 @@ mod tests {
             for stride in [1, 2, 4, 5, 7, 8] {
                 let order = (0..2 * all.len()).filter_map(|n| all.get((first + n * stride) % all.len()).cloned());
                 let samples = measured(&std::iter::once(place()).chain(order).collect::<Vec<_>>());
-                for metric in [&ENDED, &LOST, &DURATION] {
+                for metric in [&ENDED, &LOST, &SUCCESS, &UNDONE, &DURATION] {
                     let times = samples.iter().filter(|sample| sample.is_of(metric)).count();
                     assert!(times <= 1, "{first} {stride}: {samples:?}");
                 }
