@@ -51,4 +51,5 @@ mod sweeping;
 mod topology;
 mod undoing;
 mod watching;
+mod workflows;
 mod world;

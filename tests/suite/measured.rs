@@ -63,7 +63,9 @@ fn an_order_is_counted_once_and_one_id_finds_its_hops() {
         let orders: Vec<String> = orders.into_iter().map(Result::unwrap).collect();
         let mut ends = Vec::new();
         for order in &orders {
-            ends.push(platform.api.ended(order, TIMEOUT).await.unwrap()["status"].as_str().unwrap().to_owned());
+            ends.push(
+                platform.api.ended(order, TIMEOUT).await.unwrap()["status"].as_str().unwrap().to_owned(),
+            );
         }
         assert_eq!(ends, ["FULFILLED", "FULFILLED", "COMPENSATED", "COMPENSATED"]);
         platform.stack.settle(TIMEOUT).await.unwrap();
@@ -110,7 +112,8 @@ fn hops(lines: &[Value], order: &str) {
     let of_order = |line: &&Value| line["order_id"] == order && line["task"].is_string();
     let correlation = &lines.iter().find(of_order).expect("no task of the compensator")["correlation_id"];
     let found: Vec<&Value> = lines.iter().filter(|line| line["correlation_id"] == *correlation).collect();
-    let texts = |name: &str| -> BTreeSet<&str> { found.iter().filter_map(|line| line[name].as_str()).collect() };
+    let texts =
+        |name: &str| -> BTreeSet<&str> { found.iter().filter_map(|line| line[name].as_str()).collect() };
     let all = BTreeSet::from(["fulfillment", "inventory", "notifications", "orders", "payments", "rewards"]);
     assert_eq!(texts("service"), all);
     assert!(texts("message").contains("request"), "{:?}", texts("message"));

@@ -24,7 +24,8 @@ const BOOK: &str = "services/operator/RUNBOOK.md";
 fn emitted() -> Vec<(&'static Metric, Vec<&'static str>)> {
     let (all, orders, payments) = (SERVICES.to_vec(), vec!["orders"], vec!["payments"]);
     let of_all = [&DELIVERIES, &LAG].map(|metric| (metric, all.clone()));
-    let of_orders = [&DURATION, &ENDED, &LOST, &OVERDUE, &SUCCESS, &UNDONE].map(|metric| (metric, orders.clone()));
+    let of_orders =
+        [&DURATION, &ENDED, &LOST, &OVERDUE, &SUCCESS, &UNDONE].map(|metric| (metric, orders.clone()));
     let of_payments = [&CALLS, &CAPTURES, &CIRCUIT, &REFUNDS].map(|metric| (metric, payments.clone()));
     of_all.into_iter().chain(of_orders).chain(of_payments).collect()
 }
@@ -133,10 +134,12 @@ fn every_entry_names_a_command_that_there_is() {
 
 /// Whether a series is one that the code emits, or a search for some.
 fn is_emitted(series: &Series) -> bool {
-    let value = |name: &str| series.dimensions.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_deref());
+    let value =
+        |name: &str| series.dimensions.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_deref());
     emitted().into_iter().filter(|(metric, _)| metric.name == series.metric).any(|(metric, services)| {
         let names: BTreeSet<&str> = series.dimensions.iter().map(|(name, _)| name.as_str()).collect();
-        let allowed = |name: &str, values: &[&str]| value(name).flatten().is_none_or(|it| values.contains(&it));
+        let allowed =
+            |name: &str, values: &[&str]| value(name).flatten().is_none_or(|it| values.contains(&it));
         names == metric.dimensions().into_iter().collect()
             && allowed("stage", &["dev"])
             && allowed("service", &services)
@@ -159,7 +162,8 @@ fn what_is_watched_is_emitted_and_what_is_emitted_is_shown() {
         for (service, value) in services.iter().flat_map(|service| values.iter().map(move |v| (service, v))) {
             let is = |series: &&Series| {
                 let has = |name: &str, value: &str| {
-                    let found = series.dimensions.iter().find(|(n, _)| n == name).and_then(|(_, v)| v.clone());
+                    let found =
+                        series.dimensions.iter().find(|(n, _)| n == name).and_then(|(_, v)| v.clone());
                     found.is_none_or(|found| found == value)
                 };
                 series.metric == metric.name && has("service", service) && has(name, value)
@@ -195,7 +199,8 @@ fn every_metric_is_listed() {
 /// Whether an alarm watches a metric of a resource.
 fn has_alarm(model: &Model, metric: &str, dimension: &str, value: &str) -> bool {
     let is = |series: &Series| {
-        let is_its = |(name, of): &(String, Option<String>)| name == dimension && of.as_deref() == Some(value);
+        let is_its =
+            |(name, of): &(String, Option<String>)| name == dimension && of.as_deref() == Some(value);
         series.metric == metric && series.dimensions.iter().any(is_its)
     };
     model.alarms.iter().any(|alarm| watched(alarm).iter().any(is))
@@ -257,7 +262,8 @@ fn every_hop_is_in_the_query() {
     let model = model();
     let query = model.queries.iter().find(|query| query.name.ends_with("/one correlation id")).unwrap();
     let logs: BTreeSet<&str> = query.log_group_names.iter().map(String::as_str).collect();
-    let hops = model.functions.iter().filter(|it| ["reactor", "api", "compensator"].contains(&it.handler.as_str()));
+    let hops =
+        model.functions.iter().filter(|it| ["reactor", "api", "compensator"].contains(&it.handler.as_str()));
     let hops: Vec<String> = hops.map(|hop| format!("/aws/lambda/{}", hop.function_name)).collect();
     assert_eq!(logs, hops.iter().map(String::as_str).collect());
 }

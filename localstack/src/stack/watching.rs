@@ -80,9 +80,8 @@ pub fn watched(alarm: &Alarm) -> Vec<Series> {
     let plain = alarm.namespace.iter().zip(&alarm.metric_name);
     let plain = plain.map(|(namespace, metric)| series(namespace, metric, &alarm.dimensions));
     let computed = alarm.metrics.iter().filter_map(|query| query.metric_stat.as_ref());
-    let computed = computed.map(|stat| {
-        series(&stat.metric.namespace, &stat.metric.metric_name, &stat.metric.dimensions)
-    });
+    let computed = computed
+        .map(|stat| series(&stat.metric.namespace, &stat.metric.metric_name, &stat.metric.dimensions));
     plain.chain(computed).collect()
 }
 
@@ -118,7 +117,10 @@ fn plain_period(alarm: &Alarm) -> Result<u32> {
 fn computed_period(alarm: &Alarm) -> Result<u32> {
     let plain = [&alarm.namespace, &alarm.metric_name, &alarm.statistic, &alarm.extended_statistic];
     let mixed = plain.iter().any(|it| it.is_some()) || alarm.period.is_some() || !alarm.dimensions.is_empty();
-    ensure!(!mixed, "Metrics stand alone: no Namespace, MetricName, Dimensions, Statistic and Period beside them");
+    ensure!(
+        !mixed,
+        "Metrics stand alone: no Namespace, MetricName, Dimensions, Statistic and Period beside them"
+    );
     let ids: BTreeSet<&str> = alarm.metrics.iter().map(|query| query.id.as_str()).collect();
     ensure!(ids.len() == alarm.metrics.len(), "two of its Metrics have one Id");
     let returned = alarm.metrics.iter().filter(|query| query.return_data.unwrap_or(true)).count();
@@ -140,7 +142,10 @@ fn check_series(query: &MetricQuery, ids: &BTreeSet<&str>) -> Result<()> {
     let is_id = id.starts_with(|c: char| c.is_ascii_lowercase())
         && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     ensure!(is_id, "{id:?} is no Id");
-    ensure!(query.expression.is_some() != query.metric_stat.is_some(), "{id}: either Expression or MetricStat");
+    ensure!(
+        query.expression.is_some() != query.metric_stat.is_some(),
+        "{id}: either Expression or MetricStat"
+    );
     let expression = query.expression.as_deref().unwrap_or_default();
     let names = expression.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     for name in names {
@@ -157,7 +162,8 @@ fn is_fed(model: &Model, series: &Series) -> Result<()> {
         return Ok(());
     }
     let known = OF_AWS.iter().find(|(namespace, ..)| *namespace == series.namespace);
-    let (namespace, dimensions, metrics) = known.with_context(|| format!("no namespace {}", series.namespace))?;
+    let (namespace, dimensions, metrics) =
+        known.with_context(|| format!("no namespace {}", series.namespace))?;
     ensure!(metrics.contains(&series.metric.as_str()), "{namespace} has no {}", series.metric);
     let names: BTreeSet<&str> = series.dimensions.iter().map(|(name, _)| name.as_str()).collect();
     ensure!(
@@ -260,7 +266,8 @@ fn searched(expression: &str) -> Result<Series> {
 fn check_log_widget(model: &Model, properties: &Value) -> Result<()> {
     let query = properties["query"].as_str().unwrap_or_default();
     let (source, query) = query.split_once(" | ").context("no SOURCE")?;
-    let group = source.strip_prefix("SOURCE '").and_then(|rest| rest.strip_suffix('\'')).context("no SOURCE")?;
+    let group =
+        source.strip_prefix("SOURCE '").and_then(|rest| rest.strip_suffix('\'')).context("no SOURCE")?;
     is_group(model, group)?;
     check_commands(query)
 }

@@ -4,9 +4,9 @@
 use chrono::Utc;
 use events::{Metadata, envelope::millis};
 use serde_json::{Map, Value};
+use std::fmt;
 use std::future::Future;
 use std::sync::{LazyLock, OnceLock};
-use std::fmt;
 use tracing::field::{Field, Visit};
 use tracing_subscriber::{
     EnvFilter,

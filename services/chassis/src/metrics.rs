@@ -126,10 +126,7 @@ pub fn emit(samples: &[Sample]) {
 fn line(stage: &str, service: &str, samples: &[Sample], now: DateTime<Utc>) -> Value {
     let directives: Vec<Value> = samples.iter().map(|sample| directive(sample.metric)).collect();
     let mut line = Map::new();
-    line.insert(
-        "_aws".into(),
-        json!({"Timestamp": now.timestamp_millis(), "CloudWatchMetrics": directives}),
-    );
+    line.insert("_aws".into(), json!({"Timestamp": now.timestamp_millis(), "CloudWatchMetrics": directives}));
     line.insert("stage".into(), stage.into());
     line.insert("service".into(), service.into());
     for Sample { metric, value, numbers } in samples {

@@ -7,9 +7,9 @@
 //! A sweep looks at the most overdue first, at ended orders last, and ends before its function does: the next one goes on
 //! where it stopped, so that sagas that cannot be dealt with keep no other waiting.
 
-use crate::saga::measures::OVERDUE;
 use crate::saga::deadlines::NUDGES;
 use crate::saga::known::Known;
+use crate::saga::measures::OVERDUE;
 use crate::saga::step::Step;
 use crate::saga::{Message, Saga};
 use chassis::aggregate::load;

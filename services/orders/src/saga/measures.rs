@@ -69,7 +69,8 @@ pub fn of(before: &Saga, facts: &[Noted]) -> Vec<Sample> {
 fn ending(status: &'static str, cancelled: Option<&OrderCancelled>) -> Vec<Sample> {
     let reason = cancelled.map(class);
     let is = |yes: bool| vec![u64::from(yes)];
-    let mut samples = vec![ENDED.sample(status, 1), UNDONE.numbers(is(status != FULFILLED && status != CANCELLED))];
+    let mut samples =
+        vec![ENDED.sample(status, 1), UNDONE.numbers(is(status != FULFILLED && status != CANCELLED))];
     samples.extend(reason.map(|reason| LOST.sample(reason, 1)));
     samples.extend((reason != Some(CUSTOMER)).then(|| SUCCESS.numbers(is(status == FULFILLED))));
     samples
@@ -114,8 +115,8 @@ fn age(saga: &Saga, facts: &[Noted]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::super::specs::{
-        charged, declined, lines, place, received, refund_failed_by, refunded_by, released, reserved, shipped,
-        short, unavailable, unshippable, voided,
+        charged, declined, lines, place, received, refund_failed_by, refunded_by, released, reserved,
+        shipped, short, unavailable, unshippable, voided,
     };
     use super::*;
     use crate::saga::Message;
@@ -177,7 +178,8 @@ mod tests {
         ];
         for first in 0..all.len() {
             for stride in [1, 2, 4, 5, 7, 8] {
-                let order = (0..2 * all.len()).filter_map(|n| all.get((first + n * stride) % all.len()).cloned());
+                let order =
+                    (0..2 * all.len()).filter_map(|n| all.get((first + n * stride) % all.len()).cloned());
                 let samples = measured(&std::iter::once(place()).chain(order).collect::<Vec<_>>());
                 for metric in [&ENDED, &LOST, &SUCCESS, &UNDONE, &DURATION] {
                     let times = samples.iter().filter(|sample| sample.is_of(metric)).count();
