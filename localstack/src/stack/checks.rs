@@ -1,6 +1,5 @@
 //! Checks at the start: permissions between resources. On AWS a missing one would show only as events that never arrive.
 
-use super::watching;
 use crate::aws::iam::Iam;
 use crate::aws::resource_policies;
 use crate::aws::stepfunctions::StateMachines;
@@ -16,7 +15,6 @@ use std::collections::BTreeSet;
 pub fn check(model: &Model, iam: &Iam) -> Result<()> {
     resource_policies::check_queues(model)?;
     resource_policies::check_trust(model)?;
-    watching::check(model)?;
     for pipe in &model.pipes {
         let stream = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"];
         iam.require(&pipe.role_arn, &stream, &pipe.source)?;
