@@ -360,7 +360,7 @@ fn a_refused_key_sounds_an_alarm_and_declines_nothing() {
             std::fs::read_to_string(options.data.join("logs/test-quadrille-payments-reactor.log")).unwrap();
         let counted = |line: &str| {
             let line: Value = serde_json::from_str(line).unwrap_or_default();
-            line[CALLS] == 1 && line[REFUSED.0] == REFUSED.1
+            line[CALLS.name] == 1 && line["outcome"] == REFUSED
         };
         assert!(log.lines().any(counted), "{log}");
         for id in &orders {
@@ -397,7 +397,7 @@ fn a_new_key_reaches_warm_functions() {
         let order = platform.api.place(&order_of(&product, 1)).await.unwrap();
         let log = options.data.join("logs/test-quadrille-payments-reactor.log");
         // There is no log until the function starts.
-        let refused = || std::fs::read_to_string(&log).unwrap_or_default().contains(REFUSED.1);
+        let refused = || std::fs::read_to_string(&log).unwrap_or_default().contains(REFUSED);
         let deadline = Instant::now() + TIMEOUT;
         while !refused() {
             assert!(Instant::now() < deadline, "the provider refused nothing");

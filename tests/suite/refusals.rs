@@ -138,6 +138,46 @@ const BREAKS: &[(&str, &str, &str, &str)] = &[
         "!If [UsesPipe, !Sub \"${Stage}-quadrille-order\",",
         "alarm test-quadrille-orders-outbox-failing: no template declares test-quadrille-order",
     ),
+    (
+        "orders.yaml",
+        "MetricName: ApproximateAgeOfOldestMessage",
+        "MetricName: AgeOfOldestMessage",
+        "alarm test-quadrille-orders-events-waiting: AWS/SQS has no AgeOfOldestMessage",
+    ),
+    (
+        "orders.yaml",
+        "Period: 300\n      EvaluationPeriods: 6",
+        "Period: 90\n      EvaluationPeriods: 6",
+        "a period of 90 s",
+    ),
+    ("orders.yaml", "DatapointsToAlarm: 3\n", "DatapointsToAlarm: 7\n", "DatapointsToAlarm is 7 of"),
+    ("orders.yaml", "FILL(published, 0)", "SEARCH(published, 0)", "idle: an alarm may not use SEARCH"),
+    ("orders.yaml", "IF(written > 20", "IF(writes > 20", "idle: there is no series writes"),
+    (
+        "orders.yaml",
+        "- Id: written\n          ReturnData: false",
+        "- Id: written",
+        "2 of its Metrics have ReturnData",
+    ),
+    (
+        "observability.yaml",
+        "{\"widgets\": [",
+        "{\"widgets\": [[",
+        "dashboard test-quadrille: its body is not JSON",
+    ),
+    (
+        "observability.yaml",
+        "{AWS/Lambda,FunctionName} MetricName=\\\"Duration",
+        "{AWS/Lambda,Function} MetricName=\\\"Duration",
+        "Duration has the dimensions [\"FunctionName\"]",
+    ),
+    (
+        "observability.yaml",
+        "-quadrille-rewards-reactor\"",
+        "-quadrille-reward-reactor\"",
+        "no template declares the log group /aws/lambda/test-quadrille-reward-reactor",
+    ),
+    ("observability.yaml", "| sort failures desc", "| order failures desc", "\"order\" is no command"),
 ];
 
 /// Every planted break of the real templates is refused at start, before anything listens for long.

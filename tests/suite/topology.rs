@@ -4,6 +4,7 @@ use crate::outside::MemoryProvider;
 use crate::platform::root;
 use chassis::Verdict;
 use chassis::http::Api;
+use chassis::metrics::{DELIVERIES, Metric};
 use chassis::store::MemoryStore;
 use contracts::{Contracts, wiring};
 use inventory::api::ProductsApi;
@@ -14,7 +15,7 @@ use orders::http::OrdersApi;
 use orders::saga::step::Step;
 use orders::sweeper::MAX_SECONDS;
 use payments::api::CustomersApi;
-use payments::provider::circuit_breaker::{CALLS, REFUSED};
+use payments::provider::circuit_breaker::{CALLS, CIRCUIT, OPENED, REFUSED};
 use payments::provider::https::{CAPTURE_TIMEOUT, TIMEOUT};
 use payments::reactor::{CAPTURES, DIFFERENT};
 use std::collections::BTreeSet;
@@ -93,7 +94,8 @@ fn every_dead_letter_queue_has_an_alarm() {
     let watched = |queue: &str| {
         model.alarms.iter().any(|alarm| {
             let of_queue = alarm.dimensions.iter().any(|d| d.name == "QueueName" && d.value == queue);
-            of_queue && alarm.metric_name == "ApproximateNumberOfMessagesVisible" && alarm.threshold == 0
+            let depth = alarm.metric_name.as_deref() == Some("ApproximateNumberOfMessagesVisible");
+            of_queue && depth && alarm.threshold == 0
         })
     };
     let dead = model.queues.iter().filter(|queue| source(&queue.queue_name).is_some());
@@ -108,8 +110,8 @@ fn what_keeps_failing_to_publish_has_an_alarm() {
     let relayed = wiring::model_with(&Contracts::of(&root()), "relay").unwrap();
     let watched = |model: &Model, metric: (&str, &str), name: (&str, &str)| {
         model.alarms.iter().any(|alarm| {
-            let minutes = alarm.period * alarm.evaluation_periods / 60;
-            (alarm.namespace.as_str(), alarm.metric_name.as_str()) == metric
+            let minutes = alarm.period.unwrap_or(0) * alarm.evaluation_periods / 60;
+            alarm.namespace.as_deref().zip(alarm.metric_name.as_deref()) == Some(metric)
                 && alarm.dimensions.iter().any(|d| (d.name.as_str(), d.value.as_str()) == name)
                 && alarm.threshold == 0
                 && minutes <= 60
@@ -126,27 +128,28 @@ fn what_keeps_failing_to_publish_has_an_alarm() {
 }
 
 /// An alarm watches a metric of a service.
-fn assert_watched(metric: &str, service: &str, dimension: (&str, &str)) {
-    let model = model();
+fn assert_watched(metric: &Metric, service: &str, value: &str) {
+    let (model, (dimension, _)) = (model(), metric.dimension.unwrap());
     let watched = model.alarms.iter().any(|alarm| {
         let is = |name, value| alarm.dimensions.iter().any(|d| d.name == name && d.value == value);
-        alarm.metric_name == metric && is("service", service) && is(dimension.0, dimension.1)
+        alarm.metric_name.as_deref() == Some(metric.name) && is("service", service) && is(dimension, value)
     });
-    assert!(watched, "no alarm watches {metric} {dimension:?} of {service}");
+    assert!(watched, "no alarm watches {} {value} of {service}", metric.name);
 }
 
 /// Guards: an alarm sounds when an event contradicts an order. The verdict's name is the one that the code counts.
 #[test]
 fn a_contradiction_has_an_alarm() {
-    assert_watched("deliveries", "orders", ("verdict", Verdict::Contradicted.as_str()));
+    assert_watched(&DELIVERIES, "orders", Verdict::Contradicted.as_str());
 }
 
-/// Guards: an alarm sounds when the provider refuses payments' key or request, and when it captures another amount than the
-/// bill's. The names are those that the code counts.
+/// Guards: an alarm sounds when the provider refuses payments' key or request, when it captures another amount than the
+/// bill's, and when the circuit opens. The names are those that the code counts.
 #[test]
 fn what_the_provider_gets_wrong_has_an_alarm() {
-    assert_watched(CALLS, "payments", REFUSED);
-    assert_watched(CAPTURES, "payments", DIFFERENT);
+    assert_watched(&CALLS, "payments", REFUSED);
+    assert_watched(&CAPTURES, "payments", DIFFERENT);
+    assert_watched(&CIRCUIT, "payments", OPENED);
 }
 
 /// Guards: payments gives up on its provider before Lambda gives up on payments. The reactor creates an intent and has it
@@ -243,7 +246,7 @@ fn every_topic_leads_to_a_queue_and_an_alarm_watches_its_reader() {
         let queue = template::names::last_part(&queue.endpoint);
         let watched = model.alarms.iter().any(|alarm| {
             let of_queue = alarm.dimensions.iter().any(|d| d.name == "QueueName" && d.value == queue);
-            of_queue && alarm.metric_name == "ApproximateAgeOfOldestMessage"
+            of_queue && alarm.metric_name.as_deref() == Some("ApproximateAgeOfOldestMessage")
         });
         assert!(watched, "no alarm watches the age of what lies in {queue}");
         assert!(topic.kms_master_key_id.is_some(), "{arn} is not encrypted");

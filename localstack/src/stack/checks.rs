@@ -1,5 +1,4 @@
-//! Checks at the start: permissions between resources, and what alarms watch. On AWS a missing one would show only as
-//! events that never arrive and alarms that never ring.
+//! Checks at the start: permissions between resources. On AWS a missing one would show only as events that never arrive.
 
 use crate::aws::iam::Iam;
 use crate::aws::resource_policies;
@@ -16,7 +15,6 @@ use std::collections::BTreeSet;
 pub fn check(model: &Model, iam: &Iam) -> Result<()> {
     resource_policies::check_queues(model)?;
     resource_policies::check_trust(model)?;
-    check_alarms(model)?;
     for pipe in &model.pipes {
         iam.require(&pipe.role_arn, &STREAM, &pipe.source)?;
         iam.require(&pipe.role_arn, &["lambda:InvokeFunction"], &pipe.enrichment)?;
@@ -71,32 +69,6 @@ fn check_readers(model: &Model) -> Result<()> {
     let mappings = model.stream_mappings.iter().map(|mapping| &mapping.event_source_arn);
     for stream in model.pipes.iter().map(|pipe| &pipe.source).chain(mappings) {
         ensure!(streams.insert(stream), "{stream}: two readers of one stream are not implemented");
-    }
-    Ok(())
-}
-
-/// An alarm on a queue, function or pipe that no template declares would never ring.
-fn check_alarms(model: &Model) -> Result<()> {
-    let queues = model.queues.iter().map(|queue| &queue.queue_name).collect();
-    let functions = model.functions.iter().map(|function| &function.function_name).collect();
-    let pipes = model.pipes.iter().map(|pipe| &pipe.name).collect();
-    check_watched(model, "AWS/SQS", "QueueName", &queues)?;
-    check_watched(model, "AWS/Lambda", "FunctionName", &functions)?;
-    check_watched(model, "AWS/EventBridge/Pipes", "PipeName", &pipes)
-}
-
-/// Every alarm of a namespace names one of these.
-fn check_watched(
-    model: &Model,
-    namespace: &str,
-    dimension: &str,
-    declared: &BTreeSet<&String>,
-) -> Result<()> {
-    for alarm in model.alarms.iter().filter(|alarm| alarm.namespace == namespace) {
-        let watched = alarm.dimensions.iter().find(|it| it.name == dimension);
-        let watched = watched.with_context(|| format!("alarm {}: no {dimension}", alarm.alarm_name))?;
-        let is_declared = declared.contains(&watched.value);
-        ensure!(is_declared, "alarm {}: no template declares {}", alarm.alarm_name, watched.value);
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ pub mod options;
 mod parts;
 mod ports;
 pub mod running;
+pub mod watching;
 
 pub use options::{Options, binaries};
 pub use running::Stack;

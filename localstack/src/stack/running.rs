@@ -4,6 +4,7 @@ use super::data_folder::DataFolder;
 use super::options::{Options, Urls};
 use super::parts::{FanOut, Parts, Plan};
 use super::ports::Ports;
+use super::watching;
 use crate::aws::dynamodb::Database;
 use crate::aws::eventbridge::Replays;
 use crate::aws::lambda::{Functions, Watchdog, runtime_api};
@@ -73,6 +74,8 @@ impl Stack {
         let meter = Meter::new(options.meter);
         let plan = Plan { options, urls: &urls, model: &model, data: &data, meter: &meter };
         let mut parts = Parts::connect(&plan)?;
+        // What is watched has been checked by now.
+        watching::check(&model)?;
         let fed = parts.pollers.iter().map(|poller| Arc::clone(&poller.queue)).collect();
         let mut tasks = JoinSet::new();
         run(&mut tasks, &mut parts, &data.database);

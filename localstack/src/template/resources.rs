@@ -71,11 +71,15 @@ properties! {
     Alarm {
         alarm_name: String,
         alarm_description: Option<String>,
-        namespace: String,
-        metric_name: String,
+        namespace: Option<String>,
+        metric_name: Option<String>,
+        #[serde(default)]
         dimensions: Vec<Dimension>,
-        statistic: String,
-        period: u32,
+        statistic: Option<String>,
+        extended_statistic: Option<String>,
+        period: Option<u32>,
+        #[serde(default)]
+        metrics: Vec<MetricQuery>,
         evaluation_periods: u32,
         datapoints_to_alarm: Option<u32>,
         threshold: u32,
@@ -83,6 +87,20 @@ properties! {
         treat_missing_data: Option<String>,
         alarm_actions: Option<Vec<String>>,
     }
+    /// One series of an alarm that computes: a metric, or an expression over the others.
+    MetricQuery {
+        id: String,
+        expression: Option<String>,
+        label: Option<String>,
+        metric_stat: Option<MetricStat>,
+        return_data: Option<bool>,
+    }
+    MetricStat { metric: WatchedMetric, period: u32, stat: String }
+    WatchedMetric { namespace: String, metric_name: String, dimensions: Vec<Dimension> }
+    /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-cloudwatch-dashboard.html>
+    Dashboard { dashboard_name: String, dashboard_body: String }
+    /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-logs-querydefinition.html>
+    QueryDefinition { name: String, query_string: String, log_group_names: Vec<String> }
     Dimension { name: String, value: String }
 
     EventBus { name: String }
@@ -322,6 +340,8 @@ pub struct Model {
     pub queues: Vec<Queue>,
     pub queue_policies: Vec<QueuePolicy>,
     pub alarms: Vec<Alarm>,
+    pub dashboards: Vec<Dashboard>,
+    pub queries: Vec<QueryDefinition>,
     pub topics: Vec<Topic>,
     pub subscriptions: Vec<Subscription>,
     pub schedules: Vec<Schedule>,

@@ -30,7 +30,7 @@ pub struct Identity<'a> {
 
 /// The rows. `Ref` gives the resource's name where a row does not say otherwise. Attributes follow the section
 /// "Return values" of each type's page in the CloudFormation reference.
-static TYPES: [ResourceType; 24] = [
+static TYPES: [ResourceType; 26] = [
     row("AWS::ApiGatewayV2::Api", |model, it| it.push(&mut model.apis))
         .named("Name")
         .attributes(&[("ApiEndpoint", |it| it.names.api.clone())])
@@ -44,7 +44,13 @@ static TYPES: [ResourceType; 24] = [
         .only(&[("AuthorizationType", &["NONE", "JWT"])]),
     row("AWS::ApiGatewayV2::Stage", |model, it| it.push(&mut model.api_stages))
         .only(&[("StageName", &["$default"])]),
-    row("AWS::CloudWatch::Alarm", |model, it| it.push(&mut model.alarms)).named("AlarmName"),
+    row("AWS::CloudWatch::Alarm", |model, it| it.push(&mut model.alarms)).named("AlarmName").only(&[
+        ("ComparisonOperator", &["GreaterThanThreshold", "LessThanThreshold"]),
+        ("Statistic", &["Sum", "Maximum"]),
+        ("ExtendedStatistic", &["p99"]),
+        ("TreatMissingData", &["breaching", "notBreaching"]),
+    ]),
+    row("AWS::CloudWatch::Dashboard", |model, it| it.push(&mut model.dashboards)).named("DashboardName"),
     row("AWS::DynamoDB::Table", |model, it| it.push(&mut model.tables)).named("TableName").attributes(&[
         ("Arn", |it| names::table_arn(it.name)),
         ("StreamArn", |it| names::stream_arn(it.name)),
@@ -71,6 +77,7 @@ static TYPES: [ResourceType; 24] = [
     row("AWS::Logs::LogGroup", |model, it| it.push(&mut model.log_groups))
         .named("LogGroupName")
         .attributes(&[("Arn", |it| names::log_group_arn(it.name))]),
+    row("AWS::Logs::QueryDefinition", |model, it| it.push(&mut model.queries)).named("Name"),
     row("AWS::Pipes::Pipe", |model, it| it.push(&mut model.pipes)).named("Name").only(&[
         ("SourceParameters.DynamoDBStreamParameters.StartingPosition", &["TRIM_HORIZON"]),
         ("SourceParameters.DynamoDBStreamParameters.OnPartialBatchItemFailure", &["AUTOMATIC_BISECT"]),

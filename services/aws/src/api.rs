@@ -6,10 +6,11 @@ use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse
 use aws_lambda_events::http::{HeaderMap, HeaderName, HeaderValue};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chassis::http::{Api, Caller, Problem, Request, Response};
+use chassis::log::{self, About};
 use chassis::ports::{Ids, RandomIds};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -34,6 +35,19 @@ async fn answer<A: Api>(
     deadline: Option<DateTime<Utc>>,
 ) -> Response {
     let correlation_id = RandomIds.fresh();
+    let about = About { correlation_id, subject: None };
+    let answered = answered(api, caller, event, deadline, correlation_id);
+    log::about(Some(about), answered).await.correlated(correlation_id)
+}
+
+async fn answered<A: Api>(
+    api: &A,
+    caller: Option<Caller>,
+    event: ApiGatewayV2httpRequest,
+    deadline: Option<DateTime<Utc>>,
+    correlation_id: Uuid,
+) -> Response {
+    let (started, changes) = (Instant::now(), changes(&event));
     let left = deadline.map(|at| (at - Utc::now() - RESERVE).to_std().unwrap_or_default());
     let answer = match read(event, correlation_id, deadline) {
         Ok(request) => timeout(left.unwrap_or(Duration::MAX), api.answer(Request { caller, ..request }))
@@ -42,18 +56,25 @@ async fn answer<A: Api>(
         Err(problem) => Err(problem),
     };
     let answer = answer.unwrap_or_else(|problem| {
-        report(&problem, correlation_id);
+        report(&problem);
         Response::from(problem)
     });
-    answer.correlated(correlation_id)
+    if changes {
+        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(status = u64::from(answer.status), duration_ms, "request");
+    }
+    answer
 }
 
-/// Logs what the client must not see, under the id that the client gets.
-fn report(problem: &Problem, correlation_id: Uuid) {
+/// Whether a request may set something off, so that its correlation id is worth a line.
+fn changes(event: &ApiGatewayV2httpRequest) -> bool {
+    !event.request_context.http.method.is_safe()
+}
+
+/// Logs what the client must not see.
+fn report(problem: &Problem) {
     if let Some(failure) = &problem.failure {
-        let (correlation_id, class) = (correlation_id.to_string(), failure.class());
-        let (correlation_id, reason) = (correlation_id.as_str(), failure.to_string());
-        tracing::error!(correlation_id, class, reason, "request failed");
+        tracing::error!(class = failure.class(), reason = failure.to_string(), "request failed");
     }
 }
 

@@ -10,6 +10,7 @@ use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use aws_lambda_events::sqs::SqsEvent;
 use chassis::config::{self, ConfigError};
 use chassis::http::Api;
+use chassis::log::About;
 use chassis::task::{Task, TaskError};
 use chassis::{EventHandler, Failure, Ports, log};
 use chrono::DateTime;
@@ -22,6 +23,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
 
 /// Runs a service's binary: one thread, its log, its SDK, its table, and the function that the template's `Handler`
 /// names. `serve` wires that function, which is all that differs between services. Two handlers are the same in each and
@@ -163,21 +165,42 @@ pub async fn serve_tasks<T: Task>(task: T) -> Result<()> {
     let answer = move |event: LambdaEvent<Value>| {
         let task = Arc::clone(&task);
         let end = end(&event.context);
-        boxed(async move {
-            let input = reading::read(&event.payload);
-            let outcome = match input {
-                Ok(input) => timeout_at(end, task.run(input))
-                    .await
-                    .unwrap_or_else(|_| Err(queue::out_of_time().into())),
-                Err(error) => Err(TaskError::new("Poison", format!("not a task: {error}"))),
-            };
-            outcome.map_err(|error| {
-                tracing::warn!(class = error.name, reason = error.message, "task failed");
-                Diagnostic { error_type: error.name.to_owned(), error_message: error.message }
-            })
-        })
+        let about = about(&event.payload);
+        boxed(log::about(about, async move { run_task(task.as_ref(), &event.payload, end).await }))
     };
     Runtime::new(service_fn(answer)).run_concurrent().await.map_err(|e| anyhow!(e))
+}
+
+/// One task, and its line in the log.
+async fn run_task<T: Task>(task: &T, payload: &Value, end: Instant) -> Result<Value, Diagnostic> {
+    let started = Instant::now();
+    let outcome = match reading::read(payload) {
+        Ok(input) => {
+            timeout_at(end, task.run(input)).await.unwrap_or_else(|_| Err(queue::out_of_time().into()))
+        }
+        Err(error) => Err(TaskError::new("Poison", format!("not a task: {error}"))),
+    };
+    let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    match outcome {
+        Ok(answer) => {
+            // What was read as a task has the name of one.
+            let name = payload["task"].as_str();
+            tracing::info!(task = name, duration_ms, "task done");
+            Ok(answer)
+        }
+        Err(error) => {
+            tracing::warn!(class = error.name, reason = error.message, duration_ms, "task failed");
+            Err(Diagnostic { error_type: error.name.to_owned(), error_message: error.message })
+        }
+    }
+}
+
+/// What a task is about: the event that started its flow, or nothing. Only ids are read, so that no line repeats a value.
+fn about(payload: &Value) -> Option<About> {
+    let id = |name: &str| payload.pointer(name)?.as_str()?.parse::<Uuid>().ok();
+    let correlation_id = id("/event/metadata/correlation_id")?;
+    let subject = id("/event/metadata/subject").map(|id| id.to_string());
+    Some(About { correlation_id, subject })
 }
 
 /// Makes envelopes of the stream's records for a pipe until Lambda freezes the process.

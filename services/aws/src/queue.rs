@@ -3,7 +3,10 @@
 
 use crate::eventbridge::read_body;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
-use chassis::{EventHandler, Failure, Verdict, log};
+use chassis::log::{self, About};
+use chassis::metrics::{self, DELIVERIES, LAG};
+use chassis::{EventHandler, Failure, Verdict};
+use chrono::Utc;
 use events::Envelope;
 use futures_util::{StreamExt, stream};
 use std::{collections::BTreeMap, time::Duration};
@@ -49,8 +52,21 @@ pub async fn handle<H: EventHandler>(handler: &H, event: SqsEvent, end: Instant)
     respond(outcomes)
 }
 
-/// A record's message id, and the verdict or why it failed.
-type Outcome = (String, Result<Verdict, Failure>);
+/// What became known of a record.
+struct Outcome {
+    message_id: String,
+    verdict: Result<Verdict, Failure>,
+    /// Milliseconds from its event's commit.
+    lag: Option<u64>,
+}
+
+impl Outcome {
+    fn of(record: Record, verdict: Result<Verdict, Failure>) -> Self {
+        let envelope = record.envelope.as_ref().ok();
+        let lag = envelope.and_then(|envelope| metrics::lag(&envelope.metadata, &verdict, Utc::now()));
+        Self { message_id: record.message_id, verdict, lag }
+    }
+}
 
 /// What was not done with when the function had to answer.
 #[must_use]
@@ -64,12 +80,13 @@ async fn in_order<H: EventHandler>(handler: &H, records: Vec<Record>, end: Insta
         let started = Instant::now();
         let outcome = match &record.envelope {
             Ok(envelope) => {
-                timeout_at(end, handler.handle(envelope)).await.unwrap_or_else(|_| Err(out_of_time()))
+                let handled = log::about(Some(About::from(&envelope.metadata)), handler.handle(envelope));
+                timeout_at(end, handled).await.unwrap_or_else(|_| Err(out_of_time()))
             }
             Err(failure) => Err(failure.clone()),
         };
         report(H::SERVICE, &record, &outcome, started.elapsed());
-        outcomes.push((record.message_id, outcome));
+        outcomes.push(Outcome::of(record, outcome));
     }
     outcomes
 }
@@ -109,21 +126,26 @@ fn report(consumer: &str, record: &Record, outcome: &Result<Verdict, Failure>, t
     }
 }
 
+/// One line of metrics for each verdict of a batch: how many there are, and how late each came.
 fn count(outcomes: &[Outcome]) {
-    let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
-    for (_, outcome) in outcomes {
-        let name = outcome.as_ref().map_or_else(Failure::class, |verdict| verdict.as_str());
-        *counts.entry(name).or_default() += 1;
+    let mut verdicts: BTreeMap<&'static str, (u64, Vec<u64>)> = BTreeMap::new();
+    for Outcome { verdict, lag, .. } in outcomes {
+        let name = verdict.as_ref().map_or_else(Failure::class, |verdict| verdict.as_str());
+        let (number, lags) = verdicts.entry(name).or_default();
+        *number += 1;
+        lags.extend(lag);
     }
-    for (verdict, number) in counts {
-        log::count("deliveries", ("verdict", verdict), number);
+    for (verdict, (number, lags)) in verdicts {
+        let mut samples = vec![DELIVERIES.sample(verdict, number)];
+        samples.extend((!lags.is_empty()).then(|| LAG.numbers(lags)));
+        metrics::emit(&samples);
     }
 }
 
 fn respond(outcomes: Vec<Outcome>) -> SqsBatchResponse {
     let mut response = SqsBatchResponse::default();
-    for (message_id, outcome) in outcomes {
-        if outcome.is_err() {
+    for Outcome { message_id, verdict, .. } in outcomes {
+        if verdict.is_err() {
             let mut failure = BatchItemFailure::default();
             failure.item_identifier = message_id;
             response.batch_item_failures.push(failure);

@@ -2,6 +2,7 @@
 
 use crate::decider::Decider;
 use crate::failure::Failure;
+use crate::metrics::Sample;
 use crate::outbox::{Context, OutboxEntry, event_rows};
 use crate::store::{AggregateId, Attr, Condition, Item, Key, Rejected, Store, Write};
 use events::envelope::millis;
@@ -29,6 +30,12 @@ pub trait Aggregate: Decider + Serialize + DeserializeOwned {
 
     /// Writes to other rows of the table that belong to a fact.
     fn side_writes(_fact: &Self::Fact) -> Vec<SideWrite<Self::Message>> {
+        Vec::new()
+    }
+
+    /// What is measured when facts of this state are committed. A commit that fails is not measured, and a repetition commits
+    /// nothing.
+    fn measured(&self, _facts: &[Self::Fact]) -> Vec<Sample> {
         Vec::new()
     }
 

@@ -18,6 +18,7 @@ pub mod http;
 pub mod inbox;
 pub mod live;
 pub mod log;
+pub mod metrics;
 pub mod outbox;
 pub mod ports;
 pub mod projection;

@@ -1,17 +1,19 @@
-//! JSON logs, one object a line, and metrics in CloudWatch's embedded format. Neither ever holds an event's
-//! data: ids are enough to find it, and addresses stay out of the logs.
+//! JSON logs, one object a line. They never hold an event's data: ids are enough to find it, and addresses stay out of the
+//! logs.
 
 use chrono::Utc;
-use events::envelope::millis;
-use serde_json::{Map, Value, json};
+use events::{Metadata, envelope::millis};
+use serde_json::{Map, Value};
+use std::fmt;
+use std::future::Future;
 use std::sync::{LazyLock, OnceLock};
-use std::{fmt, io::Write};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::{
     EnvFilter,
     fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
     registry::LookupSpan,
 };
+use uuid::Uuid;
 
 static SERVICE: OnceLock<&'static str> = OnceLock::new();
 
@@ -26,10 +28,44 @@ pub fn init(service: &'static str) {
     let _ = tracing_subscriber::fmt().with_env_filter(filter).event_format(JsonLine).try_init();
 }
 
+/// What the lines of a piece of work are about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// The id of the request that set everything off.
+    pub correlation_id: Uuid,
+    /// The order, or what else the event is about.
+    pub subject: Option<String>,
+}
+
+tokio::task_local! {
+    static ABOUT: About;
+}
+
+impl From<&Metadata> for About {
+    fn from(metadata: &Metadata) -> Self {
+        Self { correlation_id: metadata.correlation_id, subject: Some(metadata.subject.clone()) }
+    }
+}
+
+/// Does some work, every log line of which says what it is about.
+pub async fn about<F: Future>(about: Option<About>, work: F) -> F::Output {
+    match about {
+        Some(about) => ABOUT.scope(about, work).await,
+        None => work.await,
+    }
+}
+
 struct JsonLine;
 
 #[derive(Default)]
 struct Fields(Map<String, Value>);
+
+impl Fields {
+    fn be_about(&mut self, about: &About) {
+        self.0.insert("correlation_id".into(), about.correlation_id.to_string().into());
+        self.0.extend(about.subject.clone().map(|subject| ("order_id".into(), subject.into())));
+    }
+}
 
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
@@ -64,6 +100,8 @@ where
         fields.0.insert("timestamp".into(), millis::text(&Utc::now()).into());
         fields.0.insert("level".into(), event.metadata().level().as_str().into());
         fields.0.insert("service".into(), SERVICE.get().copied().unwrap_or("unknown").into());
+        // A line outside of such work is about nothing.
+        let _ = ABOUT.try_with(|about| fields.be_about(about));
         event.record(&mut fields);
         writeln!(writer, "{}", Value::Object(fields.0))
     }
@@ -75,26 +113,12 @@ static STAGE: LazyLock<String> = LazyLock::new(|| {
     name.split('-').next().filter(|stage| !stage.is_empty()).unwrap_or("unknown").to_owned()
 });
 
-/// Emits counts under the namespace `Quadrille`, dimensioned by stage, service and one more name. A process that never
-/// called [`init`] is no service, and emits nothing.
-///
-/// Format: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
-pub fn count(metric: &str, dimension: (&str, &str), value: u64) {
-    let Some(service) = SERVICE.get() else { return };
-    let line = json!({
-        "_aws": {
-            "Timestamp": Utc::now().timestamp_millis(),
-            "CloudWatchMetrics": [{
-                "Namespace": "Quadrille",
-                "Dimensions": [["stage", "service", dimension.0]],
-                "Metrics": [{"Name": metric, "Unit": "Count"}],
-            }],
-        },
-        "stage": STAGE.as_str(),
-        "service": service,
-        dimension.0: dimension.1,
-        metric: value,
-    });
-    // A closed standard output leaves nowhere to report that.
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
+/// The service that this process is; none before [`init`].
+pub(crate) fn service() -> Option<&'static str> {
+    SERVICE.get().copied()
+}
+
+/// The stage that this process belongs to.
+pub(crate) fn stage() -> &'static str {
+    &STAGE
 }

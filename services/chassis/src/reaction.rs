@@ -11,6 +11,7 @@ use crate::effects::{Attempt, Effects};
 use crate::failure::Failure;
 use crate::inbox::{self, Verdict, inbox_row};
 use crate::live::Live;
+use crate::metrics;
 use crate::outbox::{Cause, Context};
 use crate::ports::{MAX_ATTEMPTS, Ports};
 use crate::reactor::Reactor;
@@ -337,12 +338,16 @@ impl<S: Store> Turn<'_, S> {
             return Ok(Next::Ended(Ended::Known(Rejected { current: Some(row) })));
         }
         let sides: Vec<_> = facts.iter().flat_map(A::side_writes).collect();
+        let measured = before.state.measured(&facts);
         let (after, mut writes) = append(before, &facts, self.id, &Context { cause: self.cause, now })?;
         let own = writes.len();
         writes.extend(sides.iter().map(|side| side.write.clone()));
         writes.extend(origin.beside(&note, &after.state, now));
         match self.ports.store.commit(writes).await {
-            Ok(()) => Ok(Next::Ended(Ended::Committed(after, note))),
+            Ok(()) => {
+                metrics::emit(&measured);
+                Ok(Next::Ended(Ended::Committed(after, note)))
+            }
             Err(CommitError::Rejected(rejected)) => sort_out(rejected, own, &sides),
             Err(CommitError::Busy(reason)) => Ok(Next::Busy(reason)),
             Err(CommitError::Failed(failure)) => Err(failure),

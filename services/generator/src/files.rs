@@ -50,6 +50,7 @@ pub fn of(root: &Path, service: &Service) -> Result<Vec<Written>> {
     files.push(edit(CATALOGUE, &|text| {
         catalogue::with_service(text, name, &service.consumed, &service.produced)
     })?);
+    files.push(edit(OBSERVED, &|text| Ok(with_log(text, name)))?);
     Ok(files)
 }
 
@@ -88,6 +89,18 @@ const CORE: &str = include_str!("../templates/widget.rs");
 const REACTOR: &str = include_str!("../templates/reactor.rs");
 const SUBSCRIPTIONS: &str = include_str!("../templates/subscriptions.rs");
 const EVENTS: &str = include_str!("../templates/events.rs");
+
+/// The template whose saved queries name the log of each reactor.
+const OBSERVED: &str = "infra/observability.yaml";
+
+/// The queries with the service's log behind that of the model.
+fn with_log(text: &str, name: &str) -> String {
+    let with = |line: &str| match line.contains("-quadrille-rewards-reactor\"") {
+        true => format!("{line}{}", line.replace("-rewards-", &format!("-{name}-"))),
+        false => line.to_owned(),
+    };
+    text.split_inclusive('\n').map(with).collect()
+}
 
 /// The template with rules that let in what the service consumes.
 fn with_rule(template: &str, service: &Service) -> Result<String> {

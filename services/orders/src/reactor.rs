@@ -2,7 +2,8 @@
 
 use crate::projections::{admission, prices};
 use crate::saga::known::{Known, Noted, ParticipantEvent};
-use crate::saga::{Message, Saga, Status};
+use crate::saga::{Message, Saga, Status, measures};
+use chassis::metrics::Sample;
 use chassis::outbox::OutboxEntry;
 use chassis::projection::project;
 use chassis::reaction::react;
@@ -45,6 +46,10 @@ impl Aggregate for Saga {
             }
         }
         index
+    }
+
+    fn measured(&self, facts: &[Noted]) -> Vec<Sample> {
+        measures::of(self, facts)
     }
 }
 

@@ -9,6 +9,7 @@
 
 use crate::saga::deadlines::NUDGES;
 use crate::saga::known::Known;
+use crate::saga::measures::OVERDUE;
 use crate::saga::step::Step;
 use crate::saga::{Message, Saga};
 use chassis::aggregate::load;
@@ -19,7 +20,7 @@ use chassis::store::{
     CommitError, Condition, EVENTS, Indexed, Item, Key, MAX_PAGE, Store, Write, every_row, overdue,
 };
 use chassis::task::{Task, TaskError};
-use chassis::{AggregateId, Decider, Failure, Loaded, Ports, log};
+use chassis::{AggregateId, Decider, Failure, Loaded, Ports};
 use chrono::{DateTime, TimeDelta, Utc};
 use events::envelope::millis;
 use events::{Envelope, EventId};
@@ -249,7 +250,7 @@ fn report(swept: &[Result<Swept, Failure>], is_cut: bool) -> Result<Value, TaskE
     let counts =
         [("nudged", nudged), ("timed_out", timed_out), ("silent", silent), ("reconciled", reconciled)];
     for (what, number) in counts.into_iter().filter(|(_, number)| *number > 0) {
-        log::count("sagas", ("overdue", what), u64::try_from(number).unwrap_or(u64::MAX));
+        OVERDUE.count(what, u64::try_from(number).unwrap_or(u64::MAX));
     }
     match swept.iter().find_map(|one| one.as_ref().err()) {
         None => Ok(json!({

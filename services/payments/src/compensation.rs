@@ -9,11 +9,12 @@ use crate::provider::circuit_breaker::{CircuitBreaker, Open, Permit};
 use crate::provider::{ChargeStatus, PaymentProvider, Refund, RefundAttempt, RefundStatus};
 use chassis::aggregate::load;
 use chassis::consumer::last_answer;
+use chassis::metrics::{Metric, Unit};
 use chassis::outbox::Cause;
 use chassis::ports::Bus;
 use chassis::reaction::{Executed, execute};
 use chassis::task::{Task, TaskError};
-use chassis::{AggregateId, Failure, Live, Ports, Store, log};
+use chassis::{AggregateId, Failure, Live, Ports, Store};
 use events::payments::PaymentCompensationRequested;
 use events::{Envelope, OrderId};
 use serde::{Deserialize, Serialize};
@@ -159,6 +160,11 @@ impl Flow {
         escalation.refusal().unwrap_or_else(|| escalation.code().to_owned())
     }
 }
+
+/// The refunds that failed for good.
+pub static REFUNDS: Metric =
+    Metric { name: "refunds", unit: Unit::Count, dimension: Some(("outcome", &[FAILED])) };
+const FAILED: &str = "failed";
 
 /// The errors that the flow distinguishes.
 const REFUSED: &str = "RefundRefused";
@@ -310,7 +316,7 @@ impl<S: Store, P: PaymentProvider, B: Bus> Compensator<S, P, B> {
     ) -> Result<Value, TaskError> {
         let (recorded, payment) = self.ended(flow, message).await?;
         if matches!(payment, Payment::RefundFailed { .. }) {
-            log::count("refunds", ("outcome", "failed"), 1);
+            REFUNDS.count(FAILED, 1);
         }
         Ok(recorded)
     }

@@ -6,8 +6,9 @@ use crate::provider::circuit_breaker::{CircuitBreaker, Open};
 use crate::provider::{Confirmation, Creation, PaymentMethod, PaymentProvider};
 use crate::subscriptions::{Cancelled, Created, Reserved};
 use chassis::aggregate::{Loaded, load};
+use chassis::metrics::{Metric, Unit};
 use chassis::outbox::OutboxEntry;
-use chassis::{Aggregate, Attempt, Effects, Failure, Live, Reactor, Store, Verdict, log};
+use chassis::{Aggregate, Attempt, Effects, Failure, Live, Reactor, Store, Verdict};
 use events::inventory::InventoryReserved;
 use events::orders::{OrderCancelled, OrderCreated};
 use events::payments::{PaymentCompensationRequested, PaymentVoided};
@@ -68,10 +69,11 @@ impl Reactor for Payment {
     }
 }
 
-/// The metric of the captures whose amount is not the bill's.
-pub const CAPTURES: &str = "captures";
-/// Its dimension.
-pub const DIFFERENT: (&str, &str) = ("amount", "different");
+/// The captures whose amount is not the bill's.
+pub static CAPTURES: Metric =
+    Metric { name: "captures", unit: Unit::Count, dimension: Some(("amount", &[DIFFERENT])) };
+/// Another amount was captured.
+pub const DIFFERENT: &str = "different";
 
 /// Charges at a provider behind its circuit breaker.
 pub struct Charges<P, S> {
@@ -147,7 +149,7 @@ impl<P: PaymentProvider, S: Store> Charges<P, S> {
         Ok(match confirmed {
             Confirmation::Captured(capture) => {
                 if capture.amount != charge.bill.amount {
-                    log::count(CAPTURES, DIFFERENT, 1);
+                    CAPTURES.count(DIFFERENT, 1);
                     let reason = "another amount was captured than the bill's";
                     tracing::error!(order_id = order_id.to_string(), intent, reason);
                 }

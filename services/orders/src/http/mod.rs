@@ -150,7 +150,8 @@ impl<S: Store> OrdersApi<S> {
         let outcome = match self.settled(accepted.order_id, wait).await {
             Ok(loaded) => prefer_wait::outcome(accepted.order_id, &loaded).unwrap_or_else(Response::from),
             Err(failure) => {
-                tracing::warn!(reason = failure.to_string(), "waiting for an order failed");
+                let order_id = accepted.order_id.to_string();
+                tracing::warn!(order_id, reason = failure.to_string(), "waiting for an order failed");
                 accepted.pending()
             }
         };
@@ -215,7 +216,8 @@ impl<S: Store> OrdersApi<S> {
     ) -> Result<Accepted, Problem> {
         let order = load::<Saga, S>(&self.ports.store, &AggregateId::order(accepted.order_id)).await;
         if order.is_ok_and(|order| order.version > 0) {
-            tracing::warn!(reason = failure.to_string(), "an order was placed by a commit that failed");
+            let (order_id, reason) = (accepted.order_id.to_string(), failure.to_string());
+            tracing::warn!(order_id, reason, "an order was placed by a commit that failed");
             return Ok(accepted);
         }
         // A transaction that cannot be made was not made.

@@ -10,6 +10,7 @@ pub mod deadlines;
 mod ended_specs;
 pub mod history;
 pub mod known;
+pub mod measures;
 #[cfg(test)]
 mod specs;
 pub mod step;

@@ -2,9 +2,10 @@
 
 use super::{CallError, PaymentProvider};
 use crate::breaker::{self, Breaker, Fact, Message, Subject};
+use chassis::metrics::{Metric, Sample, Unit};
 use chassis::outbox::{Cause, OutboxEntry};
 use chassis::reaction::{Executed, execute};
-use chassis::{Aggregate, AggregateId, Failure, Live, Ports, Store, log};
+use chassis::{Aggregate, AggregateId, Failure, Live, Ports, Store};
 use chrono::{DateTime, TimeDelta, Utc};
 use events::payments::{PROVIDER, PaymentCircuitClosed, PaymentCircuitHalfOpened, PaymentCircuitOpened};
 use std::future::Future;
@@ -24,12 +25,37 @@ impl Aggregate for Breaker {
             Fact::Counted(_) | Fact::Reset | Fact::Leased(_) | Fact::Probed | Fact::Released => None,
         }
     }
+
+    fn measured(&self, facts: &[Fact]) -> Vec<Sample> {
+        facts.iter().filter_map(became).map(|state| CIRCUIT.sample(state, 1)).collect()
+    }
 }
 
-/// The metric of the calls that the provider refuses: a person has to look at the request, or at the key.
-pub const CALLS: &str = "provider_calls";
-/// Its dimension.
-pub const REFUSED: (&str, &str) = ("outcome", "refused");
+/// How often the circuit opened, half opened and closed.
+pub static CIRCUIT: Metric = Metric {
+    name: "circuit_changes",
+    unit: Unit::Count,
+    dimension: Some(("state", &[OPENED, HALF_OPENED, CLOSED])),
+};
+/// It opened.
+pub const OPENED: &str = "opened";
+const HALF_OPENED: &str = "half_opened";
+const CLOSED: &str = "closed";
+
+const fn became(fact: &Fact) -> Option<&'static str> {
+    match fact {
+        Fact::Opened(_) => Some(OPENED),
+        Fact::HalfOpened(_) => Some(HALF_OPENED),
+        Fact::Closed => Some(CLOSED),
+        Fact::Counted(_) | Fact::Reset | Fact::Leased(_) | Fact::Probed | Fact::Released => None,
+    }
+}
+
+/// The calls that the provider refuses: a person has to look at the request, or at the key.
+pub static CALLS: Metric =
+    Metric { name: "provider_calls", unit: Unit::Count, dimension: Some(("outcome", &[REFUSED])) };
+/// It refused one.
+pub const REFUSED: &str = "refused";
 
 /// A provider that payments calls only while its circuit lets it.
 pub struct CircuitBreaker<P, S> {
@@ -137,7 +163,7 @@ impl<P: PaymentProvider, S: Store> CircuitBreaker<P, S> {
             // It is busy, or repeats what it answered before: that says nothing about how it is.
             Err(CallError::Later(_)) => None,
             Err(CallError::Refused(_)) => {
-                log::count(CALLS, REFUSED, 1);
+                CALLS.count(REFUSED, 1);
                 Some(Message::Answered)
             }
             Ok(_) => Some(if moves_money { Message::Succeeded } else { Message::Answered }),
