@@ -8,6 +8,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use chassis::http::{Api, Caller, Problem, Request, Response};
 use chassis::log::{self, About};
 use chassis::ports::{Ids, RandomIds};
+use chassis::spans::{self, Kind, Span};
+use chassis::trace::TraceContext;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -47,7 +49,7 @@ async fn answered<A: Api>(
     deadline: Option<DateTime<Utc>>,
     correlation_id: Uuid,
 ) -> Response {
-    let (started, changes) = (Instant::now(), changes(&event));
+    let (started, changes, asked) = (Instant::now(), changes(&event), Asked::of(&event));
     let left = deadline.map(|at| (at - Utc::now() - RESERVE).to_std().unwrap_or_default());
     let answer = match read(event, correlation_id, deadline) {
         Ok(request) => timeout(left.unwrap_or(Duration::MAX), api.answer(Request { caller, ..request }))
@@ -59,11 +61,47 @@ async fn answered<A: Api>(
         report(&problem);
         Response::from(problem)
     });
+    asked.record(correlation_id, answer.status);
     if changes {
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(status = u64::from(answer.status), duration_ms, "request");
     }
     answer
+}
+
+/// What a request's span says of it.
+struct Asked {
+    client: Option<TraceContext>,
+    route: String,
+    began: DateTime<Utc>,
+}
+
+impl Asked {
+    fn of(event: &ApiGatewayV2httpRequest) -> Self {
+        let sent = event.headers.get("traceparent").and_then(|sent| sent.to_str().ok());
+        Self {
+            client: sent.and_then(|sent| sent.parse().ok()),
+            route: event.route_key.clone().unwrap_or_default(),
+            began: Utc::now(),
+        }
+    }
+
+    fn record(self, correlation_id: Uuid, status: u16) {
+        spans::record(|| Span {
+            context: TraceContext::of_request(correlation_id, self.client),
+            parent: self.client.map(|client| client.span),
+            kind: Kind::Server,
+            name: self.route.clone(),
+            began: self.began,
+            ended: Utc::now(),
+            attributes: vec![
+                ("http.route", self.route),
+                ("http.response.status_code", status.to_string()),
+                ("correlation_id", correlation_id.to_string()),
+            ],
+            error: (status >= 500).then_some("server error"),
+        });
+    }
 }
 
 /// Whether a request may set something off, so that its correlation id is worth a line.

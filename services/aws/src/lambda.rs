@@ -1,8 +1,10 @@
 //! The shell that Lambda calls. The same binary runs on Lambda and on the local stack.
 
 use crate::claims::Claims;
+use crate::traces::Reaction;
 use crate::{
     api, dynamodb::DynamoStore, eventbridge::EventBus, outbox, queue, sdk, secrets::Secret, sns::SnsTopic,
+    traces,
 };
 use anyhow::{Result, anyhow};
 use aws_config::SdkConfig;
@@ -13,8 +15,8 @@ use chassis::http::Api;
 use chassis::log::About;
 use chassis::task::{Task, TaskError};
 use chassis::{EventHandler, Failure, Ports, log};
-use chrono::DateTime;
-use events::reading;
+use chrono::{DateTime, Utc};
+use events::{Metadata, reading};
 use lambda_runtime::{Context, Diagnostic, Error, LambdaEvent, Runtime, service_fn};
 use serde_json::Value;
 use std::io::Write;
@@ -40,6 +42,7 @@ pub fn run(service: &'static str, serve: impl AsyncFnOnce(Function) -> Result<()
         Err(error) => return refuse(&error.to_string(), 1),
     };
     let served = runtime.block_on(async {
+        traces::start(service)?;
         match config::handler()?.as_str() {
             "outbox" => serve_outbox().await,
             "relay" => serve_relay(EventBus::new(&sdk::sdk_config().await, config::required("BUS")?)).await,
@@ -136,7 +139,9 @@ pub async fn serve_api<A: Api>(api: A) -> Result<()> {
         let stopped = i64::try_from(event.context.deadline).ok().and_then(DateTime::from_timestamp_millis);
         boxed(async move {
             let (api, claims) = served.as_ref();
-            Ok::<_, Error>(api::respond(api, claims, event.payload, stopped).await)
+            let answer = api::respond(api, claims, event.payload, stopped).await;
+            traces::flush().await;
+            Ok::<_, Error>(answer)
         })
     };
     Runtime::new(service_fn(answer)).run_concurrent().await.map_err(|e| anyhow!(e))
@@ -151,7 +156,11 @@ pub async fn serve_queue<H: EventHandler>(handler: H) -> Result<()> {
     let answer = move |event: LambdaEvent<SqsEvent>| {
         let handler = Arc::clone(&handler);
         let end = end(&event.context);
-        boxed(async move { Ok::<_, Error>(queue::handle(handler.as_ref(), event.payload, end).await) })
+        boxed(async move {
+            let answer = queue::handle(handler.as_ref(), event.payload, end).await;
+            traces::flush().await;
+            Ok::<_, Error>(answer)
+        })
     };
     Runtime::new(service_fn(answer)).run_concurrent().await.map_err(|e| anyhow!(e))
 }
@@ -166,7 +175,24 @@ pub async fn serve_tasks<T: Task>(task: T) -> Result<()> {
         let task = Arc::clone(&task);
         let end = end(&event.context);
         let about = about(&event.payload);
-        boxed(log::about(about, async move { run_task(task.as_ref(), &event.payload, end).await }))
+        boxed(log::about(about, async move {
+            let began = Utc::now();
+            let answer = run_task(task.as_ref(), &event.payload, end).await;
+            if let Some(metadata) = flow(&event.payload) {
+                let task = event.payload["task"].as_str().unwrap_or_default();
+                traces::record(&Reaction {
+                    service: log::service().unwrap_or_default(),
+                    metadata: &metadata,
+                    task: Some(task),
+                    began,
+                    settles: task.starts_with("Record") && answer.is_ok(),
+                    outcome: if answer.is_ok() { "done" } else { "failed" },
+                    error: answer.is_err().then_some("task failed"),
+                });
+            }
+            traces::flush().await;
+            answer
+        }))
     };
     Runtime::new(service_fn(answer)).run_concurrent().await.map_err(|e| anyhow!(e))
 }
@@ -193,6 +219,11 @@ async fn run_task<T: Task>(task: &T, payload: &Value, end: Instant) -> Result<Va
             Err(Diagnostic { error_type: error.name.to_owned(), error_message: error.message })
         }
     }
+}
+
+/// The event that started a task's flow.
+fn flow(payload: &Value) -> Option<Metadata> {
+    serde_json::from_value(payload.pointer("/event/metadata")?.clone()).ok()
 }
 
 /// What a task is about: the event that started its flow, or nothing. Only ids are read, so that no line repeats a value.

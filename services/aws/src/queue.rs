@@ -2,6 +2,7 @@
 //! different subjects side by side, and only the failed ones reported back.
 
 use crate::eventbridge::read_body;
+use crate::traces::{self, Reaction};
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use chassis::log::{self, About};
 use chassis::metrics::{self, DELIVERIES, LAG};
@@ -77,7 +78,7 @@ pub fn out_of_time() -> Failure {
 async fn in_order<H: EventHandler>(handler: &H, records: Vec<Record>, end: Instant) -> Vec<Outcome> {
     let mut outcomes = Vec::with_capacity(records.len());
     for record in records {
-        let started = Instant::now();
+        let (started, began) = (Instant::now(), Utc::now());
         let outcome = match &record.envelope {
             Ok(envelope) => {
                 let handled = log::about(Some(About::from(&envelope.metadata)), handler.handle(envelope));
@@ -86,6 +87,18 @@ async fn in_order<H: EventHandler>(handler: &H, records: Vec<Record>, end: Insta
             Err(failure) => Err(failure.clone()),
         };
         report(H::SERVICE, &record, &outcome, started.elapsed());
+        if let Ok(envelope) = &record.envelope {
+            let verdict = outcome.as_ref().map_or_else(Failure::class, |verdict| verdict.as_str());
+            traces::record(&Reaction {
+                service: H::SERVICE,
+                metadata: &envelope.metadata,
+                task: None,
+                began,
+                settles: outcome.as_ref().is_ok_and(|verdict| *verdict != Verdict::Duplicate),
+                outcome: verdict,
+                error: outcome.as_ref().err().map(Failure::class),
+            });
+        }
         outcomes.push(Outcome::of(record, outcome));
     }
     outcomes

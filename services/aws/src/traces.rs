@@ -5,7 +5,12 @@
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use chassis::http::client::{Connector, connector};
+use chassis::outbox::Cause;
+use chassis::ports::{Ids, RandomIds};
 use chassis::spans::{self, Kind, Span};
+use chassis::trace::TraceContext;
+use chrono::{DateTime, Utc};
+use events::Metadata;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Request, Response};
 use hyper_util::client::legacy::Client;
@@ -16,6 +21,7 @@ use opentelemetry_http::{HttpClient, HttpError};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanExporter as _, SpanLinks};
+use std::sync::OnceLock;
 use std::time::Duration;
 use tokio::sync::Mutex;
 
@@ -26,48 +32,113 @@ const TIMEOUT: Duration = Duration::from_millis(500);
 /// The most of a collector's answer that is read.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
-/// Exports what a process has recorded.
-pub struct Traces(Option<Mutex<SpanExporter>>);
+/// A service's work on an event.
+pub struct Reaction<'a> {
+    /// The service.
+    pub service: &'a str,
+    /// The event.
+    pub metadata: &'a Metadata,
+    /// The task, where a flow does the work in several.
+    pub task: Option<&'a str>,
+    /// When it began.
+    pub began: DateTime<Utc>,
+    /// Whether it settles the event: its span then has the id from which the events that it published go on. A repetition, and
+    /// what comes again, have ids of their own.
+    pub settles: bool,
+    /// The verdict, or what else became of it.
+    pub outcome: &'a str,
+    /// Why it failed, by class.
+    pub error: Option<&'static str>,
+}
 
-impl Traces {
-    /// To the collector that the environment names, as `service`.
-    ///
-    /// # Errors
-    /// When its address is none, or there are no root certificates.
-    pub fn of(service: &'static str) -> Result<Self> {
-        let Some(endpoint) = std::env::var(ENDPOINT).ok().filter(|endpoint| !endpoint.is_empty()) else {
-            return Ok(Self(None));
-        };
-        let http = Client::builder(TokioExecutor::new()).build(connector()?);
-        let exporter = SpanExporter::builder()
-            .with_http()
-            .with_http_client(Http(http))
-            .with_endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/')))
-            .with_timeout(TIMEOUT)
-            .build();
-        let mut exporter = exporter.with_context(|| format!("{ENDPOINT} is {endpoint:?}"))?;
-        exporter.set_resource(&Resource::builder_empty().with_service_name(service).build());
-        spans::keep();
-        Ok(Self(Some(Mutex::new(exporter))))
-    }
-
-    /// Exports what was recorded since the last time. What a collector does not take is lost, and a line of the log says so.
-    pub async fn flush(&self) {
-        let Some(exporter) = &self.0 else { return };
-        let spans: Vec<SpanData> = spans::take().into_iter().map(exported).collect();
-        if spans.is_empty() {
-            return;
+/// Records the span of a reaction, which ends now.
+pub fn record(reaction: &Reaction<'_>) {
+    let Reaction { service, metadata, task, .. } = *reaction;
+    spans::record(|| {
+        let context = Cause::from(metadata).span(service);
+        let parent: Option<TraceContext> = metadata.traceparent.parse().ok();
+        let task = task.map(|task| format!(": {task}")).unwrap_or_default();
+        Span {
+            context: if reaction.settles { context } else { context.child(RandomIds.fresh()) },
+            parent: parent.map(|parent| parent.span),
+            kind: Kind::Consumer,
+            name: format!("process {}{task}", metadata.kind),
+            began: reaction.began,
+            ended: Utc::now(),
+            attributes: vec![
+                ("messaging.message.id", metadata.id.to_string()),
+                ("order_id", metadata.subject.clone()),
+                ("correlation_id", metadata.correlation_id.to_string()),
+                ("outcome", reaction.outcome.to_owned()),
+            ],
+            error: reaction.error,
         }
-        let number = spans.len();
-        let exporter = exporter.lock().await;
-        let exported = tokio::time::timeout(TIMEOUT, exporter.export(spans)).await;
-        let reason = match exported {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "the collector did not answer".to_owned(),
-        };
-        tracing::warn!(number, reason, "spans are lost");
+    });
+}
+
+/// How often spans are exported where several invocations share a process, which Lambda does not freeze then.
+const PERIOD: Duration = Duration::from_millis(250);
+
+/// What exports the spans of this process, and whether an invocation has to wait for it.
+struct Traces {
+    exporter: Mutex<SpanExporter>,
+    is_frozen: bool,
+}
+
+static TRACES: OnceLock<Traces> = OnceLock::new();
+
+/// Begins to export spans of `service` to the collector that the environment names; without one there are none.
+///
+/// # Errors
+/// When its address is none, or there are no root certificates.
+pub fn start(service: &'static str) -> Result<()> {
+    let Some(endpoint) = std::env::var(ENDPOINT).ok().filter(|endpoint| !endpoint.is_empty()) else {
+        return Ok(());
+    };
+    let http = Client::builder(TokioExecutor::new()).build(connector()?);
+    let exporter = SpanExporter::builder()
+        .with_http()
+        .with_http_client(Http(http))
+        .with_endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/')))
+        .with_timeout(TIMEOUT)
+        .build();
+    let mut exporter = exporter.with_context(|| format!("{ENDPOINT} is {endpoint:?}"))?;
+    exporter.set_resource(&Resource::builder_empty().with_service_name(service).build());
+    let is_frozen = std::env::var_os("AWS_LAMBDA_MAX_CONCURRENCY").is_none();
+    let _ = TRACES.set(Traces { exporter: Mutex::new(exporter), is_frozen });
+    spans::keep();
+    if !is_frozen {
+        tokio::spawn(export_for_ever());
     }
+    Ok(())
+}
+
+async fn export_for_ever() {
+    loop {
+        tokio::time::sleep(PERIOD).await;
+        export().await;
+    }
+}
+
+/// Exports what an invocation has recorded, before Lambda freezes the process.
+pub async fn flush() {
+    if TRACES.get().is_some_and(|traces| traces.is_frozen) {
+        export().await;
+    }
+}
+
+/// Exports what was recorded since the last time. What the collector refuses is lost, and a line of the log says so.
+async fn export() {
+    let spans: Vec<SpanData> = spans::take().into_iter().map(exported).collect();
+    let (Some(traces), false) = (TRACES.get(), spans.is_empty()) else { return };
+    let number = spans.len();
+    let exporter = traces.exporter.lock().await;
+    let reason = match tokio::time::timeout(TIMEOUT, exporter.export(spans)).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "the collector did not answer".to_owned(),
+    };
+    tracing::warn!(number, reason, "spans are lost");
 }
 
 fn exported(span: Span) -> SpanData {

@@ -114,7 +114,8 @@ static STAGE: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// The service that this process is; none before [`init`].
-pub(crate) fn service() -> Option<&'static str> {
+#[must_use]
+pub fn service() -> Option<&'static str> {
     SERVICE.get().copied()
 }
 
