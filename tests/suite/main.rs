@@ -29,6 +29,7 @@ mod limits;
 mod messages;
 mod model;
 mod modules;
+mod operated;
 mod outside;
 mod outward;
 mod platform;

@@ -109,6 +109,7 @@ impl Parts {
             machines: machines.clone(),
             topics,
             faults,
+            logs: data.logs.clone(),
             issuer,
             url: urls.endpoint.clone(),
         });

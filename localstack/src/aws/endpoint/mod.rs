@@ -19,6 +19,7 @@ use crate::outside::token_issuer::{self, TokenIssuer};
 use crate::support::http::{self, Request, Response};
 use bytes::Bytes;
 use hyper::{HeaderMap, Method};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The most bytes of a request: what a TransactWriteItems may carry is 4 MiB, in JSON somewhat more.
@@ -38,6 +39,8 @@ pub struct Endpoint {
     pub machines: StateMachines,
     pub topics: Topics,
     pub faults: Faults,
+    /// The folder of the functions' logs.
+    pub logs: PathBuf,
     /// Its pages lie below the endpoint.
     pub issuer: TokenIssuer,
     /// The endpoint's own URL.
@@ -59,6 +62,10 @@ pub async fn answer(endpoint: Arc<Endpoint>, request: Request) -> Response {
     }
     if path == bench::FUNCTIONS {
         return bench::environments(&endpoint.functions);
+    }
+    if path == bench::LOGS {
+        let query = parts.uri.query().unwrap_or_default();
+        return bench::logs(&endpoint.functions, &endpoint.logs, query).await;
     }
     if let Some(topic) = path.strip_prefix(bench::TOPICS) {
         return bench::published(&endpoint.topics, topic);
