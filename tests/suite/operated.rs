@@ -8,6 +8,7 @@ use localstack::faults::Fault;
 use registry::SERVICES;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use tests::client::order_of;
@@ -337,6 +338,7 @@ fn what_is_used_wrongly_is_refused_in_a_line() {
             &["dlq", "redrive", "prod-quadrille-payments-events-dlq"],
             &["dlq", "redrive", "nowhere-dlq"],
             &["dlq", "drop", "payments-events-dlq", "--yes", "--message", "../x"],
+            &["bus", "tail", "--type", "order.lost"],
             &["stock", "count", "beans", "-1", "--seen", "1-0"],
             &["completions", "tcsh"],
             &["nonsense"],
@@ -386,4 +388,59 @@ fn shells_and_man_know_every_command() {
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(text.contains(wanted), "{arguments:?}: {text}");
     }
+}
+
+/// Guards: events are printed as they come, those that were asked for; and rule and queue are gone afterwards, as is what was left
+/// over an hour ago.
+#[test]
+fn the_bus_is_tailed_until_ctrl_c() {
+    run(async {
+        let platform = &Platform::start(&options("operated-tail")).await.unwrap();
+        let product = platform.product(10).await;
+        let sdk = platform.sdk().await;
+        let (sqs, rules) = (aws_sdk_sqs::Client::new(&sdk), aws_sdk_eventbridge::Client::new(&sdk));
+        // Made in 2023.
+        let old = "test-quadrille-tail-018c0000-0000-7000-8000-000000000000";
+        sqs.create_queue().queue_name(old).send().await.unwrap();
+        let pattern = r#"{"source": ["x"]}"#;
+        rules
+            .put_rule()
+            .event_bus_name("test-quadrille")
+            .name(old)
+            .event_pattern(pattern)
+            .send()
+            .await
+            .unwrap();
+        let left = async || {
+            let queues = sqs.list_queues().queue_name_prefix("test-quadrille-tail-").send().await.unwrap();
+            let listed =
+                rules.list_rules().event_bus_name("test-quadrille").name_prefix("test-quadrille-tail-");
+            let listed = listed.send().await.unwrap();
+            [queues.queue_urls().join(" "), listed.rules().iter().filter_map(|rule| rule.name()).collect()]
+        };
+        let mut command = here(
+            platform,
+            &["bus", "tail", "--json", "--type", "order.created", "--type", "order.fulfilled"],
+        );
+        let mut child = command.spawn().unwrap();
+        let mut errors = BufReader::new(child.stderr.take().unwrap()).lines();
+        let began = tokio::task::spawn_blocking(move || errors.next().unwrap().unwrap()).await.unwrap();
+        assert!(began.contains("Ctrl-C"), "{began}");
+        let [queues, listed] = left().await;
+        assert!(!queues.contains(old) && queues.contains(&listed) && !listed.is_empty(), "{queues} {listed}");
+        let id = platform.api.place(&order_of(&product, 1)).await.unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let seen = tokio::task::spawn_blocking(move || -> Vec<Value> {
+            lines.by_ref().take(2).map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect()
+        });
+        let mut seen = seen.await.unwrap();
+        seen.sort_by_key(|event| event["metadata"]["seq"].as_u64());
+        let kinds: Vec<&str> = seen.iter().map(|event| event["metadata"]["type"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["order.created", "order.fulfilled"]);
+        assert!(seen.iter().all(|event| event["metadata"]["subject"] == *id), "{seen:?}");
+        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        let status = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
+        assert!(status.success(), "{status}");
+        assert_eq!(left().await, [String::new(), String::new()]);
+    });
 }

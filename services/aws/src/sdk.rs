@@ -139,8 +139,15 @@ async fn with_credentials(config: SdkConfig) -> Result<SdkConfig, Unreachable> {
     }
     let missing = || Unreachable::NoCredentials("none are configured".into());
     let provider = config.credentials_provider().ok_or_else(missing)?;
-    provider.provide_credentials().await.map_err(|e| Unreachable::NoCredentials(chain(&e)))?;
-    Ok(config)
+    match provider.provide_credentials().await {
+        Ok(_) => Ok(config),
+        // Each provider of the chain says so of itself, on a line of its own.
+        Err(error) if error.to_string().contains("not enabled") => Err(missing()),
+        Err(error) => {
+            let why = chain(&error);
+            Err(Unreachable::NoCredentials(why.split_whitespace().collect::<Vec<_>>().join(" ")))
+        }
+    }
 }
 
 #[cfg(feature = "tls")]

@@ -11,6 +11,7 @@ use events::envelope::millis;
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The most dead letters of one queue that are listed or redriven together.
@@ -30,6 +31,7 @@ pub struct Stage<S> {
     table: Table<S>,
     /// What was received and neither released nor deleted, with the URL of its queue.
     held: Mutex<Vec<(String, Received)>>,
+    is_stopped: AtomicBool,
 }
 
 /// Opens a table by its name.
@@ -114,11 +116,30 @@ impl<S: Store> Stage<S> {
         queues: Queues,
         table: impl Fn(String) -> S + Send + Sync + 'static,
     ) -> Self {
-        Self { name: name.into(), queues, table: Box::new(table), held: Mutex::default() }
+        Self {
+            name: name.into(),
+            queues,
+            table: Box::new(table),
+            held: Mutex::default(),
+            is_stopped: AtomicBool::new(false),
+        }
     }
 
     fn held(&self) -> MutexGuard<'_, Vec<(String, Received)>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has whatever works on the queues end with a failure before its next step. A call that is under way is finished: a message
+    /// whose receipt got lost would stay hidden.
+    pub fn stop(&self) {
+        self.is_stopped.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn go_on(&self) -> Result<(), Failure> {
+        if self.is_stopped.load(Ordering::Relaxed) {
+            return Err(Failure::Transient("stopped".into()));
+        }
+        Ok(())
     }
 
     /// Receives messages of a dead-letter queue, some at a time; none when none is visible. They are hidden from others until
@@ -127,6 +148,7 @@ impl<S: Store> Stage<S> {
     /// # Errors
     /// A [`Failure`] when a queue or table does not answer.
     pub async fn open(&self, queue: &str, url: &str) -> Result<Vec<DeadLetter>, Failure> {
+        self.go_on()?;
         let received = self.queues.receive(url).await?;
         self.held().extend(received.iter().map(|message| (url.to_owned(), message.clone())));
         let mut dead_letters = Vec::new();

@@ -62,9 +62,16 @@ pub enum DlqCommand {
 /// Does what the command says.
 pub async fn run(session: &Session, command: DlqCommand) -> Result<()> {
     let stage = session.stage();
+    let work = act(session, &stage, command);
+    tokio::pin!(work);
     let done = tokio::select! {
-        done = act(session, &stage, command) => done,
-        _ = ctrl_c() => Err(anyhow::anyhow!("stopped")),
+        done = &mut work => done,
+        _ = ctrl_c() => {
+            stage.stop();
+            // A second Ctrl-C does not wait for the call that is under way.
+            tokio::select! { _ = &mut work => {}, _ = ctrl_c() => {} }
+            Err(anyhow::anyhow!("stopped"))
+        }
     };
     let released = stage.release(None).await;
     done.and(released.map_err(Into::into))

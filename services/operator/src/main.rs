@@ -1,6 +1,7 @@
 //! The operator's command line.
 
 mod breaker;
+mod bus;
 mod dlq;
 mod generated;
 mod order;
@@ -16,6 +17,7 @@ mod waiting;
 
 use anyhow::Result;
 use breaker::BreakerCommand;
+use bus::BusCommand;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use dlq::DlqCommand;
@@ -69,6 +71,9 @@ enum Command {
     /// The circuit between payments and its provider
     #[command(subcommand)]
     Breaker(BreakerCommand),
+    /// The bus: its events as they come
+    #[command(subcommand)]
+    Bus(BusCommand),
     /// List, stop and start the pipes by which events leave the services' tables
     #[command(subcommand)]
     Pipes(PipesCommand),
@@ -142,6 +147,7 @@ async fn run(arguments: Arguments) -> Result<()> {
         Command::Dlq(command) => dlq::run(session, command).await,
         Command::Stock(command) => stock::run(session, command).await,
         Command::Breaker(command) => breaker::run(session, &command).await,
+        Command::Bus(command) => bus::run(session, command).await,
         Command::Pipes(command) => pipes::run(session, command).await,
         Command::Replay(arguments) => Tools::new(session).run(arguments).await,
         Command::Completions { .. } | Command::Man => Ok(()),

@@ -194,6 +194,7 @@ impl<S: Store> Stage<S> {
     ) -> Result<(), Failure> {
         let mut sent = Vec::new();
         for one in opened {
+            self.go_on()?;
             let at = Utc::now();
             let outcome = self.send_back(one.way, one.url, &one.dead_letter, bus).await?;
             if matches!(outcome, Some(Outcome::Stays(_))) {
@@ -224,6 +225,7 @@ impl<S: Store> Stage<S> {
             return Ok(Outcome::Unknown);
         };
         loop {
+            self.go_on()?;
             if let Some(outcome) = self.look(service, event, since).await? {
                 return Ok(outcome);
             }

@@ -3,6 +3,7 @@
 pub mod api;
 mod checks;
 pub mod fifo;
+mod made;
 pub mod queue;
 pub mod queues;
 #[cfg(test)]
