@@ -74,6 +74,10 @@ stock *flags:
 breaker *flags:
     @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} breaker "$@"
 
+# Print each event as it comes, `just bus tail --order 018f2b9e-…`
+bus *flags:
+    @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} bus "$@"
+
 # The pipes of a stage, `just pipes stop orders`: list, stop, start
 pipes *flags:
     @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} pipes "$@"

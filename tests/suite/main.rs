@@ -26,6 +26,7 @@ mod fuzz;
 mod justfile;
 mod layering;
 mod limits;
+mod made;
 mod messages;
 mod model;
 mod modules;

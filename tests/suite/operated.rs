@@ -258,7 +258,8 @@ async fn stop_in_the_middle(platform: &Platform) {
     }
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     let output = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
-    assert_eq!(one_line(&output), (1, "error: stopped\n".to_owned()));
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!((output.status.code(), errors.as_str()), (Some(1), "error: stopped\n"));
     assert_eq!(depth(platform, DEAD), (1, 0));
 }
 

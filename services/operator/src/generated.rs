@@ -1,8 +1,7 @@
 //! What shells and `man` know of the command line, made from the command line itself.
 
-use crate::Arguments;
 use anyhow::Result;
-use clap::{CommandFactory, ValueEnum};
+use clap::ValueEnum;
 use clap_complete::{Shell as Completed, generate};
 use clap_mangen::Man;
 use std::io::Write;
@@ -19,21 +18,20 @@ pub enum Shell {
 const NAME: &str = "quadrille";
 
 /// Writes a shell's completions: `source <(quadrille completions bash)`.
-pub fn completions(shell: Shell) -> Result<()> {
+pub fn completions(shell: Shell, mut command: clap::Command) -> Result<()> {
     let shell = match shell {
         Shell::Bash => Completed::Bash,
         Shell::Zsh => Completed::Zsh,
         Shell::Fish => Completed::Fish,
     };
     let mut script = Vec::new();
-    generate(shell, &mut Arguments::command(), NAME, &mut script);
+    generate(shell, &mut command, NAME, &mut script);
     Ok(std::io::stdout().lock().write_all(&script)?)
 }
 
 /// Writes the manual page, with a part for each command: `man <(quadrille man)`.
-pub fn man() -> Result<()> {
+pub fn man(mut command: clap::Command) -> Result<()> {
     let mut page = Vec::new();
-    let mut command = Arguments::command();
     command.build();
     Man::new(command.clone()).render(&mut page)?;
     for part in parts(&command) {

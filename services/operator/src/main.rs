@@ -19,7 +19,7 @@ use anyhow::Result;
 use breaker::BreakerCommand;
 use bus::BusCommand;
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use dlq::DlqCommand;
 use generated::Shell;
 use operator::dead_letters::NotThere;
@@ -134,8 +134,8 @@ fn is_closed(error: &anyhow::Error) -> bool {
 
 async fn run(arguments: Arguments) -> Result<()> {
     match &arguments.command {
-        Command::Completions { shell } => return generated::completions(*shell),
-        Command::Man => return generated::man(),
+        Command::Completions { shell } => return generated::completions(*shell, Arguments::command()),
+        Command::Man => return generated::man(Arguments::command()),
         _ => {}
     }
     let session = &Session::open(&arguments.global).await?;

@@ -4,7 +4,7 @@
 
 use super::checks::{self, invalid};
 use super::fifo::is_id;
-use super::made;
+use super::made_api;
 use super::queue::{Queue, Received, md5_of};
 use super::queues::Queues;
 use crate::aws::protocol::{ApiError, Call, Outcome, ok};
@@ -56,8 +56,8 @@ struct Request {
 /// Queue URLs begin with `endpoint`.
 pub async fn answer(queues: &Queues, endpoint: &str, call: &Call<'_>) -> Outcome {
     match call.operation {
-        "CreateQueue" => return made::create(queues, endpoint, call),
-        "DeleteQueue" => return made::delete(queues, endpoint, call),
+        "CreateQueue" => return made_api::create(queues, endpoint, call),
+        "DeleteQueue" => return made_api::delete(queues, endpoint, call),
         _ => {}
     }
     let request: Request = call.parse()?;

@@ -4,6 +4,7 @@ pub mod api;
 mod checks;
 pub mod fifo;
 mod made;
+mod made_api;
 pub mod queue;
 pub mod queues;
 #[cfg(test)]
