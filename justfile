@@ -48,33 +48,47 @@ new-service name *flags:
 release-contracts number:
     cargo run --quiet -p contracts -- release "$@"
 
-# Have a refused refund tried again, `just retry-compensation 018f2b9e-…`
-retry-compensation order stage="local":
-    @{{ if stage == "local" { operator_here } else { operator_on_aws } }} retry-compensation "$1" --stage "$2"
+# The operator's commands: with `--stage prod` at the end, on AWS; `just dlq --help` and so on for more.
 
-# List the dead letters of a stage: age, event, order and reason
-dlq stage="local":
-    @{{ if stage == "local" { operator_here } else { operator_on_aws } }} dlq --stage "$1"
+# One order, `just order timeline 018f2b9e-…`: show, timeline, events, trace, cancel, retry-compensation
+order *flags:
+    @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} order "$@"
+
+# List orders, `just orders --status FAILED`: by status, customer or time
+orders *flags:
+    @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} orders "$@"
 
 # List the orders that wait: FAILED ones, which need an operator, and those with an overdue step
-waiting stage="local":
-    @{{ if stage == "local" { operator_here } else { operator_on_aws } }} waiting --stage "$1"
+waiting *flags:
+    @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} waiting "$@"
 
-# Send dead letters back and show what becomes of each, `just redrive local-quadrille-payments-events-dlq --order 018f2b9e-…`
-redrive queue *flags:
-    @{{ if queue =~ "^local-" { operator_here } else { operator_on_aws } }} redrive "$@"
+# Remind every silent step now, `just sweep --ahead 600`: also what will be overdue within so many seconds
+sweep *flags:
+    @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} sweep "$@"
 
-# Publish events of the log once more, `just replay --order 018f2b9e-…`; with `--stage prod` at the end, on AWS
-replay *flags:
-    @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} replay "$@"
+# Dead letters, `just dlq redrive payments-events-dlq --order 018f2b9e-…`: list, show, redrive, drop
+dlq *flags:
+    @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} dlq "$@"
 
-# The pipes of a stage: `just pipes list`, `just pipes stop orders`, `just pipes start orders`; with `--stage prod` at the end, on AWS
+# Stock, `just stock show`: show, count
+stock *flags:
+    @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} stock "$@"
+
+# The circuit between payments and its provider, `just breaker show`: show, reset
+breaker *flags:
+    @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} breaker "$@"
+
+# Print each event as it comes, `just bus tail --order 018f2b9e-…`
+bus *flags:
+    @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} bus "$@"
+
+# The pipes of a stage, `just pipes stop orders`: list, stop, start
 pipes *flags:
     @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} pipes "$@"
 
-# Remind every silent step that will be overdue within so many seconds, instead of waiting for it
-sweep ahead="0" stage="local":
-    @{{ if stage == "local" { operator_here } else { operator_on_aws } }} sweep --ahead "$1" --stage "$2"
+# Publish events of the log once more, `just replay --order 018f2b9e-…`
+replay *flags:
+    @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} replay "$@"
 
 # What CI runs
 ci:

@@ -86,7 +86,7 @@ const fn meaning(status: Status) -> &'static str {
             "it did not happen, and everything that was done is undone; the end, unless a refund fails later"
         }
         Status::Failed => {
-            "it did not happen, but the provider refused the refund; `just retry-compensation` has it tried again"
+            "it did not happen, but the provider refused the refund; `just order retry-compensation` has it tried again"
         }
     }
 }

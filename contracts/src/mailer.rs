@@ -114,7 +114,7 @@ that the queue has the message. Whether the customer got it, only the mailer kno
   event names no customer comes without it: the order's other messages have it.
 - **Delete a message when you have sent it.** Otherwise it comes back after MINUTES minutes (`ChangeMessageVisibility` extends
   them). Received RECEIVES times and not deleted, it goes to the dead-letter queue, with an alarm, and the order's next message
-  comes. `just redrive` puts it back, behind that one. The queue keeps a message for DAYS days; when one has waited for an
+  comes. `just dlq redrive` puts it back, behind that one. The queue keeps a message for DAYS days; when one has waited for an
   hour, an alarm says that the queue is not read.
 - **The queue is the version.** It holds version 1 for as long as it exists. Within a version only optional fields are added:
   ignore those that you do not know. A breaking change, and that is also a new `kind`, comes as version 2 through a topic and

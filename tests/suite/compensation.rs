@@ -7,6 +7,7 @@ use chassis::Failure;
 use chassis::ports::Secret;
 use events::{Currency, Money, OrderId};
 use hyper::Method;
+use operator::dead_letters::Waiting;
 use payments::payment::Bill;
 use payments::provider::https::Https;
 use payments::provider::stripe::Stripe;
@@ -23,7 +24,8 @@ fn a_refund_refused_for_good_waits_for_an_operator() {
         let (_, id) = refused_for_good(&mut { platform }).await;
         let (operated, _) = platform.operated().await;
         let waiting = operated.waiting(chrono::Utc::now()).await.unwrap();
-        assert!(waiting.iter().any(|line| line.starts_with(&format!("FAILED  {id}  since "))), "{waiting:?}");
+        let is_it = |one: &Waiting| one.status == "FAILED" && one.order_id == id && !one.is_overdue;
+        assert!(waiting.iter().any(is_it), "{waiting:?}");
     });
 }
 

@@ -36,8 +36,7 @@ just() {
     local recipe=$1
     shift
     case $recipe in
-        dlq | waiting | redrive | replay | pipes | retry-compensation) operator "$recipe" "$@" ;;
-        sweep) operator sweep --ahead "${1:-0}" ;;
+        order | orders | waiting | sweep | dlq | stock | breaker | bus | pipes | replay) operator "$recipe" "$@" ;;
         contracts) "$BINARIES/contracts" "$@" ;;
         secrets) infra/deploy secrets "$@" ;;
         *) echo "tests/suite/readme.rs cannot run the recipe $recipe"; return 64 ;;

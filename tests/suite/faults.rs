@@ -2,9 +2,10 @@
 //! letters. Every order still ends, and nothing happens twice. What the world suffers too is in `stories`.
 
 use crate::bench::Bench;
-use crate::platform::{Platform, options, run};
+use crate::platform::{Platform, options, redriven, run};
 use crate::stories::market::every_order_ends_as_ever;
 use localstack::faults::{Fault, When};
+use operator::redrive::Meant;
 use registry::SERVICES;
 use std::time::{Duration, Instant};
 use tests::client::order_of;
@@ -89,11 +90,15 @@ fn depth(platform: &Platform) -> (usize, usize) {
 /// The list has each dead letter with its reason and its order, and takes none out of its queue.
 async fn check_list(platform: &Platform, id: &str) {
     let (stage, _) = platform.operated().await;
-    let lines = stage.list(chrono::Utc::now()).await.unwrap();
-    assert_eq!(lines[0], format!("{DEAD_LETTERS}: 2"));
-    let about = |text: &str| lines.iter().find(|line| line.contains(text)).unwrap();
-    assert!(about(id).contains("inventory.reserved") && about(id).contains("transient: "), "{lines:?}");
-    assert!(about("message ").contains("poison: the body is not an EventBridge event"), "{lines:?}");
+    let listed = stage.list(chrono::Utc::now()).await.unwrap();
+    assert!(listed.len() == 2 && listed.iter().all(|one| one.queue == DEAD_LETTERS), "{listed:?}");
+    let about = |what: &str| listed.iter().find(|one| one.what.as_deref() == Some(what)).unwrap();
+    let event = about("inventory.reserved");
+    assert!(event.subject.as_deref() == Some(id) && event.reason.starts_with("transient: "), "{listed:?}");
+    assert!(
+        about("message").reason.starts_with("poison: the body is not an EventBridge event"),
+        "{listed:?}"
+    );
     assert_eq!(depth(platform), (2, 0), "the list took something out of the queue");
 }
 
@@ -101,15 +106,16 @@ async fn check_list(platform: &Platform, id: &str) {
 async fn check_redrive(platform: &Platform, id: &str) {
     let (stage, bus) = platform.operated().await;
     let other = Some(uuid::Uuid::nil().to_string().parse().unwrap());
-    assert_eq!(stage.redrive(DEAD_LETTERS, other, &bus).await.unwrap(), (Vec::<String>::new(), true));
-    let (mut lines, well) = stage.redrive(DEAD_LETTERS, None, &bus).await.unwrap();
-    assert!(!well, "one stays");
-    lines.sort();
-    assert_eq!(lines[0], format!("inventory.reserved {id}: applied"));
-    assert!(lines[1].contains("stays, poison: "), "{lines:?}");
+    assert_eq!(redriven(&stage, DEAD_LETTERS, other, &bus).await, []);
+    let mut fates = redriven(&stage, DEAD_LETTERS, None, &bus).await;
+    fates.sort_by_key(|fate| fate.what.clone());
+    let [event, message] = fates.as_slice() else { panic!("{fates:?}") };
+    assert_eq!((event.subject.as_deref(), event.fate.as_str(), event.is_well), (Some(id), "applied", true));
+    assert!(message.fate.starts_with("stays, poison: ") && !message.is_well, "{message:?}");
     assert_eq!(platform.api.ended(id, TIMEOUT).await.unwrap()["status"], "FULFILLED");
     assert_eq!(depth(platform), (1, 0));
-    let missing = stage.redrive("test-quadrille-nowhere-dlq", None, &bus).await.unwrap_err();
+    let nowhere = Meant::Of("test-quadrille-nowhere-dlq".into(), None);
+    let missing = stage.redrive(&nowhere, &bus, |_| {}).await.unwrap_err();
     assert!(missing.to_string().contains("no dead-letter queue test-quadrille-nowhere-dlq"));
 }
 

@@ -1,7 +1,7 @@
 //! Messages reach a reader: what a shop's own mailer finds in its queue.
 
 use crate::bench::Bench;
-use crate::platform::{Platform, options, root, run};
+use crate::platform::{Platform, options, redriven, root, run};
 use aws::sqs::{Queues, Received};
 use contracts::Contracts;
 use localstack::aws::sqs::Queue;
@@ -108,11 +108,13 @@ fn a_message_that_the_mailer_fails_is_kept_and_the_next_one_comes() {
         assert_eq!(platform.dead_letters(), [(DEAD.to_owned(), 1)]);
 
         let (stage, bus) = platform.operated().await;
-        let lines = stage.list(chrono::Utc::now()).await.unwrap();
-        assert_eq!(lines[0], format!("{DEAD}: 1"));
-        assert!(lines[1].contains(&format!("message  {order}  a message to a customer")), "{lines:?}");
-        let back = vec![format!("message {order}: in the queue for the mailer")];
-        assert_eq!(stage.redrive(DEAD, Some(order.parse().unwrap()), &bus).await.unwrap(), (back, true));
+        let listed = stage.list(chrono::Utc::now()).await.unwrap();
+        let [one] = listed.as_slice() else { panic!("{listed:?}") };
+        assert_eq!((one.queue.as_str(), one.subject.as_deref()), (DEAD, Some(order.as_str())));
+        assert!(one.reason.starts_with("a message to a customer"), "{one:?}");
+        let fates = redriven(&stage, DEAD, Some(order.parse().unwrap()), &bus).await;
+        let [one] = fates.as_slice() else { panic!("{fates:?}") };
+        assert_eq!((one.fate.as_str(), one.is_well), ("in the queue for the mailer", true));
         assert_eq!(platform.dead_letters(), []);
         let mailer = Mailer::of(&platform).await;
         assert_eq!(kinds(&mailer.receive().await), ["ORDER_FULFILLED", "ORDER_CONFIRMED"]);

@@ -122,8 +122,8 @@ fn nothing_repeats_a_value_of_a_body() {
         // There was enough to look at.
         assert!(failed >= 10 * SERVICES.len() && list.len() >= failed, "{failed}: {list:#?}");
         assert!(rows.len() >= SERVICES.len() && logs.matches("delivery failed").count() >= failed);
-        assert!(list.iter().any(|line| line.contains("metadata.seq: expected u64")), "{list:#?}");
-        let list = list.join("\n");
+        assert!(list.iter().any(|one| one.reason.contains("metadata.seq: expected u64")), "{list:#?}");
+        let list = format!("{list:#?}");
         for (what, text) in
             [("dead letters", list), ("rows", rows.join("\n")), ("tasks", tasks), ("logs", logs)]
         {

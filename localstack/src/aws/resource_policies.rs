@@ -11,6 +11,7 @@ use iam_rs::{
     Arn, Context as Conditions, ContextValue, Decision, EvaluationOptions, IAMPolicy, IAMRequest,
     PolicyEvaluator, Principal, PrincipalId,
 };
+use serde_json::Value;
 
 const ASSUME: &str = "sts:AssumeRole";
 const EVENTS: &str = "events.amazonaws.com";
@@ -115,6 +116,20 @@ impl Caller<'_> {
         let result = PolicyEvaluator::with_policies(policies).with_options(options).evaluate(&request);
         Ok(result.context("a policy cannot be evaluated")?.decision == Decision::Allow)
     }
+}
+
+/// Whether a document is a policy.
+#[must_use]
+pub fn is_policy(document: &Value) -> bool {
+    iam::read(document).is_ok()
+}
+
+/// Whether a queue's policy lets EventBridge send to it for a rule.
+///
+/// # Errors
+/// When the policy cannot be evaluated.
+pub fn lets_rule_send(policy: &Value, rule: &str, queue: &str) -> Result<bool> {
+    Caller { service: EVENTS, source: Some(rule) }.may("sqs:SendMessage", queue, vec![iam::read(policy)?])
 }
 
 /// Checks that the policy of every queue to which a rule or a topic delivers, and of the dead-letter queue of each delivery,

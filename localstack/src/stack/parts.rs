@@ -113,6 +113,7 @@ impl Parts {
             topics,
             faults,
             meter: meter.clone(),
+            logs: data.logs.clone(),
             issuer,
             url: urls.endpoint.clone(),
         });

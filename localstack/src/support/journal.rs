@@ -150,6 +150,12 @@ impl Journal {
         Ok((Self { commands, forgets: path.is_none() }, past))
     }
 
+    /// The same journal for what is gone after a restart.
+    #[must_use]
+    pub fn forgetting(&self) -> Self {
+        Self { commands: self.commands.clone(), forgets: true }
+    }
+
     /// Appends entries, in order; they are on disk soon.
     pub fn write(&self, mut entries: Vec<Entry>) {
         if self.forgets {

@@ -15,6 +15,7 @@ pub mod sdk;
 pub mod secrets;
 pub mod sns;
 pub mod sqs;
+pub mod tail;
 pub mod traces;
 
 /// JSON rows and events are many small allocations, which mimalloc serves faster than the system's allocator.

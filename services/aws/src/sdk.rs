@@ -8,12 +8,14 @@ use aws_config::{
     stalled_stream_protection::StalledStreamProtectionConfig,
     timeout::{TimeoutConfig, TimeoutConfigBuilder},
 };
-use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
+use aws_sdk_dynamodb::config::{Credentials, ProvideCredentials, SharedCredentialsProvider};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use chassis::Failure;
 use std::error::Error;
 use std::fmt::Debug;
 use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 /// How long one attempt of one call may take. DynamoDB answers in milliseconds; what takes longer is lost.
 const ATTEMPT: Duration = Duration::from_secs(2);
@@ -79,18 +81,73 @@ fn chain(error: &dyn Error) -> String {
 /// Where the local stack answers by default.
 const LOCAL: &str = "http://127.0.0.1:4566";
 
+/// Why an operator cannot work on a stage, and what helps.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreachable {
+    /// The stage `local`, and no local stack.
+    #[error(
+        "nothing answers at {0}: the local stack does not run; `cargo dev` starts it, and AWS_ENDPOINT_URL names another address"
+    )]
+    NoLocalStack(String),
+    /// A stage on AWS, and no region.
+    #[error("no region: set AWS_REGION, or run `aws configure`")]
+    NoRegion,
+    /// A stage on AWS, and no credentials.
+    #[error(
+        "no credentials ({0}): run `aws sso login`, `aws login` or `aws configure`, and name another profile in AWS_PROFILE"
+    )]
+    NoCredentials(String),
+    /// A stage on AWS, and a build for the local stack.
+    #[error("this build speaks no TLS: build it with `cargo build -p operator --features tls`")]
+    NoTls,
+}
+
 /// As [`sdk_config`], for an operator, who has more time: the stage `local` is the local stack at its usual address, unless the
-/// environment names another endpoint, and has credentials of its own.
-pub async fn operators_config(stage: &str) -> SdkConfig {
+/// environment names another endpoint, and has credentials of its own. Every other stage has those of the AWS CLI.
+///
+/// # Errors
+/// [`Unreachable`], before the first call: an SDK's own error would not name what helps.
+pub async fn operators_config(stage: &str) -> Result<SdkConfig, Unreachable> {
     let config = config(TimeoutConfig::builder().operation_attempt_timeout(OPERATORS_ATTEMPT)).await;
     if stage != "local" {
-        return config;
+        return with_credentials(config).await;
     }
     let endpoint = config.endpoint_url().unwrap_or(LOCAL).to_owned();
+    if !listens(&endpoint).await {
+        return Err(Unreachable::NoLocalStack(endpoint));
+    }
     let region = config.region().cloned().unwrap_or(Region::new("us-east-1"));
     let key = Credentials::new("local", "local", None, None, "the local stack");
     let key = SharedCredentialsProvider::new(key);
-    config.into_builder().endpoint_url(endpoint).region(region).credentials_provider(key).build()
+    Ok(config.into_builder().endpoint_url(endpoint).region(region).credentials_provider(key).build())
+}
+
+/// Whether anything listens at an address.
+async fn listens(endpoint: &str) -> bool {
+    let host = endpoint.split("://").last().unwrap_or_default().trim_end_matches('/');
+    matches!(timeout(CONNECT, TcpStream::connect(host)).await, Ok(Ok(_)))
+}
+
+/// Looks for region and credentials once, as the calls will.
+async fn with_credentials(config: SdkConfig) -> Result<SdkConfig, Unreachable> {
+    let is_plain = config.endpoint_url().is_some_and(|url| url.starts_with("http://"));
+    if !is_plain && cfg!(not(feature = "tls")) {
+        return Err(Unreachable::NoTls);
+    }
+    if config.region().is_none() {
+        return Err(Unreachable::NoRegion);
+    }
+    let missing = || Unreachable::NoCredentials("none are configured".into());
+    let provider = config.credentials_provider().ok_or_else(missing)?;
+    match provider.provide_credentials().await {
+        Ok(_) => Ok(config),
+        // Each provider of the chain says so of itself, on a line of its own.
+        Err(error) if error.to_string().contains("not enabled") => Err(missing()),
+        Err(error) => {
+            let why = chain(&error);
+            Err(Unreachable::NoCredentials(why.split_whitespace().collect::<Vec<_>>().join(" ")))
+        }
+    }
 }
 
 #[cfg(feature = "tls")]

@@ -1,6 +1,8 @@
 //! `PUT /products/{id}` and `GET /products/{id}`.
 
-use crate::product::{self, BELOW_HELD, Listed, Listing, MOVED, Product, Seen, Shelf, UNCOUNTED, UNSEEN};
+use crate::product::{
+    self, BELOW_HELD, Listed, Listing, MAX_STOCK, MOVED, Message, Product, Seen, Shelf, UNCOUNTED, UNSEEN,
+};
 use chassis::aggregate::{Loaded, load};
 use chassis::http::access::{self, Auth, LIST_PRODUCTS, require};
 use chassis::http::conditional::{IfMatch, if_match};
@@ -14,8 +16,6 @@ use serde_json::{Value, json};
 
 /// The highest price of one unit, in minor units.
 const MAX_PRICE: u64 = 100_000_000;
-/// The largest stock of one product.
-const MAX_STOCK: u64 = 1_000_000_000;
 
 /// Inventory's part of the HTTP API.
 pub struct ProductsApi<S> {
@@ -51,14 +51,12 @@ fn product_id(request: &Request) -> Result<ProductId, Problem> {
 /// The entity tag of a shelf. It does not move with every byte of the answer: what is available and what is held are
 /// two parts of one count.
 fn tag(shelf: Shelf) -> String {
-    format!("\"{}-{}\"", shelf.counts, shelf.shipped)
+    format!("\"{shelf}\"")
 }
 
 /// The shelf that a tag stands for; none for a tag that is not ours.
-fn shelf(of: &str) -> Option<Shelf> {
-    let (counts, shipped) = of.trim_matches('"').split_once('-')?;
-    let shelf = Shelf { counts: counts.parse().ok()?, shipped: shipped.parse().ok()? };
-    (tag(shelf) == of).then_some(shelf)
+fn shelf(tag: &str) -> Option<Shelf> {
+    tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok()
 }
 
 fn seen(request: &Request) -> Result<Seen, Problem> {
@@ -84,7 +82,8 @@ impl<S: Store> ProductsApi<S> {
         let id = &product_id(request)?;
         let listing = self.read(id, request)?;
         let cause = Cause::request(self.ports.ids.fresh(), request.correlation_id, request.trace());
-        let executed = execute::<Product, S>(&self.ports, &product::id(id), listing, &cause).await?;
+        let executed =
+            execute::<Product, S>(&self.ports, &product::id(id), Message::List(listing), &cause).await?;
         let product = match executed {
             Executed::Done(product) | Executed::Unchanged(product) => product,
             Executed::Refused(why, before) => return Err(refused(why, &before.state)),

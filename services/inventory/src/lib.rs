@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "nothing is built on a service: its names say what they are")]
 
 pub mod api;
+pub mod counter;
 pub mod product;
 pub mod reactor;
 pub mod reservation;

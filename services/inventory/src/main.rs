@@ -1,8 +1,8 @@
-//! Wires inventory's two functions: its HTTP API and its queue.
+//! Wires inventory's three functions: its HTTP API, its queue, and an operator's counts.
 
-use aws::lambda::{self, serve_api, serve_queue};
+use aws::lambda::{self, serve_api, serve_queue, serve_tasks};
 use chassis::{Consumer, config};
-use inventory::{api::ProductsApi, reactor::Reactions};
+use inventory::{api::ProductsApi, counter::Counter, reactor::Reactions};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -15,6 +15,7 @@ fn main() -> ExitCode {
             let bus = function.bus()?;
             serve_queue(Consumer::new(function.ports, Reactions::default()).answering(bus)).await
         }
-        _ => Err(function.unknown_handler("api, reactor")),
+        "counter" => serve_tasks(Counter { ports: function.ports }).await,
+        _ => Err(function.unknown_handler("api, reactor, counter")),
     })
 }

@@ -8,6 +8,11 @@ use chrono::{DateTime, Utc};
 use events::inventory::{ProductCounted, ProductListed};
 use events::{Currency, Money, ProductId};
 use serde::{Deserialize, Serialize};
+use std::fmt::{self, Display};
+use std::str::FromStr;
+
+/// The largest stock of one product.
+pub const MAX_STOCK: u64 = 1_000_000_000;
 
 /// A product as its row holds it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +59,47 @@ pub struct Shelf {
     pub shipped: u64,
 }
 
+impl Display for Shelf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.counts, self.shipped)
+    }
+}
+
+/// What is no shelf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoShelf;
+
+impl FromStr for Shelf {
+    type Err = NoShelf;
+
+    /// Each shelf has one name: no other spelling of its numbers is read.
+    fn from_str(text: &str) -> Result<Self, NoShelf> {
+        let (counts, shipped) = text.split_once('-').ok_or(NoShelf)?;
+        let number = |text: &str| text.parse().map_err(|_| NoShelf);
+        let shelf = Self { counts: number(counts)?, shipped: number(shipped)? };
+        if shelf.to_string() == text { Ok(shelf) } else { Err(NoShelf) }
+    }
+}
+
+/// What an operator counted, and nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Count {
+    pub product_id: ProductId,
+    /// What was counted on the shelf: available and held together.
+    pub stock: u64,
+    /// The shelf that was counted.
+    pub seen: Shelf,
+}
+
+/// What inventory decides on about a product itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// The shop lists it, or changes what is listed.
+    List(Listing),
+    /// An operator counted it.
+    Count(Count),
+}
+
 /// What a listing knew of the product: it changes nothing when the product is not like that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
@@ -88,6 +134,12 @@ impl Product {
         Shelf { counts: self.counts, shipped: self.shipped }
     }
 
+    /// What a count comes to: what is held for orders stays held.
+    fn counted(&self, product_id: ProductId, stock: u64) -> Result<Fact, Refusal> {
+        let available = stock.checked_sub(self.held).ok_or(BELOW_HELD)?;
+        Ok(Fact::Counted(ProductCounted { product_id, available, held: self.held }))
+    }
+
     /// Whether a listing knew enough of this product. The commit holds on to the very counters that were compared here.
     fn check(&self, wanted: &Listing) -> Result<(), Refusal> {
         match (&wanted.seen, wanted.stock, self.listed.is_some()) {
@@ -101,20 +153,25 @@ impl Product {
 }
 
 impl Decider for Product {
-    type Message = Listing;
+    type Message = Message;
     type Fact = Fact;
 
     /// What is unchanged is published again: so the shop repeats an event that was lost.
-    fn decide(&self, wanted: &Listing, _now: DateTime<Utc>) -> Result<Vec<Fact>, Refusal> {
-        self.check(wanted)?;
-        let Listing { product_id, name, unit_price, stock, .. } = wanted.clone();
-        let mut facts =
-            vec![Fact::Listed(ProductListed { product_id: product_id.clone(), name, unit_price })];
-        if let Some(stock) = stock {
-            let available = stock.checked_sub(self.held).ok_or(BELOW_HELD)?;
-            facts.push(Fact::Counted(ProductCounted { product_id, available, held: self.held }));
+    fn decide(&self, message: &Message, _now: DateTime<Utc>) -> Result<Vec<Fact>, Refusal> {
+        match message {
+            Message::List(wanted) => {
+                self.check(wanted)?;
+                let Listing { product_id, name, unit_price, stock, .. } = wanted.clone();
+                let counted = stock.map(|stock| self.counted(product_id.clone(), stock)).transpose()?;
+                let listed = Fact::Listed(ProductListed { product_id, name, unit_price });
+                Ok(std::iter::once(listed).chain(counted).collect())
+            }
+            Message::Count(_) if self.listed.is_none() => Err(MOVED),
+            Message::Count(Count { seen, .. }) if *seen != self.shelf() => Err(MOVED),
+            Message::Count(Count { product_id, stock, .. }) => {
+                Ok(vec![self.counted(product_id.clone(), *stock)?])
+            }
         }
-        Ok(facts)
     }
 
     fn evolve(mut self, fact: &Fact) -> Self {
@@ -219,7 +276,7 @@ mod specs {
     }
 
     fn decide(product: &Product, stock: Option<u64>, seen: Seen) -> Result<Vec<Fact>, Refusal> {
-        product.decide(&listing(stock, seen), DateTime::UNIX_EPOCH)
+        product.decide(&Message::List(listing(stock, seen)), DateTime::UNIX_EPOCH)
     }
 
     /// Counted once; ten on the shelf, three of them held; two have left.
@@ -230,12 +287,14 @@ mod specs {
 
     #[test]
     fn a_new_product_is_listed_and_counted() {
-        Spec::given([]).when(listing(Some(10), Seen::Nothing)).then([listed(), counted(10, 0)]);
+        Spec::given([])
+            .when(Message::List(listing(Some(10), Seen::Nothing)))
+            .then([listed(), counted(10, 0)]);
         let product = Spec::given([listed(), counted(10, 0)]).state().clone();
         assert_eq!((product.available, product.held), (10, 0));
-        Spec::given([]).when(listing(None, Seen::Nothing)).refused(UNCOUNTED);
+        Spec::given([]).when(Message::List(listing(None, Seen::Nothing))).refused(UNCOUNTED);
         for unlike in [Seen::Listed, seen(0, 0)] {
-            Spec::given([]).when(listing(Some(10), unlike)).refused(MOVED);
+            Spec::given([]).when(Message::List(listing(Some(10), unlike))).refused(MOVED);
         }
     }
 
@@ -255,6 +314,30 @@ mod specs {
         for older in [seen(1, 0), seen(1, 1), seen(0, 2), Seen::Shelf(Vec::new())] {
             assert_eq!(decide(&busy(), Some(10), older.clone()), Err(MOVED));
             assert_eq!(decide(&busy(), None, older), Err(MOVED));
+        }
+    }
+
+    /// Guards: I1. An operator's count is of the shelf that is there now, of a product that is listed, and leaves what is held.
+    #[test]
+    fn an_operators_count_is_held_to_the_same_rules() {
+        let count = |product: &Product, stock, shelf: &str| {
+            let count = Count { product_id: "beans".parse().unwrap(), stock, seen: shelf.parse().unwrap() };
+            product.decide(&Message::Count(count), DateTime::UNIX_EPOCH)
+        };
+        assert_eq!(count(&busy(), 20, "1-2"), Ok(vec![counted(17, 3)]));
+        assert_eq!(count(&busy(), 2, "1-2"), Err(BELOW_HELD));
+        for older in ["1-0", "1-1", "0-2"] {
+            assert_eq!(count(&busy(), 20, older), Err(MOVED));
+        }
+        assert_eq!(count(&Product::default(), 20, "0-0"), Err(MOVED));
+    }
+
+    /// Guards: a shelf has one name.
+    #[test]
+    fn a_shelf_is_read_as_it_is_written() {
+        assert_eq!("12-7".parse(), Ok(Shelf { counts: 12, shipped: 7 }));
+        for other in ["", "1", "01-2", "+1-2", "1--2", "1-2-3", "\"1-2\""] {
+            assert_eq!(other.parse::<Shelf>(), Err(NoShelf), "{other}");
         }
     }
 

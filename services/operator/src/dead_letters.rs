@@ -9,7 +9,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use events::Envelope;
 use events::envelope::millis;
 use futures_util::{StreamExt, stream};
+use serde::Serialize;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The most dead letters of one queue that are listed or redriven together.
 pub const MAX_PER_QUEUE: usize = 1000;
@@ -23,10 +26,34 @@ const FIFO: &str = ".fifo";
 pub struct Stage<S> {
     /// `dev`
     pub name: String,
-    /// Its queues.
-    pub queues: Queues,
+    pub(crate) queues: Queues,
     /// Opens a table by its name.
-    pub table: Box<dyn Fn(String) -> S + Send + Sync>,
+    table: Table<S>,
+    /// What was received and neither released nor deleted, with the URL of its queue.
+    held: Mutex<Vec<(String, Received)>>,
+    is_stopped: AtomicBool,
+}
+
+/// Opens a table by its name.
+type Table<S> = Box<dyn Fn(String) -> S + Send + Sync>;
+
+/// What an operator named that is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum NotThere {
+    /// There is no such dead-letter queue.
+    #[error("there is no dead-letter queue {0}; `quadrille dlq list` shows those that hold something")]
+    Queue(String),
+    /// There is no such message in it that could be received.
+    #[error("{queue} has no message {message} that can be seen now")]
+    Message {
+        /// The queue.
+        queue: String,
+        /// The message's id.
+        message: String,
+    },
+    /// A queue or table did not answer.
+    #[error(transparent)]
+    Failed(#[from] Failure),
 }
 
 /// A message in a dead-letter queue, with its event and why it is there.
@@ -74,19 +101,127 @@ impl DeadLetter {
         let of_event = self.event.as_ref().map(|event| event.metadata.subject.as_str());
         of_event.or(self.message.group.as_deref())
     }
+
+    /// The event's type; `message` for what is no event.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        self.event.as_ref().map_or("message", |event| event.metadata.kind.as_str())
+    }
 }
 
 impl<S: Store> Stage<S> {
-    /// Receives messages of a dead-letter queue, some at a time; none when none is visible.
+    /// The stage called `name`, its queues, and what opens a table by its name.
+    pub fn new(
+        name: impl Into<String>,
+        queues: Queues,
+        table: impl Fn(String) -> S + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            queues,
+            table: Box::new(table),
+            held: Mutex::default(),
+            is_stopped: AtomicBool::new(false),
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Vec<(String, Received)>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has whatever works on the queues end with a failure before its next step. A call that is under way is finished: a message
+    /// whose receipt got lost would stay hidden.
+    pub fn stop(&self) {
+        self.is_stopped.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn go_on(&self) -> Result<(), Failure> {
+        if self.is_stopped.load(Ordering::Relaxed) {
+            return Err(Failure::Transient("stopped".into()));
+        }
+        Ok(())
+    }
+
+    /// Receives messages of a dead-letter queue, some at a time; none when none is visible. They are hidden from others until
+    /// they are released or deleted.
     ///
     /// # Errors
     /// A [`Failure`] when a queue or table does not answer.
     pub async fn open(&self, queue: &str, url: &str) -> Result<Vec<DeadLetter>, Failure> {
+        self.go_on()?;
+        let received = self.queues.receive(url).await?;
+        self.held().extend(received.iter().map(|message| (url.to_owned(), message.clone())));
         let mut dead_letters = Vec::new();
-        for message in self.queues.receive(url).await? {
+        for message in received {
             dead_letters.push(self.explain(queue, message).await?);
         }
         Ok(dead_letters)
+    }
+
+    /// Every message of a dead-letter queue that is visible, oldest first, [`MAX_PER_QUEUE`] at most.
+    ///
+    /// # Errors
+    /// As [`Stage::open`].
+    pub async fn open_all(&self, queue: &str, url: &str) -> Result<Vec<DeadLetter>, Failure> {
+        let mut dead_letters: Vec<DeadLetter> = Vec::new();
+        while dead_letters.len() < MAX_PER_QUEUE {
+            let more = self.open(queue, url).await?;
+            if more.is_empty() {
+                break;
+            }
+            dead_letters.extend(more);
+        }
+        dead_letters.sort_by_key(|dead_letter| dead_letter.message.sent_at);
+        Ok(dead_letters)
+    }
+
+    /// Lets others see again what is held, of one queue or of all: whatever ends a command early, this comes after it.
+    ///
+    /// # Errors
+    /// A [`Failure`] when a queue does not answer; what it is about is visible again when its time is up.
+    pub async fn release(&self, url: Option<&str>) -> Result<(), Failure> {
+        let release =
+            |(url, message): (String, Received)| async move { self.queues.release(&url, &message).await };
+        let held = stream::iter(self.let_go(url)).map(release);
+        let released: Vec<_> = held.buffer_unordered(AT_A_TIME).collect().await;
+        released.into_iter().collect()
+    }
+
+    fn let_go(&self, url: Option<&str>) -> Vec<(String, Received)> {
+        let mut held = self.held();
+        let is_meant = |(held, _): &(String, Received)| url.is_none_or(|url| url == held);
+        let (meant, others) = std::mem::take(&mut *held).into_iter().partition(is_meant);
+        *held = others;
+        meant
+    }
+
+    /// Lets others see a message again.
+    ///
+    /// # Errors
+    /// As [`Stage::open`].
+    pub async fn release_one(&self, url: &str, message: &Received) -> Result<(), Failure> {
+        self.queues.release(url, message).await?;
+        self.held().retain(|(_, held)| held.receipt != message.receipt);
+        Ok(())
+    }
+
+    /// Deletes a message that is held.
+    ///
+    /// # Errors
+    /// As [`Stage::open`].
+    pub async fn delete(&self, url: &str, message: &Received) -> Result<(), Failure> {
+        self.queues.delete(url, message).await?;
+        self.held().retain(|(_, held)| held.receipt != message.receipt);
+        Ok(())
+    }
+
+    /// The URL of a dead-letter queue.
+    ///
+    /// # Errors
+    /// [`NotThere`]
+    pub async fn dead_letter_queue(&self, queue: &str) -> Result<String, NotThere> {
+        let url = self.all().await?.remove(queue).filter(|_| source(queue).is_some());
+        url.ok_or_else(|| NotThere::Queue(queue.to_owned()))
     }
 
     async fn explain(&self, queue: &str, message: Received) -> Result<DeadLetter, Failure> {
@@ -120,23 +255,25 @@ impl<S: Store> Stage<S> {
         Ok(queues)
     }
 
-    /// The orders that wait for an operator, which are FAILED, then those with an overdue step, a line each.
+    /// The orders that wait for an operator, which are FAILED, then those with an overdue step.
     ///
     /// # Errors
     /// A [`Failure`] when the table of orders does not answer.
-    pub async fn waiting(&self, now: DateTime<Utc>) -> Result<Vec<String>, Failure> {
+    pub async fn waiting(&self, now: DateTime<Utc>) -> Result<Vec<Waiting>, Failure> {
         let table = self.table_of("orders");
-        let (mut lines, until) = (Vec::new(), millis::text(&now));
+        let (mut waiting, until) = (Vec::new(), millis::text(&now));
         for partition in std::iter::once(overdue::FAILED.to_owned()).chain(overdue::shards()) {
-            let since = if partition == overdue::FAILED { "since" } else { "overdue since" };
-            let found = all_until(&table, overdue::INDEX, &partition, &until).await?;
-            for Indexed { key, at } in found {
+            for Indexed { key, at } in all_until(&table, overdue::INDEX, &partition, &until).await? {
                 let row = table.load(&key).await?;
-                let status = row.as_ref().and_then(|row| row.text("status")).unwrap_or("?");
-                lines.push(format!("{status}  {}  {since} {at}", AggregateId::of_partition(&key.pk).subject));
+                waiting.push(Waiting {
+                    status: row.as_ref().and_then(|row| row.text("status")).unwrap_or("?").to_owned(),
+                    order_id: AggregateId::of_partition(&key.pk).subject,
+                    is_overdue: partition != overdue::FAILED,
+                    since: at,
+                });
             }
         }
-        Ok(lines)
+        Ok(waiting)
     }
 
     /// A service's table.
@@ -144,59 +281,84 @@ impl<S: Store> Stage<S> {
         (self.table)(format!("{}-quadrille-{service}", self.name))
     }
 
-    /// Every dead-letter queue of the stage that holds something, a line for each and for each dead letter.
+    /// What the dead-letter queues of the stage hold.
     ///
     /// # Errors
     /// As [`Stage::open`].
-    pub async fn list(&self, now: DateTime<Utc>) -> Result<Vec<String>, Failure> {
+    pub async fn list(&self, now: DateTime<Utc>) -> Result<Vec<Listed>, Failure> {
         let mut queues = self.all().await?;
         queues.retain(|queue, _| source(queue).is_some());
         let lists = queues.iter().map(|(queue, url)| self.list_one(queue, url, now));
         // Every queue is read to its end and its messages are released, even when another queue fails.
-        let lines: Vec<Result<Vec<String>, Failure>> =
+        let lists: Vec<Result<Vec<Listed>, Failure>> =
             stream::iter(lists).buffered(AT_A_TIME).collect().await;
-        Ok(lines.into_iter().collect::<Result<Vec<_>, _>>()?.concat())
+        Ok(lists.into_iter().collect::<Result<Vec<_>, _>>()?.concat())
     }
 
-    async fn list_one(&self, queue: &str, url: &str, now: DateTime<Utc>) -> Result<Vec<String>, Failure> {
-        let mut dead_letters: Vec<DeadLetter> = Vec::new();
-        while dead_letters.len() < MAX_PER_QUEUE {
-            let more = self.open(queue, url).await?;
-            if more.is_empty() {
-                break;
-            }
-            dead_letters.extend(more);
-        }
-        dead_letters.sort_by_key(|dead_letter| dead_letter.message.sent_at);
+    async fn list_one(&self, queue: &str, url: &str, now: DateTime<Utc>) -> Result<Vec<Listed>, Failure> {
+        let opened = self.open_all(queue, url).await;
         // Besides those that this call has received.
-        let (_, hidden) = self.queues.depth(url).await?;
+        let depth = self.queues.depth(url).await;
+        self.release(Some(url)).await?;
+        let (dead_letters, (_, hidden)) = (opened?, depth?);
+        let mut listed: Vec<Listed> =
+            dead_letters.iter().map(|dead_letter| Listed::of(queue, dead_letter, now)).collect();
+        if listed.len() >= MAX_PER_QUEUE {
+            listed.push(Listed::note(queue, "there may be more".into()));
+        }
         let hidden = hidden.saturating_sub(dead_letters.len());
-        let more = if dead_letters.len() < MAX_PER_QUEUE { "" } else { " and perhaps more" };
-        let elsewhere = match hidden {
-            0 => String::new(),
-            hidden => format!(", {hidden} hidden by another receiver"),
-        };
-        let mut lines = Vec::new();
-        if !dead_letters.is_empty() || hidden > 0 {
-            lines.push(format!("{queue}: {}{more}{elsewhere}", dead_letters.len()));
+        if hidden > 0 {
+            listed.push(Listed::note(queue, format!("{hidden} more are hidden by another receiver")));
         }
-        for dead_letter in dead_letters {
-            lines.push(format!("  {}", line(&dead_letter, now)));
-            self.queues.release(url, &dead_letter.message).await?;
-        }
-        Ok(lines)
+        Ok(listed)
     }
 }
 
-/// `12 m  order.created  order 018f…  transient: …`
-fn line(dead_letter: &DeadLetter, now: DateTime<Utc>) -> String {
-    let age = dead_letter.message.sent_at.map_or_else(|| "?".into(), |sent| age(now - sent));
-    let what = match (&dead_letter.event, &dead_letter.message.group) {
-        (Some(event), _) => format!("{}  {}", event.metadata.kind, event.metadata.subject),
-        (None, Some(order)) => format!("message  {order}"),
-        (None, None) => format!("message {}", dead_letter.message.id),
-    };
-    format!("{age:>5}  {what}  {}", dead_letter.reason)
+/// An order that waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Waiting {
+    /// Where it stands.
+    pub status: String,
+    /// The order.
+    pub order_id: String,
+    /// Whether a step of it is overdue; it is FAILED otherwise.
+    #[serde(rename = "overdue")]
+    pub is_overdue: bool,
+    /// Since when.
+    pub since: String,
+}
+
+/// A dead letter as it is listed: nothing of its data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Listed {
+    /// The dead-letter queue.
+    pub queue: String,
+    /// The message; none for a remark on the queue.
+    pub message_id: Option<String>,
+    /// For how long it has been a message.
+    pub age: Option<String>,
+    /// The event's type, or what else it is.
+    pub what: Option<String>,
+    /// The order or other subject that it is about, if that can be read.
+    pub subject: Option<String>,
+    /// Why it is there.
+    pub reason: String,
+}
+
+impl Listed {
+    fn of(queue: &str, dead_letter: &DeadLetter, now: DateTime<Utc>) -> Self {
+        Self {
+            message_id: Some(dead_letter.message.id.clone()),
+            age: dead_letter.message.sent_at.map(|sent| age(now - sent)),
+            what: Some(dead_letter.kind().to_owned()),
+            subject: dead_letter.subject().map(str::to_owned),
+            ..Self::note(queue, dead_letter.reason.clone())
+        }
+    }
+
+    fn note(queue: &str, reason: String) -> Self {
+        Self { queue: queue.to_owned(), message_id: None, age: None, what: None, subject: None, reason }
+    }
 }
 
 /// The largest unit that fits.

@@ -1,12 +1,15 @@
 //! Sending dead letters back to where they failed, and the verdict on each.
 
-use crate::dead_letters::{DeadLetter, MAX_PER_QUEUE, Stage, service, source};
+use crate::dead_letters::{DeadLetter, NotThere, Stage, service, source};
 use chassis::inbox::failure_key;
 use chassis::ports::Bus;
 use chassis::store::Key;
 use chassis::{Failure, Store};
 use chrono::{DateTime, Utc};
-use events::{Envelope, OrderId};
+use events::orders::OrderCancelled;
+use events::{Envelope, Event, OrderId};
+use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -15,20 +18,31 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// How often to look.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Why nothing was sent back.
-#[derive(Debug, thiserror::Error)]
-pub enum NotRedriven {
-    /// There is no such queue.
-    #[error("there is no dead-letter queue {0}; `quadrille dlq` lists those that hold something")]
-    NoSuchQueue(String),
-    /// What lies in it is no event.
-    #[error(
-        "{0} holds no events, only where something went missing: the sweeper publishes again what a saga waits for, and how each order ended"
-    )]
-    NoEvents(String),
-    /// A queue or table did not answer.
-    #[error(transparent)]
-    Failed(#[from] Failure),
+/// Which dead letters are meant.
+#[derive(Clone, Debug)]
+pub enum Meant {
+    /// Those of every dead-letter queue.
+    All,
+    /// Those of one queue, or those about one order in it.
+    Of(String, Option<OrderId>),
+}
+
+/// What redriving a dead letter, or a queue that holds none that could be, came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fate {
+    /// The dead-letter queue.
+    pub queue: String,
+    /// The message; none for a remark on the queue.
+    pub message_id: Option<String>,
+    /// The event's type; none for a remark.
+    pub what: Option<String>,
+    /// The order or other subject.
+    pub subject: Option<String>,
+    /// In words.
+    pub fate: String,
+    /// Whether nothing is left to do.
+    #[serde(rename = "well")]
+    pub is_well: bool,
 }
 
 /// Where the dead letters of a queue go.
@@ -52,73 +66,174 @@ pub enum Outcome {
     Unknown,
 }
 
-/// A dead letter that was dealt with here.
-struct Sent {
-    line: String,
-    event: Option<Envelope>,
-    at: DateTime<Utc>,
-    outcome: Option<Outcome>,
+/// A dead letter with its queue: name, URL and way back.
+struct Opened<'a> {
+    queue: &'a str,
+    url: &'a str,
+    way: &'a Way,
+    dead_letter: DeadLetter,
+}
+
+impl Opened<'_> {
+    /// Cancellations go first: what they undo grows older, and what comes after them is then known to be late.
+    fn is_cancellation(&self) -> bool {
+        self.dead_letter.kind() == OrderCancelled::TYPE
+    }
+
+    fn fate(&self, outcome: &Outcome) -> Fate {
+        Fate {
+            queue: self.queue.to_owned(),
+            message_id: Some(self.dead_letter.message.id.clone()),
+            what: Some(self.dead_letter.kind().to_owned()),
+            subject: self.dead_letter.subject().map(str::to_owned),
+            fate: outcome.to_string(),
+            is_well: matches!(outcome, Outcome::Dealt(_)),
+        }
+    }
+}
+
+/// What is said of a queue as a whole.
+fn remark(queue: &str, fate: String) -> Fate {
+    Fate { queue: queue.to_owned(), message_id: None, what: None, subject: None, fate, is_well: false }
+}
+
+/// The way back for the dead letters of a queue; none where they are no events.
+fn way(queue: &str, queues: &BTreeMap<String, String>) -> Option<Way> {
+    match queues.get(&source(queue)?) {
+        Some(url) => Some(Way::Queue(url.clone())),
+        None => queue.ends_with("-compensation-dlq").then_some(Way::Bus),
+    }
 }
 
 impl<S: Store> Stage<S> {
-    /// Sends the dead letters of a dead-letter queue back, or those of one order; a line for each, and whether all went well.
+    /// Sends dead letters back, cancellations before all others; the fate of each is handed to `said`. What was not sent is
+    /// in its queue still, and visible once [`Stage::release`] has been called.
     ///
     /// # Errors
-    /// [`NotRedriven`]. What was not sent is in the queue still.
+    /// [`NotThere`].
     pub async fn redrive<B: Bus>(
         &self,
-        queue: &str,
-        order: Option<OrderId>,
+        meant: &Meant,
         bus: &B,
-    ) -> Result<(Vec<String>, bool), NotRedriven> {
+        mut said: impl FnMut(Fate),
+    ) -> Result<(), NotThere> {
         let queues = self.all().await?;
-        let there = queues.get(queue).zip(source(queue));
-        let (url, source) = there.ok_or_else(|| NotRedriven::NoSuchQueue(queue.to_owned()))?;
-        let way = match queues.get(&source) {
-            Some(url) => Way::Queue(url.clone()),
-            None if queue.ends_with("-compensation-dlq") => Way::Bus,
-            None => return Err(NotRedriven::NoEvents(queue.to_owned())),
+        let (one, order) = match meant {
+            Meant::All => (None, None),
+            Meant::Of(queue, order) => (Some(queue), *order),
         };
-        let (mut sent, mut kept) = (Vec::new(), Vec::new());
-        let gone = self.send_all((queue, url), (&way, bus), order, (&mut sent, &mut kept)).await;
-        for dead_letter in &kept {
-            self.queues.release(url, &dead_letter.message).await?;
+        let names = queues.keys().filter(|name| source(name).is_some());
+        let names: Vec<&String> = names.filter(|name| one.is_none_or(|one| one == *name)).collect();
+        if let (Some(one), true) = (one, names.is_empty()) {
+            return Err(NotThere::Queue(one.clone()));
         }
-        gone?;
-        let (_, hidden) = self.queues.depth(url).await?;
-        let (mut lines, mut well) = self.follow(queue, sent).await?;
-        if hidden > 0 {
-            lines.push(format!("{hidden} more are hidden by another receiver: try again in some minutes"));
-            well = false;
-        }
-        Ok((lines, well))
-    }
-
-    /// Sends the dead letters of the order; the others are kept, to be released.
-    async fn send_all<B: Bus>(
-        &self,
-        (queue, url): (&str, &str),
-        (way, bus): (&Way, &B),
-        order: Option<OrderId>,
-        (sent, kept): (&mut Vec<Sent>, &mut Vec<DeadLetter>),
-    ) -> Result<(), Failure> {
-        while sent.len() + kept.len() < MAX_PER_QUEUE {
-            let dead_letters = self.open(queue, url).await?;
-            if dead_letters.is_empty() {
-                break;
+        let (mut ways, mut opened) = (BTreeMap::new(), Vec::new());
+        for queue in names {
+            match (way(queue, &queues), queues.get(queue)) {
+                (Some(way), Some(url)) => drop(ways.insert(queue, (url, way))),
+                (None, Some(url)) => self.remark_on(queue, url, one.is_some(), &mut said).await?,
+                (_, None) => {}
             }
-            for dead_letter in dead_letters {
-                if order.is_some_and(|order| dead_letter.subject() != Some(&order.to_string())) {
-                    kept.push(dead_letter);
-                    continue;
+        }
+        for (queue, (url, way)) in &ways {
+            for dead_letter in self.open_all(queue, url).await? {
+                if order.is_none_or(|order| dead_letter.subject() == Some(&order.to_string())) {
+                    opened.push(Opened { queue, url, way, dead_letter });
+                } else {
+                    self.release_one(url, &dead_letter.message).await?;
                 }
-                let (at, line) = (Utc::now(), what(&dead_letter));
-                let outcome = self.send_back(way, url, &dead_letter, bus).await?;
-                sent.push(Sent { line, event: dead_letter.event.clone(), at, outcome: outcome.clone() });
-                kept.extend(matches!(outcome, Some(Outcome::Stays(_))).then_some(dead_letter));
             }
+        }
+        let (cancellations, others): (Vec<_>, Vec<_>) = opened.into_iter().partition(Opened::is_cancellation);
+        self.wave(cancellations, bus, &mut said).await?;
+        self.wave(others, bus, &mut said).await?;
+        self.release(None).await?;
+        for (queue, (url, _)) in &ways {
+            self.remark_hidden(queue, url, &mut said).await?;
         }
         Ok(())
+    }
+
+    /// Says of a queue without events that it has some, or that it is such a queue.
+    async fn remark_on(
+        &self,
+        queue: &str,
+        url: &str,
+        is_named: bool,
+        said: &mut impl FnMut(Fate),
+    ) -> Result<(), Failure> {
+        let (visible, hidden) = self.queues.depth(url).await?;
+        if is_named || visible + hidden > 0 {
+            let what = "holds no events, only where something went missing: the sweeper publishes again what a saga \
+                        waits for, and how each order ended";
+            said(remark(queue, what.into()));
+        }
+        Ok(())
+    }
+
+    async fn remark_hidden(
+        &self,
+        queue: &str,
+        url: &str,
+        said: &mut impl FnMut(Fate),
+    ) -> Result<(), Failure> {
+        let (_, hidden) = self.queues.depth(url).await?;
+        if hidden > 0 {
+            let text = format!("{hidden} more are hidden by another receiver: try again in some minutes");
+            said(remark(queue, text));
+        }
+        Ok(())
+    }
+
+    /// Sends dead letters, then waits for the verdict on each.
+    async fn wave<B: Bus>(
+        &self,
+        opened: Vec<Opened<'_>>,
+        bus: &B,
+        said: &mut impl FnMut(Fate),
+    ) -> Result<(), Failure> {
+        let mut sent = Vec::new();
+        for one in opened {
+            self.go_on()?;
+            let at = Utc::now();
+            let outcome = self.send_back(one.way, one.url, &one.dead_letter, bus).await?;
+            if matches!(outcome, Some(Outcome::Stays(_))) {
+                self.release_one(one.url, &one.dead_letter.message).await?;
+            }
+            sent.push((one, at, outcome));
+        }
+        let deadline = tokio::time::Instant::now() + TIMEOUT;
+        for (one, at, outcome) in sent {
+            let outcome = match outcome {
+                Some(outcome) => outcome,
+                None => self.verdict(&one, at, deadline).await?,
+            };
+            said(one.fate(&outcome));
+        }
+        Ok(())
+    }
+
+    /// Waits for the service's verdict on a dead letter that was sent back.
+    async fn verdict(
+        &self,
+        one: &Opened<'_>,
+        since: DateTime<Utc>,
+        deadline: tokio::time::Instant,
+    ) -> Result<Outcome, Failure> {
+        let service = service(&self.name, one.queue);
+        let (Some(event), Some(service)) = (&one.dead_letter.event, service) else {
+            return Ok(Outcome::Unknown);
+        };
+        loop {
+            self.go_on()?;
+            if let Some(outcome) = self.look(service, event, since).await? {
+                return Ok(outcome);
+            }
+            if tokio::time::Instant::now() >= deadline {
+                return Ok(Outcome::Unknown);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 
     /// Sends one dead letter, and deletes the copy in the dead-letter queue only afterwards: sent twice, the inbox absorbs it.
@@ -145,28 +260,8 @@ impl<S: Store> Stage<S> {
                 Some(Outcome::Dealt("published again on the bus".into()))
             }
         };
-        self.queues.delete(url, &dead_letter.message).await?;
+        self.delete(url, &dead_letter.message).await?;
         Ok(outcome)
-    }
-
-    async fn follow(&self, queue: &str, sent: Vec<Sent>) -> Result<(Vec<String>, bool), Failure> {
-        let deadline = tokio::time::Instant::now() + TIMEOUT;
-        let (mut lines, mut well) = (Vec::new(), true);
-        for Sent { line, event, at, mut outcome } in sent {
-            while let (None, Some(event), Some(service)) = (&outcome, &event, service(&self.name, queue)) {
-                outcome = self.look(service, event, at).await?;
-                if tokio::time::Instant::now() >= deadline {
-                    break;
-                }
-                if outcome.is_none() {
-                    tokio::time::sleep(PAUSE).await;
-                }
-            }
-            let outcome = outcome.unwrap_or(Outcome::Unknown);
-            well &= matches!(outcome, Outcome::Dealt(_));
-            lines.push(format!("{line}: {outcome}"));
-        }
-        Ok((lines, well))
     }
 
     /// The service's verdict on an event that was sent back at `since`.
@@ -186,15 +281,6 @@ impl<S: Store> Stage<S> {
         let failed = table.load(&failure_key(id)).await?;
         let failed = failed.filter(|row| row.number("failed_at") >= Some(since.timestamp_millis()));
         Ok(failed.map(|row| Outcome::Failed(row.text("reason").unwrap_or_default().to_owned())))
-    }
-}
-
-/// A dead letter in a few words.
-fn what(dead_letter: &DeadLetter) -> String {
-    match (&dead_letter.event, &dead_letter.message.group) {
-        (Some(event), _) => format!("{} {}", event.metadata.kind, event.metadata.subject),
-        (None, Some(order)) => format!("message {order}"),
-        (None, None) => format!("message {}", dead_letter.message.id),
     }
 }
 

@@ -1,13 +1,13 @@
 //! The command `replay`: what is selected is counted by type first, then published, or written into a file.
 
+use crate::session::{Misuse, Session, bar, say};
 use anyhow::{Context, Result, bail, ensure};
 use aws::archive::Archive;
-use aws::{dynamodb::DynamoStore, eventbridge::EventBus, sdk::SdkConfig};
+use aws::{dynamodb::DynamoStore, eventbridge::EventBus};
 use chassis::AggregateId;
 use chrono::{DateTime, SubsecRound, Utc};
 use clap::Args;
 use events::{Envelope, OrderId};
-use indicatif::{ProgressBar, ProgressStyle};
 use operator::event_log::{EventLog, Selection};
 use operator::replay::{self, Counts, Pace, Replay};
 use registry::{CONSUMES, SERVICES};
@@ -22,11 +22,6 @@ use uuid::Uuid;
 
 /// How long to wait until EventBridge is asked again how far it is.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// What a command line said that cannot be.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Misuse(String);
 
 #[derive(Args)]
 pub struct ReplayArguments {
@@ -57,9 +52,6 @@ pub struct ReplayArguments {
     /// Go on with a replay that was stopped
     #[arg(long, value_name = "REPLAY")]
     resume: Option<Uuid>,
-    /// Print one JSON object, for programs
-    #[arg(long)]
-    json: bool,
     /// How many events a second at most
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rate: u32,
@@ -77,19 +69,17 @@ pub struct Tools {
 
 impl Tools {
     /// The tools for a stage.
-    pub fn new(sdk: &SdkConfig, stage: &str, arguments: &ReplayArguments) -> Self {
-        let table = |service: &str| DynamoStore::new(sdk, format!("{stage}-quadrille-{service}"));
+    pub fn new(session: &Session) -> Self {
         // Orders first: most subjects are orders, and each is read where it is first met.
         let others = SERVICES.iter().filter(|service| **service != "orders");
-        let tables = std::iter::once(&"orders").chain(others).map(|service| table(service)).collect();
-        let bus = EventBus::new(sdk, format!("{stage}-quadrille"));
+        let tables = std::iter::once(&"orders").chain(others).map(|service| session.table(service)).collect();
         Self {
             log: EventLog::new(tables),
-            orders: table("orders"),
-            bus,
-            archive: Archive::new(sdk, format!("{stage}-quadrille")),
-            stage: stage.to_owned(),
-            json: arguments.json,
+            orders: session.table("orders"),
+            bus: session.bus(),
+            archive: Archive::new(&session.sdk, format!("{}-quadrille", session.stage)),
+            stage: session.stage.clone(),
+            json: session.json,
         }
     }
 
@@ -145,7 +135,7 @@ impl Tools {
 
     /// Publishes page after page, until there is no more, or Ctrl-C.
     async fn go_on(&self, mut replay: Replay, total: Option<u64>, rate: u32) -> Result<()> {
-        let (mut pace, bar) = (Pace::new(rate), bar(total));
+        let (mut pace, bar) = (Pace::new(rate), bar(total, "events"));
         let stopped = ctrl_c();
         tokio::pin!(stopped);
         while replay.position.is_some() {
@@ -172,7 +162,7 @@ impl Tools {
             named.map(|service| format!("{}-quadrille-{service}-archive", self.stage)).collect();
         let id = Uuid::now_v7();
         self.archive.start(id, (selection.from, selection.to), &rules).await?;
-        let (name, bar) = (Archive::replay_name(id), bar(None));
+        let (name, bar) = (Archive::replay_name(id), bar(None, "events"));
         let progress = loop {
             let progress = self.archive.progress(id).await?;
             if progress.has_ended {
@@ -193,7 +183,7 @@ impl Tools {
     }
 
     async fn write(&self, selection: &Selection, file: &Path) -> Result<()> {
-        let (mut lines, mut counts, bar) = (Lines::create(file)?, Counts::new(), bar(None));
+        let (mut lines, mut counts, bar) = (Lines::create(file)?, Counts::new(), bar(None, "events"));
         let visit = |events: Vec<Envelope>| {
             lines.add(&events)?;
             replay::add(&mut counts, &events);
@@ -277,19 +267,4 @@ impl Lines {
         self.file.into_inner()?.sync_all()?;
         Ok(self.path)
     }
-}
-
-/// A progress bar, where there is a terminal.
-fn bar(total: Option<u64>) -> ProgressBar {
-    match total {
-        Some(total) => {
-            let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} events, {per_sec}, {eta} left");
-            ProgressBar::new(total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-        }
-        None => ProgressBar::new_spinner(),
-    }
-}
-
-fn say(line: &str) -> Result<()> {
-    Ok(writeln!(std::io::stdout().lock(), "{line}")?)
 }

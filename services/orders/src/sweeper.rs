@@ -20,10 +20,10 @@ use chassis::store::{
     CommitError, Condition, EVENTS, Indexed, Item, Key, MAX_PAGE, Store, Write, every_row, overdue,
 };
 use chassis::task::{Task, TaskError};
-use chassis::{AggregateId, Decider, Failure, Loaded, Ports};
+use chassis::{AggregateId, Decider, Failure, Loaded, Ports, Refusal};
 use chrono::{DateTime, TimeDelta, Utc};
 use events::envelope::millis;
-use events::{Envelope, EventId};
+use events::{Envelope, EventId, OrderId};
 use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -56,6 +56,9 @@ pub struct Input {
     /// Remind already what will be overdue in so many seconds, at most a day: an operator need not wait.
     #[serde(default)]
     pub ahead_seconds: u32,
+    /// Cancel this order for its customer instead of sweeping: an operator asks for it.
+    #[serde(default)]
+    pub cancel: Option<OrderId>,
 }
 
 /// What the sweep did with one saga.
@@ -84,12 +87,31 @@ impl<S: Store, B: Bus> Task for Sweeper<S, B> {
     type Input = Input;
 
     async fn run(&self, input: Input) -> Result<Value, TaskError> {
+        if let Some(order) = input.cancel {
+            return Ok(self.cancel(&AggregateId::order(order)).await?);
+        }
         let ahead = TimeDelta::seconds(input.ahead_seconds.min(MAX_AHEAD).into());
         self.sweep(self.ports.clock.now() + ahead).await
     }
 }
 
 impl<S: Store, B: Bus> Sweeper<S, B> {
+    /// The same decision as `POST /orders/{id}/cancel`: whether it is accepted, and where the order stands; no status for an
+    /// order that was never placed.
+    async fn cancel(&self, id: &AggregateId) -> Result<Value, Failure> {
+        let history = self.history(&id.pk).await?;
+        if history.is_empty() {
+            return Ok(json!({"accepted": false, "status": null}));
+        }
+        let cause = self.cause(&history)?;
+        let (is_accepted, order) = match execute::<Saga, S>(&self.ports, id, Message::Cancel, &cause).await? {
+            Executed::Done(order) | Executed::Unchanged(order) => (true, order),
+            // Cancelled twice is cancelled once.
+            Executed::Refused(refusal, order) => (matches!(refusal, Refusal::Stale(_)), order),
+        };
+        Ok(json!({"accepted": is_accepted, "status": order.state.status().as_str()}))
+    }
+
     async fn sweep(&self, as_of: DateTime<Utc>) -> Result<Value, TaskError> {
         let times = Times { as_of, until: self.ports.clock.now() + TimeDelta::seconds(MAX_SECONDS) };
         let resumed = self.resume().await?;

@@ -98,6 +98,8 @@ pub enum Message {
         /// How long the circuit stays open, should this open it.
         open_for: TimeDelta,
     },
+    /// An operator knows that the provider works again.
+    Reset,
 }
 
 /// What the breaker decides.
@@ -134,8 +136,11 @@ impl Decider for Breaker {
                 Err(Refusal::Illegal("another worker is probing"))
             }
             (Self::HalfOpen { .. }, Message::Ask) => Ok(vec![Fact::Leased(now + LEASE)]),
-            (Self::Closed { failures }, Message::Succeeded) if failures.is_empty() => Ok(Vec::new()),
-            (Self::Closed { .. }, Message::Succeeded) => Ok(vec![Fact::Reset]),
+            (Self::Closed { failures }, Message::Succeeded | Message::Reset) if failures.is_empty() => {
+                Ok(Vec::new())
+            }
+            (Self::Closed { .. }, Message::Succeeded | Message::Reset) => Ok(vec![Fact::Reset]),
+            (Self::Open { .. } | Self::HalfOpen { .. }, Message::Reset) => Ok(vec![Fact::Closed]),
             // That the provider creates intents does not show that it charges them.
             (Self::Closed { .. }, Message::Answered) => Ok(Vec::new()),
             (Self::HalfOpen { successes, .. }, Message::Succeeded) if successes + 1 >= CLOSES_AFTER => {
@@ -301,6 +306,15 @@ mod tests {
         let id = order(1).to_string();
         let of_both = [failures(2), vec![failed(&id, 0)]].concat();
         assert!(matches!(run(&of_both).0, Breaker::Closed { failures } if failures.len() == 3));
+    }
+
+    /// Guards: an operator closes the circuit, whatever it was, and the failures before do not count any more.
+    #[test]
+    fn an_operator_closes_it() {
+        for before in [failures(4), failures(5), [failures(5), vec![(Message::Ask, 60)]].concat()] {
+            let reset = [&before[..], &[(Message::Reset, 61)]].concat();
+            assert_eq!(run(&reset), (Breaker::default(), true));
+        }
     }
 
     #[test]

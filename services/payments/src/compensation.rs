@@ -64,6 +64,8 @@ pub enum Input {
     RecordRefundReversed { event: Flow },
     /// An operator requests a failed refund again.
     Retry { order_id: OrderId },
+    /// An operator closes the circuit.
+    ResetBreaker,
 }
 
 /// The event that started the flow, and what its tasks have found so far.
@@ -190,6 +192,7 @@ impl<S: Store, P: PaymentProvider, B: Bus> Task for Compensator<S, P, B> {
             Input::RecordRefundFailed { event } => self.give_up(&event).await,
             Input::RecordRefundReversed { event } => self.reversed(&event).await,
             Input::Retry { order_id } => self.retry(order_id).await,
+            Input::ResetBreaker => Ok(json!(self.circuit.reset().await?)),
         }
     }
 }

@@ -150,7 +150,13 @@ impl System {
         };
         let cause = Cause::request(Uuid::from_u128(7), Uuid::from_u128(7), None);
         let id = product::id(&listing.product_id);
-        now(execute::<Product, _>(&ports(stock.clone(), 0, 1), &id, listing.clone(), &cause)).unwrap();
+        now(execute::<Product, _>(
+            &ports(stock.clone(), 0, 1),
+            &id,
+            product::Message::List(listing.clone()),
+            &cause,
+        ))
+        .unwrap();
         let line = OrderLine { product_id: listing.product_id, quantity: 2, unit_price: price };
         let order = OrderCreated {
             order_id: self.order,

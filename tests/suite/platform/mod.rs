@@ -8,10 +8,12 @@ use aws::{dynamodb::DynamoStore, eventbridge::EventBus, sqs::Queues};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::Credentials;
 use contracts::openapi::{self, Description};
+use events::OrderId;
 use localstack::aws::lambda::Mode;
 use localstack::outside::token_issuer::{self as issuer, Dialect};
 use localstack::stack::{Options, Stack};
 use operator::dead_letters::Stage as OperatedStage;
+use operator::redrive::{Fate, Meant};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -180,8 +182,7 @@ impl Platform {
     pub async fn operated(&self) -> (OperatedStage<DynamoStore>, EventBus) {
         let sdk = self.sdk().await;
         let (queues, bus) = (Queues::new(&sdk), EventBus::new(&sdk, "test-quadrille".into()));
-        let table = Box::new(move |name| DynamoStore::new(&sdk, name));
-        (OperatedStage { name: "test".into(), queues, table }, bus)
+        (OperatedStage::new("test", queues, move |name| DynamoStore::new(&sdk, name)), bus)
     }
 
     /// The id of the customer that the issuer gives a subject.
@@ -208,6 +209,19 @@ impl Platform {
         assert_eq!(status, 200, "{answer:?}");
         serde_json::from_slice::<Value>(&answer).unwrap()["Count"].as_u64().unwrap()
     }
+}
+
+/// Redrives the dead letters of a queue, or those of one order in it; the fate of each.
+pub async fn redriven(
+    stage: &OperatedStage<DynamoStore>,
+    queue: &str,
+    order: Option<OrderId>,
+    bus: &EventBus,
+) -> Vec<Fate> {
+    let mut fates = Vec::new();
+    let done = stage.redrive(&Meant::Of(queue.into(), order), bus, |fate| fates.push(fate)).await;
+    done.unwrap();
+    fates
 }
 
 /// Runs a test on the shared runtime.

@@ -77,7 +77,7 @@ impl World {
 
     /// Reminds every step that will be overdue in so many seconds.
     pub async fn remind_ahead(&mut self, ahead_seconds: u32) -> Value {
-        let swept = self.sweeper().run(Input { ahead_seconds }).await.unwrap();
+        let swept = self.sweeper().run(Input { ahead_seconds, cancel: None }).await.unwrap();
         self.publish();
         swept
     }

@@ -1,5 +1,5 @@
-//! Pages of the bench itself, which AWS does not have: the fault dial, the functions' environments, and what was published
-//! on a topic.
+//! Pages of the bench itself, which AWS does not have: the fault dial, the functions' environments, what they logged, and what
+//! was published on a topic.
 
 use crate::aws::iam::Iam;
 use crate::aws::lambda::Functions;
@@ -10,11 +10,20 @@ use crate::support::meter::Meter;
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use uuid::Uuid;
 
 pub const FAULTS: &str = "/faults";
 pub const FUNCTIONS: &str = "/functions";
 pub const TOPICS: &str = "/topics/";
 pub const REPORT: &str = "/report";
+pub const LOGS: &str = "/logs";
+
+/// The most lines of one answer, and their most bytes together: an operator's client reads 256 KiB.
+const MAX_LINES: usize = 1000;
+const MAX_LOG_BYTES: usize = 200 * 1024;
 
 /// Shows the faults that are set (GET), sets one more (POST), or clears them (DELETE).
 pub fn faults(faults: &Faults, method: &Method, body: &[u8]) -> Response {
@@ -67,4 +76,75 @@ pub fn published(topics: &Topics, topic: &str) -> Response {
         entry["message"] = body.unwrap_or_else(|| entry["message"].take());
     }
     http::json(200, "application/json", shown.to_string())
+}
+
+/// What the functions logged under a correlation id, `correlation_id=…`, by time; the newest lines where there are too many.
+pub async fn logs(functions: &Functions, folder: &Path, query: &str) -> Response {
+    let id = query.strip_prefix("correlation_id=").and_then(|id| id.parse::<Uuid>().ok());
+    let Some(id) = id.map(|id| id.to_string()) else {
+        let message = "the query is correlation_id= and a UUID";
+        return http::json(400, "application/json", json!({ "message": message }).to_string());
+    };
+    let log = |name: &String| (name.clone(), folder.join(format!("{name}.log")));
+    let logs: Vec<(String, PathBuf)> = functions.all().map(|function| log(&function.name)).collect();
+    // The files may be long, and whatever is answered meanwhile must not wait for them.
+    let read = tokio::task::spawn_blocking(move || lines_of(&logs, &id)).await;
+    http::json(200, "application/json", json!(read.unwrap_or_default()).to_string())
+}
+
+fn lines_of(logs: &[(String, PathBuf)], id: &str) -> Vec<Value> {
+    let mut lines: Vec<Value> =
+        logs.iter().flat_map(|(function, log)| matching(function, log, id)).flatten().collect();
+    lines.sort_by(|a, b| a["timestamp"].as_str().cmp(&b["timestamp"].as_str()));
+    let mut bytes = 0;
+    let fits = |line: &&Value| {
+        bytes += line.to_string().len() + 1;
+        bytes <= MAX_LOG_BYTES
+    };
+    let kept = lines.iter().rev().take(MAX_LINES).take_while(fits).count();
+    lines.split_off(lines.len() - kept)
+}
+
+/// A function's own lines; what it printed besides is no JSON, and has no id.
+fn matching(function: &str, log: &Path, id: &str) -> Option<Vec<Value>> {
+    // A function that has not started has no log.
+    let file = BufReader::new(File::open(log).ok()?);
+    let lines = file.lines().map_while(Result::ok).filter(|line| line.contains(id));
+    let read = lines.filter_map(|line| serde_json::from_str::<Value>(&line).ok());
+    let mut found: Vec<Value> = read.filter(|line| line["correlation_id"] == id).collect();
+    for line in &mut found {
+        line["function"] = function.into();
+    }
+    Some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards: an answer has its limits, and beyond them the newest lines.
+    #[test]
+    fn an_answer_is_bounded() {
+        let id = Uuid::from_u128(7).to_string();
+        let line =
+            |n: usize, id: &str| json!({"timestamp": format!("{n:05}"), "correlation_id": id}).to_string();
+        let mut text: Vec<String> = (0..MAX_LINES + 5).map(|n| line(n, &id)).collect();
+        text.push(line(99_999, "other"));
+        text.push(format!("a panic about {id}"));
+        let log = std::env::temp_dir().join(format!("quadrille-logs-{}", std::process::id()));
+        std::fs::write(&log, text.join("\n")).unwrap();
+        let logs = [("f".to_owned(), log.clone()), ("none".to_owned(), log.with_extension("none"))];
+        let lines = lines_of(&logs, &id);
+        assert_eq!(
+            (lines.len(), &lines[0]["timestamp"], &lines[0]["function"]),
+            (MAX_LINES, &json!("00005"), &json!("f"))
+        );
+        std::fs::write(
+            &log,
+            vec![json!({"correlation_id": id, "x": "y".repeat(MAX_LOG_BYTES)}).to_string(); 2].join("\n"),
+        )
+        .unwrap();
+        assert_eq!(lines_of(&logs, &id), Vec::<Value>::new());
+        std::fs::remove_file(&log).unwrap();
+    }
 }

@@ -20,6 +20,7 @@ use crate::support::http::{self, Request, Response};
 use crate::support::meter::{Meter, Unit};
 use bytes::Bytes;
 use hyper::{HeaderMap, Method};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The most bytes of a request: what a TransactWriteItems may carry is 4 MiB, in JSON somewhat more.
@@ -40,6 +41,8 @@ pub struct Endpoint {
     pub topics: Topics,
     pub faults: Faults,
     pub meter: Meter,
+    /// The folder of the functions' logs.
+    pub logs: PathBuf,
     /// Its pages lie below the endpoint.
     pub issuer: TokenIssuer,
     /// The endpoint's own URL.
@@ -64,6 +67,10 @@ pub async fn answer(endpoint: Arc<Endpoint>, request: Request) -> Response {
     }
     if path == bench::FUNCTIONS {
         return bench::environments(&endpoint.functions);
+    }
+    if path == bench::LOGS {
+        let query = parts.uri.query().unwrap_or_default();
+        return bench::logs(&endpoint.functions, &endpoint.logs, query).await;
     }
     if let Some(topic) = path.strip_prefix(bench::TOPICS) {
         return bench::published(&endpoint.topics, topic);

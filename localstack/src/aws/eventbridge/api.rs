@@ -1,11 +1,11 @@
-//! EventBridge's calls here: PutEvents, what a bus is, and those about replays.
+//! EventBridge's calls here: PutEvents, what a bus is, and those about rules and replays.
 //!
 //! <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html>
 //! <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_DescribeEventBus.html>
 
 use super::bus::{Buses, PutEventsEntry};
 use super::replays::Replays;
-use super::replays_api;
+use super::{replays_api, rules_api};
 use crate::aws::protocol::{ApiError, Call, Outcome, ok};
 use crate::template::names;
 use chrono::{DateTime, Utc};
@@ -58,6 +58,9 @@ pub async fn answer(buses: &Buses, replays: &Replays, call: &Call<'_>) -> Outcom
     match call.operation {
         "PutEvents" => {}
         "DescribeEventBus" => return describe_event_bus(buses, call),
+        "PutRule" | "DeleteRule" | "PutTargets" | "RemoveTargets" | "ListRules" => {
+            return rules_api::answer(buses, call);
+        }
         _ => return replays_api::answer(replays, call).await,
     }
     let request: PutEvents = call.parse()?;

@@ -3,6 +3,7 @@
 //! <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-event-patterns.html>
 //! <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events-structure.html>
 
+use super::made::MadeRules;
 use crate::aws::sqs::{Queue, Queues};
 use crate::aws::stepfunctions::StateMachines;
 use crate::faults::{Delivery, Faults};
@@ -139,8 +140,8 @@ impl Target {
 
 struct Bus {
     receivers: Quamina<Receiver>,
-    /// By their place, as the targets.
-    rules: Vec<String>,
+    /// By their place, as the targets: name and pattern.
+    rules: Vec<(String, Value)>,
     /// By the place of their rule.
     targets: Vec<Vec<Target>>,
     archives: Vec<String>,
@@ -159,6 +160,8 @@ pub struct Connections<'a> {
 #[derive(Clone)]
 pub struct Buses {
     buses: Arc<HashMap<String, Bus>>,
+    /// The rules that were made while the stack runs.
+    pub(super) made: MadeRules,
     machines: StateMachines,
     journal: Journal,
     faults: Faults,
@@ -197,7 +200,7 @@ impl Bus {
             let receiver = Receiver::Archive(archive.archive_name.clone());
             add(&mut receivers, receiver, pattern, || format!("archive {}", archive.archive_name))?;
         }
-        let rules = rules.iter().map(|rule| rule.name.clone()).collect();
+        let rules = rules.iter().map(|rule| (rule.name.clone(), rule.event_pattern.clone())).collect();
         Ok(Self { receivers, rules, targets, archives })
     }
 }
@@ -221,6 +224,7 @@ impl Buses {
         }
         Ok(Self {
             buses: Arc::new(buses),
+            made: MadeRules::new(connections.queues),
             machines: connections.machines.clone(),
             journal: connections.journal.clone(),
             faults: connections.faults.clone(),
@@ -249,6 +253,7 @@ impl Buses {
         let event = event(&id, entry);
         self.meter.count_pieces(Unit::Events, name, event.len());
         self.deliver(bus, &entry.detail_type, &event).map_err(EntryError::NotDelivered)?;
+        self.hand_to_made(name, &[], &entry.detail_type, &event).map_err(EntryError::NotDelivered)?;
         Ok(id)
     }
 
@@ -267,7 +272,7 @@ impl Buses {
     /// Whether there is a bus of this name, and on it this rule.
     #[must_use]
     pub fn has(&self, bus: &str, rule: Option<&str>) -> bool {
-        let has = |bus: &Bus| rule.is_none_or(|rule| bus.rules.iter().any(|name| name == rule));
+        let has = |bus: &Bus| rule.is_none_or(|rule| bus.rules.iter().any(|(name, _)| name == rule));
         self.buses.get(bus).is_some_and(has)
     }
 
@@ -278,17 +283,30 @@ impl Buses {
     ///
     /// # Errors
     /// When the event cannot be read, or a target does not take it.
-    pub fn replay(&self, bus: &str, replay: &str, rules: &[String], event: &Archived<'_>) -> Result<()> {
-        let bus = self.buses.get(bus).context("there is no such bus")?;
+    pub fn replay(&self, name: &str, replay: &str, rules: &[String], event: &Archived<'_>) -> Result<()> {
+        let bus = self.buses.get(name).context("there is no such bus")?;
         let rest = event.json.strip_prefix('{').context("the archived event is no object")?;
         let replayed = format!(r#"{{"replay-name":{},{rest}"#, Value::from(replay));
         for receiver in bus.receivers.matches_for_event(replayed.as_bytes()).map_err(|e| anyhow!("{e:?}"))? {
             let Receiver::Rule(place) = receiver else { continue };
-            if rules.is_empty() || bus.rules.get(place).is_some_and(|rule| rules.contains(rule)) {
+            if rules.is_empty() || bus.rules.get(place).is_some_and(|(rule, _)| rules.contains(rule)) {
                 self.hand_over_all(bus, place, event.detail_type, &replayed)?;
             }
         }
+        self.hand_to_made(name, rules, event.detail_type, &replayed)
+    }
+
+    /// Hands an event to the rules that were made, to all or to those among `rules`.
+    fn hand_to_made(&self, bus: &str, rules: &[String], detail_type: &str, event: &str) -> Result<()> {
+        for queue in self.made.matching(bus, rules, event)? {
+            self.hand_over(&Target::Queue(queue), detail_type, event)?;
+        }
         Ok(())
+    }
+
+    /// The rules of a bus that the templates declare, and their patterns.
+    pub(super) fn declared(&self, bus: &str) -> Option<&[(String, Value)]> {
+        self.buses.get(bus).map(|bus| bus.rules.as_slice())
     }
 
     /// Returns once everything that was delivered so far is on disk.

@@ -3,10 +3,12 @@
 pub mod api;
 pub mod bus;
 pub mod element;
+mod made;
 pub mod pipes;
 pub mod pipes_api;
 pub mod replays;
 pub mod replays_api;
+mod rules_api;
 #[cfg(test)]
 mod specs;
 

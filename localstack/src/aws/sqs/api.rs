@@ -4,6 +4,7 @@
 
 use super::checks::{self, invalid};
 use super::fifo::is_id;
+use super::made_api;
 use super::queue::{Queue, Received, md5_of};
 use super::queues::Queues;
 use crate::aws::protocol::{ApiError, Call, Outcome, ok};
@@ -54,6 +55,11 @@ struct Request {
 
 /// Queue URLs begin with `endpoint`.
 pub async fn answer(queues: &Queues, endpoint: &str, call: &Call<'_>) -> Outcome {
+    match call.operation {
+        "CreateQueue" => return made_api::create(queues, endpoint, call),
+        "DeleteQueue" => return made_api::delete(queues, endpoint, call),
+        _ => {}
+    }
     let request: Request = call.parse()?;
     if call.operation == "ListQueues" {
         call.require("sqs:ListQueues", &names::queue_arn("*"))?;

@@ -3,6 +3,8 @@
 pub mod api;
 mod checks;
 pub mod fifo;
+mod made;
+mod made_api;
 pub mod queue;
 pub mod queues;
 #[cfg(test)]

@@ -1,6 +1,7 @@
-//! The queues that the templates declare, each connected to its dead-letter queue.
+//! The queues that the templates declare, each connected to its dead-letter queue, and those made at run time.
 
 use super::fifo::Place;
+use super::made::MadeQueues;
 use super::queue::{Message, Queue, Redrive};
 use crate::support::journal::{Journal, KeptMessage};
 use crate::template::names;
@@ -11,7 +12,11 @@ use std::sync::Arc;
 
 /// Every queue, by name. Clones share them.
 #[derive(Clone, Default)]
-pub struct Queues(Arc<HashMap<String, Arc<Queue>>>);
+pub struct Queues {
+    declared: Arc<HashMap<String, Arc<Queue>>>,
+    /// Those that were made while the stack runs.
+    pub(super) made: MadeQueues,
+}
 
 impl Queues {
     /// The declared queues with the messages that the journal kept; those in flight when the stack stopped
@@ -25,7 +30,8 @@ impl Queues {
         let queue = |declared: &Declared| {
             (declared.queue_name.clone(), Arc::new(Queue::new(declared, journal.clone())))
         };
-        let queues = Self(Arc::new(declared.iter().map(queue).collect()));
+        let made = MadeQueues::new(journal);
+        let queues = Self { declared: Arc::new(declared.iter().map(queue).collect()), made };
         for Declared { queue_name, redrive_policy, .. } in declared {
             if let (Some(policy), Some(queue)) = (redrive_policy, queues.get(queue_name)) {
                 let dead_letters = queues.of_either_type(&policy.dead_letter_target_arn)?;
@@ -54,7 +60,19 @@ impl Queues {
 
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Arc<Queue>> {
-        self.0.get(name).cloned()
+        self.declared.get(name).cloned().or_else(|| self.made.get(name))
+    }
+
+    /// Whether a template declares a queue of this name.
+    #[must_use]
+    pub fn is_declared(&self, name: &str) -> bool {
+        self.declared.contains_key(name)
+    }
+
+    /// A queue that was made while the stack runs, and whether its policy lets a rule send to it.
+    #[must_use]
+    pub fn made_for(&self, name: &str, rule: &str) -> Option<(Arc<Queue>, bool)> {
+        Some((self.made.get(name)?, self.made.admits(name, rule)))
     }
 
     /// A standard queue. Rules, pipes, schedules and mappings name theirs by this: with a FIFO queue they would need more.
@@ -88,7 +106,7 @@ impl Queues {
     /// Sorted by name.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Queue>> {
-        let mut all: Vec<_> = self.0.values().cloned().collect();
+        let mut all: Vec<_> = self.declared.values().cloned().chain(self.made.all()).collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
     }

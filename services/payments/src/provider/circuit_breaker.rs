@@ -63,8 +63,18 @@ pub struct CircuitBreaker<P, S> {
     ports: Ports<S>,
     /// How long the circuit stays open.
     open_for: TimeDelta,
-    /// Until when this process knows that the circuit is open, without reading its row.
-    open_until: Mutex<Option<DateTime<Utc>>>,
+    /// The open circuit as this process has read it.
+    seen: Mutex<Option<Seen>>,
+}
+
+/// How long a process does not read again that the circuit is open: an operator may have closed it.
+const TRUSTED: TimeDelta = TimeDelta::seconds(5);
+
+/// An open circuit that a process knows without reading its row.
+#[derive(Clone, Copy)]
+struct Seen {
+    open_until: DateTime<Utc>,
+    trusted_until: DateTime<Utc>,
 }
 
 /// The permission to make one call, with the state of the breaker that gave it.
@@ -79,14 +89,16 @@ pub struct Open {
     pub retry_after_seconds: u32,
 }
 
-fn id() -> AggregateId {
+/// The breaker of the provider.
+#[must_use]
+pub fn id() -> AggregateId {
     AggregateId::new("breaker", PROVIDER)
 }
 
 impl<P: PaymentProvider, S: Store> CircuitBreaker<P, S> {
     /// `provider` behind the breaker in the service's own table, whose circuit stays open for so long.
     pub const fn new(provider: P, ports: Ports<S>, open_for: TimeDelta) -> Self {
-        Self { provider, ports, open_for, open_until: Mutex::new(None) }
+        Self { provider, ports, open_for, seen: Mutex::new(None) }
     }
 
     /// The provider itself, for a call that [`CircuitBreaker::guarded`] makes.
@@ -106,8 +118,8 @@ impl<P: PaymentProvider, S: Store> CircuitBreaker<P, S> {
     /// A [`Failure`] when the breaker's row cannot be read or written.
     pub async fn acquire(&self, _live: Live) -> Result<Result<Permit, Open>, Failure> {
         let now = self.ports.clock.now();
-        let known = *self.open_until.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(until) = known.filter(|until| now < *until) {
+        let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Seen { open_until: until, .. }) = seen.filter(|seen| now < seen.trusted_until) {
             return Ok(Err(open(&Breaker::Open { until }, now)));
         }
         match self.execute(Message::Ask).await? {
@@ -120,8 +132,25 @@ impl<P: PaymentProvider, S: Store> CircuitBreaker<P, S> {
     }
 
     fn remember(&self, breaker: &Breaker) {
-        let until = if let Breaker::Open { until } = breaker { Some(*until) } else { None };
-        *self.open_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+        let seen = if let Breaker::Open { until } = breaker {
+            Some(Seen { open_until: *until, trusted_until: (self.ports.clock.now() + TRUSTED).min(*until) })
+        } else {
+            None
+        };
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+    }
+
+    /// Closes the circuit for an operator, and gives the breaker as it is then. Other processes read so within [`TRUSTED`].
+    ///
+    /// # Errors
+    /// A [`Failure`] when the breaker's row cannot be read or written.
+    pub async fn reset(&self) -> Result<Breaker, Failure> {
+        match self.execute(Message::Reset).await? {
+            Executed::Done(breaker) | Executed::Unchanged(breaker) | Executed::Refused(_, breaker) => {
+                self.remember(&breaker.state);
+                Ok(breaker.state)
+            }
+        }
     }
 
     /// Makes a call about an order or a customer under a permit, and counts its answer.
