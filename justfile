@@ -64,6 +64,14 @@ redrive queue *flags:
 replay *flags:
     @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} replay "$@"
 
+# Compare the tables with the events and with each other, `just audit`; with `--stage prod` at the end, on AWS
+audit *flags:
+    @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} audit "$@"
+
+# Publish events again as they were, what a pipe lost: `just republish --subject 018f2b9e-…`; with `--stage prod` at the end, on AWS
+republish *flags:
+    @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} republish "$@"
+
 # The pipes of a stage: `just pipes list`, `just pipes stop orders`, `just pipes start orders`; with `--stage prod` at the end, on AWS
 pipes *flags:
     @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} pipes "$@"

@@ -1,8 +1,11 @@
 //! The operator's command line.
 
+mod auditing;
 mod replaying;
+mod republishing;
 
 use anyhow::{Result, ensure};
+use auditing::AuditArguments;
 use aws::pipes::{Pipe, Pipes};
 use aws::sdk::{SdkConfig, operators_config};
 use aws::{dynamodb::DynamoStore, eventbridge::EventBus, invoke::invoke, sqs::Queues};
@@ -13,6 +16,7 @@ use operator::dead_letters::Stage;
 use operator::redrive::NotRedriven;
 use operator::replay::NotResumed;
 use replaying::{Misuse, ReplayArguments, Tools};
+use republishing::RepublishArguments;
 use serde_json::json;
 use std::io::Write;
 use std::process::ExitCode;
@@ -52,6 +56,11 @@ enum Command {
     },
     /// Publish events of the log once more; nothing is charged, shipped or notified for it
     Replay(ReplayArguments),
+    /// Compare the tables with the events and with each other; names each difference and what mends it
+    Audit(AuditArguments),
+    /// Publish events of the log again as they were: whoever never had them reacts, outward too
+    #[command(alias = "retell")]
+    Republish(RepublishArguments),
     /// List, stop and start the pipes by which events leave the services' tables
     Pipes {
         #[command(subcommand)]
@@ -119,6 +128,8 @@ async fn run(arguments: Arguments) -> Result<()> {
         }
         Command::Pipes { command } => pipes(&sdk, &name, command).await,
         Command::Replay(arguments) => Tools::new(&sdk, &name, &arguments).run(arguments).await,
+        Command::Audit(arguments) => auditing::run(&sdk, &name, arguments).await,
+        Command::Republish(arguments) => republishing::run(&sdk, &name, arguments).await,
         Command::Dlq => say(&stage(&sdk, &name).list(Utc::now()).await?, "no dead letters"),
         Command::Waiting => say(&stage(&sdk, &name).waiting(Utc::now()).await?, "nothing waits"),
         Command::Redrive { queue, order } => {

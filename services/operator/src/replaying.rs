@@ -26,7 +26,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// What a command line said that cannot be.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Misuse(String);
+pub struct Misuse(pub String);
 
 #[derive(Args)]
 pub struct ReplayArguments {
@@ -280,7 +280,7 @@ impl Lines {
 }
 
 /// A progress bar, where there is a terminal.
-fn bar(total: Option<u64>) -> ProgressBar {
+pub fn bar(total: Option<u64>) -> ProgressBar {
     match total {
         Some(total) => {
             let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} events, {per_sec}, {eta} left");
@@ -290,6 +290,6 @@ fn bar(total: Option<u64>) -> ProgressBar {
     }
 }
 
-fn say(line: &str) -> Result<()> {
+pub fn say(line: &str) -> Result<()> {
     Ok(writeln!(std::io::stdout().lock(), "{line}")?)
 }
