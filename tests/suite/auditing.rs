@@ -11,11 +11,13 @@ use crate::world::World;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_pipes::types::PipeState;
 use chassis::audit::{DIGEST, sealed};
+use chassis::inbox::failure_key;
 use chassis::ports::Clock;
-use chassis::store::{Attr, EVENTS, INBOX, Item, Key, MemoryStore};
+use chassis::store::{Attr, Condition, EVENTS, INBOX, Item, Key, MemoryStore, Store, Write};
 use chrono::TimeDelta;
+use futures_util::FutureExt;
 use localstack::faults::Fault;
-use operator::audit::{Audit, Difference, Money, Scope};
+use operator::audit::{Audit, Counts, Difference, Money, Scope};
 use registry::SERVICES;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -181,27 +183,35 @@ fn each_invented_row_is_named() {
             let pk = state.key.pk.as_str();
             let id = pk.split_once('#').unwrap().1;
             let new = Uuid::from_u128(0xfeed).to_string();
+            let of_state = |row: &&Item| row.key.pk == pk && row.key.sk.starts_with(INBOX);
+            let inbox = rows.iter().find(of_state).unwrap();
+            let mut verdict = moved(inbox, inbox.text("event_id").unwrap(), &new);
             let mut inventions = vec![vec![moved(state, id, &new)]];
-            let inbox = rows.iter().find(|row| row.key.sk.starts_with(INBOX)).unwrap();
-            let event_id = inbox.text("event_id").unwrap();
-            let mut verdict = moved(inbox, event_id, &new);
-            verdict.key = Key::new(inbox.key.pk.replace(event_id, &new), format!("{INBOX}{new}"));
-            inventions.push(vec![verdict]);
-            let events: Vec<&Item> = rows.iter().filter(|row| row.key.sk.starts_with(EVENTS)).collect();
-            if let Some(last) = events.iter().rfind(|row| row.key.pk == pk) {
+            if verdict.key.pk == pk {
+                verdict.key.sk = format!("{INBOX}{new}");
+                inventions.push(vec![verdict]);
+            } else {
+                // A message that nothing is wrong with but that no service published its event.
+                verdict.key = Key::new(verdict.key.pk, format!("{INBOX}{new}"));
+                inventions.push(vec![verdict, moved(state, id, &new)]);
+            }
+            let events: Vec<&Item> =
+                rows.iter().filter(|row| row.key.pk == pk && row.key.sk.starts_with(EVENTS)).collect();
+            if let Some(last) = events.last() {
                 let seq = last.number("seq").unwrap() + 1;
                 let next = Item { key: Key::event(pk, seq.unsigned_abs()), ..(*last).clone() };
                 inventions.push(vec![sealed(next.with("seq", seq), &[])]);
-                let all = rows.iter().filter(|row| row.key.pk == pk);
-                inventions.push(all.map(|row| moved(row, id, &new)).collect());
+                // An order of which everything is right but that it was never placed.
+                inventions
+                    .push([&[state], &events[..]].concat().iter().map(|row| moved(row, id, &new)).collect());
             }
             for invented in inventions {
                 let mut tables = tables.clone();
                 tables.get_mut(service).unwrap().extend(invented.clone());
                 let found = differences(&tables, &clock).await;
-                let any = invented.iter().any(|row| !named(&found, service, &row.key).is_empty());
-                let orphan = found.iter().any(|difference| difference.key.contains(&new));
-                assert!(any || orphan, "{service}: {invented:#?}\n{found:#?}");
+                let is_orphan = !named(&found, "orders", &Key::state(format!("order#{new}"))).is_empty();
+                let is_named = invented.iter().any(|row| !named(&found, service, &row.key).is_empty());
+                assert!(is_named || is_orphan, "{service}: {invented:#?}\n{found:#?}");
             }
         }
     });
@@ -212,13 +222,7 @@ fn each_invented_row_is_named() {
 fn money_and_points_are_compared_with_the_order() {
     run(async {
         let (tables, clock) = at_rest(5).await;
-        let orders: Vec<String> = tables["orders"]
-            .iter()
-            .filter_map(|row| {
-                (row.text("status") == Some("FULFILLED")).then(|| row.key.pk.replace("order#", ""))
-            })
-            .collect();
-        let [order] = orders.as_slice() else { panic!("{orders:?}") };
+        let order = fulfilled(&tables);
         let total = 2 * tests::client::CENTS;
         for (money, differs) in [
             (Money { captures: 1, captured: total, refunded: 0 }, 0),
@@ -231,7 +235,7 @@ fn money_and_points_are_compared_with_the_order() {
         }
         // Points that were granted for nothing, with everything in rewards as if it were right.
         let mut tables = tables;
-        for row in tables.get_mut("rewards").unwrap().iter_mut().filter(|row| row.key.pk.ends_with(order)) {
+        for row in tables.get_mut("rewards").unwrap().iter_mut().filter(|row| row.key.pk.ends_with(&order)) {
             if let Some(data) = row.text("data").map(|data| data.replace("\"points\":5", "\"points\":6")) {
                 *row = sealed(row.clone().with("data", data), &[]);
             }
@@ -239,6 +243,116 @@ fn money_and_points_are_compared_with_the_order() {
         let found = differences(&tables, &clock).await;
         let lines: Vec<&str> = found.iter().map(|difference| difference.what.as_str()).collect();
         assert_eq!(lines, ["the order is FULFILLED, and 6 points were granted and 0 revoked, not 5 kept"]);
+    });
+}
+
+/// Changes a state or event row as a transaction would, with the digest that it then has.
+fn rewritten(tables: &mut Tables, service: &str, (pk, sk): (&str, &str), from: &str, to: &str) {
+    let mut rows = tables.get_mut(service).unwrap().iter_mut();
+    let of = |row: &&mut Item| {
+        row.key.pk.ends_with(pk)
+            && row.key.sk.starts_with(sk)
+            && row.text("data").is_some_and(|data| data.contains(from))
+    };
+    let row = rows.find(of).unwrap_or_else(|| panic!("{service} has no {sk} with {from}"));
+    let data = row.text("data").unwrap().replace(from, to);
+    *row = sealed(row.clone().with("data", data), &[]);
+}
+
+fn fulfilled(tables: &Tables) -> String {
+    let mut rows = tables["orders"].iter();
+    let row = rows.find(|row| row.text("status") == Some("FULFILLED")).unwrap();
+    row.key.pk.replace("order#", "")
+}
+
+/// Guards: I1, I2 and the copies that orders keeps, where each table agrees with itself.
+#[test]
+fn tables_that_disagree_with_each_other_are_named() {
+    run(async {
+        let (tables, clock) = at_rest(6).await;
+        let order = fulfilled(&tables);
+        for (service, sk, from, to, said) in [
+            (
+                "payments",
+                EVENTS,
+                r#""amount":500"#,
+                r#""amount":501"#,
+                &["records payment.charged with other", "501 were"][..],
+            ),
+            (
+                "inventory",
+                "state",
+                r#""stage":"shipped""#,
+                r#""stage":"released""#,
+                &["its goods are released", "2 shipped"],
+            ),
+        ] {
+            let mut tables = tables.clone();
+            rewritten(&mut tables, service, (&order, sk), from, to);
+            let found = format!("{:#?}", differences(&tables, &clock).await);
+            for said in said {
+                assert!(found.contains(said), "{said}: {found}");
+            }
+        }
+    });
+}
+
+/// The tables without one inbox row of rewards; that row too.
+fn undelivered(tables: &Tables) -> (Tables, Item) {
+    let (mut tables, order) = (tables.clone(), fulfilled(tables));
+    let rows = tables.get_mut("rewards").unwrap();
+    let of = |row: &Item| row.key.pk.ends_with(&order) && row.key.sk.starts_with(INBOX);
+    let row = rows.remove(rows.iter().position(of).unwrap());
+    (tables, row)
+}
+
+/// Guards: the grace period, the notes of failed deliveries, `--since`. What may be underway is no difference.
+#[test]
+fn what_is_underway_is_no_difference() {
+    run(async {
+        let (tables, clock) = at_rest(8).await;
+        let (mut tables, row) = undelivered(&tables);
+        let found = async |tables: &Tables, grace, scope| {
+            let open = |service: &str| MemoryStore::of(tables[service].clone());
+            let audit = Audit::new(open, TimeDelta::seconds(grace)).with_clock(Arc::clone(&clock));
+            let found = audit.run(scope, |_| ()).await.unwrap();
+            (found.differences.len(), found.counts.being_tried)
+        };
+        assert_eq!(found(&tables, 0, Scope::All(None)).await, (1, 0));
+        assert_eq!(found(&tables, 1_000_000, Scope::All(None)).await, (0, 0));
+        let now = clock.now();
+        assert_eq!(found(&tables, 0, Scope::All(Some(now - TimeDelta::days(9)))).await, (1, 0));
+        assert_eq!(found(&tables, 0, Scope::All(Some(now + TimeDelta::days(1)))).await, (0, 0));
+        let noted = failure_key(row.text("event_id").unwrap().parse().unwrap());
+        let failed = |at: i64| Item::new(noted.clone()).with("failed_at", at).with("reason", "throttled");
+        tables.get_mut("rewards").unwrap().push(failed(now.timestamp_millis() + 10_000));
+        assert_eq!(found(&tables, 0, Scope::All(None)).await, (0, 1));
+        tables.get_mut("rewards").unwrap().pop();
+        tables.get_mut("rewards").unwrap().push(failed(0));
+        assert_eq!(found(&tables, 0, Scope::All(None)).await, (1, 0));
+    });
+}
+
+/// Guards: the second look. What arrives while the audit is underway is no difference.
+#[test]
+fn what_arrives_meanwhile_is_no_difference() {
+    run(async {
+        let (tables, clock) = at_rest(9).await;
+        let (tables, row) = undelivered(&tables);
+        let stores: BTreeMap<&str, MemoryStore> =
+            tables.iter().map(|(service, rows)| (*service, MemoryStore::of(rows.clone()))).collect();
+        let audit = Audit::new(|service: &str| stores[service].clone(), TimeDelta::zero());
+        let audit = audit.with_clock(Arc::clone(&clock));
+        let before = audit.run(Scope::All(None), |_| ()).await.unwrap();
+        assert_eq!(before.differences.len(), 1);
+        let arrives = |counts: &Counts| {
+            // When it was missed already.
+            if counts.events == before.counts.events {
+                let write = Write::Put { item: row.clone(), when: Condition::Absent };
+                let _ = stores["rewards"].commit(vec![write]).now_or_never();
+            }
+        };
+        assert_eq!(audit.run(Scope::All(None), arrives).await.unwrap().differences, BTreeSet::new());
     });
 }
 

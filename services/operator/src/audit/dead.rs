@@ -55,3 +55,26 @@ impl Found {
         Self { differences: self.differences.into_iter().map(redriven).collect(), ..self }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    /// Guards: what lies in a dead-letter queue is sent back from there; what lies in another service's is not.
+    #[test]
+    fn what_lies_in_a_dead_letter_queue_is_redriven() {
+        let event = EventId(Uuid::nil());
+        let lost = Lost { consumer: "rewards", event, subject: "018f".into() };
+        let difference = Difference { lost: Some(lost), ..Difference::new("rewards", "key", "what") };
+        let mend = |queue: &str| {
+            let found = Found { differences: [difference.clone()].into(), ..Found::default() };
+            assert!(found.has_lost_events());
+            let found = found.with_dead("dev", &[(queue.to_owned(), event)].into());
+            found.differences.first().unwrap().mend.clone()
+        };
+        let queue = "dev-quadrille-rewards-events-dlq";
+        assert_eq!(mend(queue), format!("quadrille redrive {queue} --order 018f"));
+        assert_eq!(mend("dev-quadrille-payments-events-dlq"), difference.mend);
+    }
+}
