@@ -59,6 +59,7 @@ impl Found {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chassis::store::Key;
     use uuid::Uuid;
 
     /// Guards: what lies in a dead-letter queue is sent back from there; what lies in another service's is not.
@@ -66,7 +67,8 @@ mod tests {
     fn what_lies_in_a_dead_letter_queue_is_redriven() {
         let event = EventId(Uuid::nil());
         let lost = Lost { consumer: "rewards", event, subject: "018f".into() };
-        let difference = Difference { lost: Some(lost), ..Difference::new("rewards", "key", "what") };
+        let difference =
+            Difference { lost: Some(lost), ..Difference::new("rewards", &Key::state("order#018f"), "what") };
         let mend = |queue: &str| {
             let found = Found { differences: [difference.clone()].into(), ..Found::default() };
             assert!(found.has_lost_events());

@@ -14,7 +14,7 @@ mod walk;
 use chassis::Failure;
 use chassis::audit::{Audited, Kind};
 use chassis::ports::{Clock, SystemClock};
-use chassis::store::{AggregateId, Scan};
+use chassis::store::{AggregateId, Key, Scan};
 use chrono::{DateTime, TimeDelta, Utc};
 use events::{EventId, OrderId};
 use serde::Serialize;
@@ -123,7 +123,7 @@ struct Lost {
 const BACKUP: &str = "needs a person: compare the row with a backup of the table";
 
 impl Difference {
-    fn new(table: &'static str, key: impl ToString, what: impl Into<String>) -> Self {
+    fn new(table: &'static str, key: &Key, what: impl Into<String>) -> Self {
         Self { table, key: key.to_string(), what: what.into(), mend: BACKUP.into(), lost: None }
     }
 

@@ -34,7 +34,7 @@ pub fn check(
     let Ok(past) = history::fold(&rows, Until::default()) else { return Vec::new() };
     let Some(placed) = past.state.event::<OrderCreated>().cloned() else {
         let what = "is missing: other services know an order that was never placed";
-        return vec![Difference::new("orders", Key::state(&*subject.pk), what)];
+        return vec![Difference::new("orders", &Key::state(&*subject.pk), what)];
     };
     let order = Order { subject, status: past.state.status(), placed };
     let mut found = order.copies();
@@ -47,7 +47,7 @@ pub fn check(
 
 impl Order<'_> {
     fn differs(&self, service: &'static str, what: String) -> Difference {
-        Difference::new(service, Key::state(&*self.subject.pk), what)
+        Difference::new(service, &Key::state(&*self.subject.pk), what)
     }
 
     /// The events of one type that are about it.

@@ -7,6 +7,7 @@ use chassis::Failure;
 use chassis::aggregate::read_state;
 use chassis::outbox::envelope_of;
 use chassis::store::{EVENTS, Item, Key, MAX_WRITES, Scan};
+use events::Envelope;
 use events::inventory::{InventoryReserved, ProductCounted, StockLine};
 use registry::inventory::product::{self, Product};
 use registry::inventory::reservation::Reservation;
@@ -60,7 +61,7 @@ impl<S: Scan> Audit<S> {
         sleep(pause).await;
         let (second, moving) = sums(&table.store).await?;
         let same = first.into_iter().filter(|(pk, wrong)| second.get(pk) == Some(wrong));
-        let differences = same.map(|(pk, wrong)| Difference::new(table.service, Key::state(pk), wrong));
+        let differences = same.map(|(pk, wrong)| Difference::new(table.service, &Key::state(pk), wrong));
         Ok((differences.collect(), moving))
     }
 }
@@ -99,7 +100,7 @@ async fn sums<S: Scan>(store: &S) -> Result<(BTreeMap<String, String>, u64), Fai
 fn counted(sums: &mut Sums, rows: &[Item]) {
     sums.stored = state_of(rows).and_then(|row| read_state::<Product>(row).ok()).map(|loaded| loaded.state);
     let events = with(rows, EVENTS).filter_map(|row| envelope_of(row).ok());
-    for counted in events.filter(|event| event.is::<ProductCounted>()) {
+    for counted in events.filter(Envelope::is::<ProductCounted>) {
         if let Ok(ProductCounted { available, held, .. }) = counted.data() {
             sums.counted = available.saturating_add(held);
         }
@@ -111,7 +112,7 @@ fn reserved(products: &mut BTreeMap<String, Sums>, rows: &[Item]) {
     let state = state_of(rows).and_then(|row| read_state::<Reservation>(row).ok()).map(|loaded| loaded.state);
     let lines = || {
         let events = with(rows, EVENTS).filter_map(|row| envelope_of(row).ok());
-        let reserved = events.filter(|event| event.is::<InventoryReserved>());
+        let reserved = events.filter(Envelope::is::<InventoryReserved>);
         reserved.filter_map(|event| event.data::<InventoryReserved>().ok()).flat_map(|event| event.lines)
     };
     let mut enter = |line: StockLine, to: fn(&mut Sums) -> &mut u64| {
@@ -120,7 +121,7 @@ fn reserved(products: &mut BTreeMap<String, Sums>, rows: &[Item]) {
     };
     match state {
         Some(Reservation::Held { lines }) => {
-            lines.into_iter().for_each(|line| enter(line, |sums| &mut sums.held))
+            lines.into_iter().for_each(|line| enter(line, |sums| &mut sums.held));
         }
         Some(Reservation::Shipped) => lines().for_each(|line| enter(line, |sums| &mut sums.shipped)),
         _ => {}
