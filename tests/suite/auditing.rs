@@ -10,7 +10,7 @@ use crate::stories::market::open;
 use crate::world::World;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_pipes::types::PipeState;
-use chassis::audit::{DIGEST, sealed};
+use chassis::digest::{DIGEST, sealed};
 use chassis::inbox::failure_key;
 use chassis::ports::Clock;
 use chassis::store::{Attr, Condition, EVENTS, INBOX, Item, Key, MemoryStore, Store, Write};

@@ -1,7 +1,7 @@
 //! An aggregate: a decider whose state is a row, and whose facts are event rows.
 
-use crate::audit::sealed;
 use crate::decider::Decider;
+use crate::digest::sealed;
 use crate::failure::Failure;
 use crate::outbox::{Context, OutboxEntry, event_rows};
 use crate::store::{AggregateId, Attr, Condition, Item, Key, Rejected, Store, Write};

@@ -13,6 +13,7 @@ pub mod audit;
 pub mod config;
 pub mod consumer;
 pub mod decider;
+pub mod digest;
 pub mod effects;
 pub mod failure;
 pub mod http;

@@ -1,7 +1,7 @@
 //! The transactional outbox: facts become event rows in the transaction of the state, and the pipe publishes those rows.
 //! The rows are the event log at the same time; no service ever changes or deletes one.
 
-use crate::audit::sealed;
+use crate::digest::sealed;
 use crate::failure::Failure;
 use crate::store::{AggregateId, EVENTS, Item, Key, Store, every_row};
 use chrono::{DateTime, Utc};

@@ -1,6 +1,6 @@
 //! Whether each event reached each consumer: whether that one's inbox remembers it.
 
-use super::subject::{Subject, is_remembered};
+use super::gathered::{Subject, is_remembered};
 use super::{Audit, Counts, Difference, Lost};
 use chassis::Failure;
 use chassis::inbox::failure_key;

@@ -5,6 +5,7 @@
 
 mod dead;
 mod delivery;
+mod gathered;
 mod orders;
 mod rows;
 mod stock;

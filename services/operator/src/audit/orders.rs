@@ -1,7 +1,7 @@
 //! What the services' rows about one order say together: money (I2), points (I8), and the goods of an order that has ended.
 
+use super::gathered::Subject;
 use super::rows::{state_of, with};
-use super::subject::Subject;
 use super::{Difference, Money};
 use chassis::Decider;
 use chassis::aggregate::read_state;

@@ -1,7 +1,8 @@
 //! The rows of one aggregate by themselves: digests, gapless numbers, and the state as the fold of the events.
 
 use super::{Counts, Difference};
-use chassis::audit::{Kind, is_intact};
+use chassis::audit::Kind;
+use chassis::digest::is_intact;
 use chassis::inbox::INBOX_DAYS;
 use chassis::store::{EVENTS, INBOX, Item, Key};
 use chrono::{DateTime, TimeDelta, Utc};

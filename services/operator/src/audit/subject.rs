@@ -1,7 +1,8 @@
 //! One subject across the tables: what each service keeps of it, and what they published about it.
 
+use super::gathered::Subject;
 use super::orders;
-use super::rows::{Partition, remembered_since, time, with};
+use super::rows::{Partition, with};
 use super::{Audit, Counts, Difference, Table, kind_of};
 use chassis::Failure;
 use chassis::outbox::{EntryKind, envelope_of};
@@ -11,30 +12,6 @@ use events::catalogue;
 use events::{Envelope, EventId};
 use futures_util::future::try_join_all;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// What every service has about a subject.
-pub struct Subject {
-    /// Its partition, in every table.
-    pub pk: String,
-    /// The rows of each service.
-    pub rows: BTreeMap<&'static str, Vec<Item>>,
-    /// What each service published, oldest first.
-    pub published: Vec<(&'static str, Envelope)>,
-}
-
-impl Subject {
-    /// The rows of a service.
-    pub fn of(&self, service: &str) -> &[Item] {
-        self.rows.get(service).map_or(&[], Vec::as_slice)
-    }
-
-    /// Whether nothing has happened to it for this long: whatever follows from it has.
-    pub fn is_quiet(&self, until: DateTime<Utc>) -> bool {
-        let rows = self.rows.values().flatten();
-        rows.filter(|row| row.key.sk.starts_with(EVENTS))
-            .all(|row| time(row, "time").is_none_or(|at| at <= until))
-    }
-}
 
 impl<S: Scan> Audit<S> {
     /// What differs in a subject.
@@ -217,9 +194,4 @@ fn outdated(service: &'static str, wanted: &Item, stored: Option<&Item>, event: 
         _ => "needs a person: the next event of the circuit writes it anew".into(),
     };
     Difference::new(service, &wanted.key, what).mended_by(mend)
-}
-
-/// Whether inbox rows of this time are kept still.
-pub fn is_remembered(event: &Envelope, now: DateTime<Utc>) -> bool {
-    event.metadata.time > remembered_since(now)
 }
