@@ -82,6 +82,14 @@ breaker *flags:
 bus *flags:
     @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} bus "$@"
 
+# Compare the tables with the events and with each other, `just audit`
+audit *flags:
+    @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} audit "$@"
+
+# Publish events again as they were, what a pipe lost: `just republish --subject 018f2b9e-…`
+republish *flags:
+    @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} republish "$@"
+
 # The pipes of a stage, `just pipes stop orders`: list, stop, start
 pipes *flags:
     @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} pipes "$@"

@@ -42,6 +42,14 @@ impl Aggregate for Insatiable {
     fn event(_fact: &()) -> Option<OutboxEntry> {
         None
     }
+
+    fn facts(&self, _event: &Envelope) -> Result<Vec<()>, Unreadable> {
+        Ok(Vec::new())
+    }
+
+    fn visible(&self) -> String {
+        String::new()
+    }
 }
 
 impl Reactor for Insatiable {

@@ -22,7 +22,7 @@ fn by(way: &str, name: &str) -> Options {
     options
 }
 
-fn piped(name: &str) -> Options {
+pub fn piped(name: &str) -> Options {
     by("pipe", name)
 }
 
@@ -31,12 +31,12 @@ async fn status(platform: &Platform, id: &str) -> String {
     order["status"].as_str().unwrap().to_owned()
 }
 
-async fn pipes(platform: &Platform) -> aws_sdk_pipes::Client {
+pub async fn pipes(platform: &Platform) -> aws_sdk_pipes::Client {
     aws_sdk_pipes::Client::new(&platform.sdk().await)
 }
 
 /// Waits until a pipe is in a state.
-async fn is(pipes: &aws_sdk_pipes::Client, pipe: &str, wanted: PipeState) {
+pub async fn is(pipes: &aws_sdk_pipes::Client, pipe: &str, wanted: PipeState) {
     let deadline = Instant::now() + TIMEOUT;
     loop {
         let described = pipes.describe_pipe().name(pipe).send().await.unwrap();
@@ -48,7 +48,7 @@ async fn is(pipes: &aws_sdk_pipes::Client, pipe: &str, wanted: PipeState) {
     }
 }
 
-async fn stop(pipes: &aws_sdk_pipes::Client, pipe: &str) {
+pub async fn stop(pipes: &aws_sdk_pipes::Client, pipe: &str) {
     let stopped = pipes.stop_pipe().name(pipe).send().await.unwrap();
     assert_eq!(stopped.desired_state(), Some(&RequestedPipeState::Stopped));
     is(pipes, pipe, PipeState::Stopped).await;

@@ -263,11 +263,14 @@ impl DynamoStore {
 impl Scan for DynamoStore {
     async fn scan(&self, prefix: &str, after: Option<&Key>, limit: u32) -> Result<Scanned, Failure> {
         let scan = self.client.scan().table_name(&self.table).consistent_read(true);
-        let scan = scan
-            .filter_expression("begins_with(sk, :prefix)")
-            .expression_attribute_values(":prefix", AttributeValue::S(prefix.to_owned()))
-            .set_exclusive_start_key(after.map(key_of))
-            .limit(i32::try_from(limit).unwrap_or(i32::MAX));
+        let scan = match prefix {
+            "" => scan,
+            prefix => scan
+                .filter_expression("begins_with(sk, :prefix)")
+                .expression_attribute_values(":prefix", AttributeValue::S(prefix.to_owned())),
+        };
+        let scan =
+            scan.set_exclusive_start_key(after.map(key_of)).limit(i32::try_from(limit).unwrap_or(i32::MAX));
         let answer = scan.send().await.map_err(|e| failure_of(&e))?;
         let rows = answer.items.unwrap_or_default().into_iter().map(to_item).collect::<Result<_, _>>()?;
         let last = answer.last_evaluated_key.map(to_item).transpose()?.map(|row| row.key);
@@ -312,10 +315,15 @@ impl Store for DynamoStore {
     ) -> Result<Vec<Item>, Failure> {
         let query = self.client.query().table_name(&self.table).consistent_read(true);
         let start = after.map(|sk| key_of(&Key::new(pk, sk)));
+        // A key is never empty, and DynamoDB refuses a condition that compares it with an empty text.
+        let query = match prefix {
+            "" => query.key_condition_expression("pk = :pk"),
+            prefix => query
+                .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
+                .expression_attribute_values(":prefix", AttributeValue::S(prefix.to_owned())),
+        };
         let query = query
-            .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
             .expression_attribute_values(":pk", AttributeValue::S(pk.to_owned()))
-            .expression_attribute_values(":prefix", AttributeValue::S(prefix.to_owned()))
             .set_exclusive_start_key(start);
         self.rows(query, limit).await
     }

@@ -1,11 +1,12 @@
 //! An aggregate: a decider whose state is a row, and whose facts are event rows.
 
 use crate::decider::Decider;
+use crate::digest::sealed;
 use crate::failure::Failure;
 use crate::metrics::Sample;
 use crate::outbox::{Context, OutboxEntry, event_rows};
 use crate::store::{AggregateId, Attr, Condition, Item, Key, Rejected, Store, Write};
-use events::envelope::millis;
+use events::{Envelope, Unreadable, envelope::millis};
 use serde::{Serialize, de::DeserializeOwned};
 use std::fmt::Display;
 
@@ -16,6 +17,17 @@ pub trait Aggregate: Decider + Serialize + DeserializeOwned {
 
     /// The event row of a fact; none for a fact that only the state keeps.
     fn event(fact: &Self::Fact) -> Option<OutboxEntry>;
+
+    /// The facts that an event row of this aggregate stands for, in this state: the one that made it, and before it the
+    /// private ones that must have come first. The audit folds them.
+    ///
+    /// # Errors
+    /// [`Unreadable`] for an event that the aggregate never publishes, or data that is not of its shape.
+    fn facts(&self, event: &Envelope) -> Result<Vec<Self::Fact>, Unreadable>;
+
+    /// What the aggregate's event rows determine of the state, and nothing that only private facts do. The audit compares
+    /// it with the fold, and shows it: no personal data.
+    fn visible(&self) -> String;
 
     /// Whether a message usually is the first that its aggregate sees. The loop then starts from nothing without
     /// loading; where that was wrong, the commit's own condition says so and the loop loads.
@@ -139,7 +151,8 @@ pub fn append<A: Aggregate>(
     for (name, value) in after.state.attributes()?.into_iter().chain(after.state.index()) {
         row = row.with(name, value);
     }
-    let mut writes = vec![Write::Put { item: row, when }];
+    let adjusted: Vec<&str> = after.state.adjusted_elsewhere().into_iter().map(|(name, _)| name).collect();
+    let mut writes = vec![Write::Put { item: sealed(row, &adjusted), when }];
     writes.extend(events.into_iter().map(|item| Write::Put { item, when: Condition::Absent }));
     Ok((after, writes))
 }

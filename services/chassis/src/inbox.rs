@@ -10,7 +10,7 @@ use events::{EventId, Metadata, envelope::millis};
 
 /// How long an inbox row is kept. Longer than any queue keeps a message; afterwards the state itself refuses what it
 /// already knows.
-const INBOX_DAYS: i64 = 7;
+pub const INBOX_DAYS: i64 = 7;
 /// How long the note of a failed delivery is kept: as long as a dead-letter queue keeps the message.
 const FAILURE_DAYS: i64 = 14;
 /// The counter of an inbox row: how often the event was delivered again.
@@ -70,7 +70,7 @@ impl From<Refusal> for Verdict {
 /// The inbox row of an event. Its condition makes the transaction fail when the event was delivered before.
 #[must_use]
 pub fn inbox_row(metadata: &Metadata, pk: &str, verdict: Verdict, now: DateTime<Utc>) -> Write {
-    let item = Item::new(Key::inbox(pk, metadata.id))
+    let mut item = Item::new(Key::inbox(pk, metadata.id))
         .with("verdict", verdict.as_str())
         .with("event_id", metadata.id.to_string())
         .with("type", metadata.kind.as_str())
@@ -78,6 +78,11 @@ pub fn inbox_row(metadata: &Metadata, pk: &str, verdict: Verdict, now: DateTime<
         .with("at", millis::text(&now))
         .with(DUPLICATES, 0)
         .with("expires_at", (now + Duration::days(INBOX_DAYS)).timestamp());
+    // Where the partition does not say what the event is about, the audit could not find it.
+    if !pk.ends_with(&metadata.subject) {
+        let seq = i64::try_from(metadata.seq).unwrap_or(i64::MAX);
+        item = item.with("subject", metadata.subject.as_str()).with("seq", seq);
+    }
     Write::Put { item, when: Condition::Absent }
 }
 

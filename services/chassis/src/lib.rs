@@ -1,7 +1,7 @@
 //! What every service stands on, in three floors.
 //!
 //! 1. The theory: [`decider`], and [`spec`] to test one.
-//! 2. The patterns: [`aggregate`] (a decider with a row), [`outbox`], [`inbox`], [`projection`], over the [`store`] port.
+//! 2. The patterns: [`aggregate`] (a decider with a row), [`outbox`], [`inbox`], [`projection`], [`audit`], over the [`store`] port.
 //! 3. The loop: [`reactor`] and [`effects`] (what reacts, and whom it calls while it is [`live`]), [`reaction`] (the one bounded loop),
 //!    [`consumer`] (a queue's events), [`versions`] (events of versions that it does not know).
 //!
@@ -9,9 +9,11 @@
 //! `aws`.
 
 pub mod aggregate;
+pub mod audit;
 pub mod config;
 pub mod consumer;
 pub mod decider;
+pub mod digest;
 pub mod effects;
 pub mod failure;
 pub mod http;

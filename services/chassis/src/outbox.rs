@@ -1,6 +1,7 @@
 //! The transactional outbox: facts become event rows in the transaction of the state, and the pipe publishes those rows.
 //! The rows are the event log at the same time; no service ever changes or deletes one.
 
+use crate::digest::sealed;
 use crate::failure::Failure;
 use crate::store::{AggregateId, EVENTS, Item, Key, Store, every_row};
 use crate::trace::TraceContext;
@@ -216,7 +217,7 @@ fn event_row(
         return Err(Failure::Poison(rule));
     }
     let event_id = entry.learned_from.unwrap_or_else(|| cause.fact_id(service, &id.pk, place));
-    Ok(Item::new(Key::event(&id.pk, place.0))
+    let row = Item::new(Key::event(&id.pk, place.0))
         .with("kind", entry.kind.as_str())
         .with("id", event_id.to_string())
         .with("source", source_of(&entry.producer))
@@ -228,7 +229,8 @@ fn event_row(
         .with("correlation_id", cause.correlation_id().to_string())
         .with("causation_id", cause.causation(entry).to_string())
         .with("traceparent", cause.traceparent(service, entry))
-        .with("data", data))
+        .with("data", data);
+    Ok(sealed(row, &[]))
 }
 
 /// The last event of this type that the aggregate published; of any type when `kind` is none.

@@ -3,8 +3,10 @@
 use crate::carrier::Carrier;
 use crate::shipment::{Fact, Message, Parcel, Shipment};
 use crate::subscriptions::{Cancelled, Confirmed};
+use chassis::audit::{Audited, Kind};
 use chassis::outbox::OutboxEntry;
 use chassis::{Aggregate, Attempt, Effects, Failure, Live, Reactor, Verdict};
+use events::fulfillment::{FulfillmentFailed, FulfillmentShipped};
 use events::orders::{OrderCancelled, OrderConfirmed};
 use events::{Envelope, OrderId, Unreadable};
 
@@ -17,6 +19,25 @@ impl Aggregate for Shipment {
             Fact::Failed(failed) => Some(OutboxEntry::published(failed)),
             Fact::Started(_) | Fact::Tried | Fact::GivenUp { .. } | Fact::Closed => None,
         }
+    }
+
+    fn facts(&self, event: &Envelope) -> Result<Vec<Fact>, Unreadable> {
+        if event.is::<FulfillmentShipped>() {
+            return Ok(vec![Fact::Shipped(event.data()?)]);
+        }
+        if event.is::<FulfillmentFailed>() {
+            return Ok(vec![Fact::Failed(event.data()?)]);
+        }
+        Err(event.not_consumed_by(Self::SERVICE))
+    }
+
+    fn visible(&self) -> String {
+        let answer = match self {
+            Self::Shipped => "shipped",
+            Self::Failed => "failed",
+            Self::Unknown | Self::Shipping { .. } | Self::Withdrawing { .. } | Self::Closed => "no answer",
+        };
+        answer.into()
     }
 
     fn starts_aggregate(message: &Message) -> bool {
@@ -74,3 +95,7 @@ impl<C: Carrier> Effects for Shipping<C> {
         }
     }
 }
+
+/// What an audit compares.
+pub const AUDITED: Audited =
+    Audited { kinds: &[Kind::by_events::<Shipment>("order")], views: &[], inbox: <Shipment as Reactor>::id };

@@ -179,10 +179,13 @@ fn lists(service: &Service) -> Lists {
     let Service { subject, answers, produced, .. } = service;
     let once = |there: bool| vec![Words::default(); usize::from(there)];
     let kept = answers.iter().filter(|answer| answer.published.is_empty());
+    let is_determined = answers.iter().all(|answer| !answer.published.is_empty());
     [
         ("id type", once(subject.id_type != "String")),
         ("uuid", once(subject.is_uuid())),
         ("subject but an order", once(subject.noun != "order")),
+        ("determined", once(is_determined)),
+        ("undetermined", once(!is_determined)),
         ("source", sources(answers)),
         ("consumed", answers.iter().map(consumed).collect()),
         ("produced", produced.iter().map(|kind| decided(kind)).collect()),

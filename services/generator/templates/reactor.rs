@@ -2,11 +2,13 @@
 
 use crate::subscriptions::{VIEWS};
 use crate::widget::{Fact, Message, Widget};
+use chassis::audit::{Audited, Kind};
 use chassis::outbox::OutboxEntry;
 //: each subject but an order
 use chassis::store::AggregateId;
 //: end
 use chassis::{Aggregate, NoEffects, Reactor};
+use events::newcomer::{PUBLISHED};
 //: each source
 use events::producers::{WidgetHappened};
 //: each subject but an order
@@ -30,6 +32,27 @@ impl Aggregate for Widget {
         }
     }
 
+    fn facts(&self, event: &Envelope) -> Result<Vec<Fact>, Unreadable> {
+        //: each produced
+        if event.is::<NewcomerDecided>() {
+            return Ok(vec![Fact::Decided(event.data()?)]);
+        }
+        //: end
+        Err(event.not_consumed_by(Self::SERVICE))
+    }
+
+    //: each determined
+    /// Every fact is an event, so they determine all of the state.
+    fn visible(&self) -> String {
+        format!("{self:?}")
+    }
+    //: each undetermined
+    /// Nothing yet: say what the events determine of the state, beside what only the state keeps.
+    fn visible(&self) -> String {
+        String::new()
+    }
+    //: end
+
     fn starts_aggregate(message: &Message) -> bool {
         matches!(message, Message::First(_))
     }
@@ -51,3 +74,7 @@ impl Reactor for Widget {
     }
     //: end
 }
+
+/// What an audit compares.
+pub const AUDITED: Audited =
+    Audited { kinds: &[Kind::by_events::<Widget>("widget")], views: &[], inbox: <Widget as Reactor>::id };

@@ -6,7 +6,7 @@ use chassis::store::{AggregateId, Attr, Item, Key};
 use chassis::{Aggregate, Decider, Failure, Refusal};
 use chrono::{DateTime, Utc};
 use events::inventory::{ProductCounted, ProductListed};
-use events::{Currency, Money, ProductId};
+use events::{Currency, Envelope, Money, ProductId, Unreadable};
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Display};
 use std::str::FromStr;
@@ -196,6 +196,23 @@ impl Aggregate for Product {
             Fact::Listed(listed) => OutboxEntry::published(listed),
             Fact::Counted(counted) => OutboxEntry::published(counted),
         })
+    }
+
+    fn facts(&self, event: &Envelope) -> Result<Vec<Fact>, Unreadable> {
+        if event.is::<ProductListed>() {
+            return Ok(vec![Fact::Listed(event.data()?)]);
+        }
+        if event.is::<ProductCounted>() {
+            return Ok(vec![Fact::Counted(event.data()?)]);
+        }
+        Err(event.not_consumed_by(Self::SERVICE))
+    }
+
+    /// Reservations move the counters: an audit adds those up.
+    fn visible(&self) -> String {
+        let Some(Listed { name, unit_price }) = &self.listed else { return "not listed".into() };
+        let Money { amount, currency } = unit_price;
+        format!("{name:?} for {amount} {}, counts: {}", currency.as_str(), self.counts)
     }
 
     fn attributes(&self) -> Result<Vec<(&'static str, Attr)>, Failure> {

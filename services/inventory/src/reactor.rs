@@ -4,11 +4,14 @@ use crate::product;
 use crate::reservation::{Fact, Message, Reservation};
 use crate::subscriptions::{Cancelled, Created, Shipped};
 use chassis::aggregate::SideWrite;
+use chassis::audit::{Audited, Kind};
 use chassis::outbox::OutboxEntry;
 use chassis::store::{Rejected, Write};
 use chassis::{Aggregate, NoEffects, Reactor, Verdict};
 use events::fulfillment::FulfillmentShipped;
-use events::inventory::{InventoryReservationFailed, ReservationFailure, StockLine};
+use events::inventory::{
+    InventoryReleased, InventoryReservationFailed, InventoryReserved, ReservationFailure, StockLine,
+};
 use events::orders::{OrderCancelled, OrderCreated};
 use events::{Envelope, OrderId, Unreadable};
 
@@ -25,6 +28,30 @@ impl Aggregate for Reservation {
             Fact::Released(released) => Some(OutboxEntry::published(released)),
             Fact::Shipped(_) => None,
         }
+    }
+
+    fn facts(&self, event: &Envelope) -> Result<Vec<Fact>, Unreadable> {
+        if event.is::<InventoryReserved>() {
+            return Ok(vec![Fact::Reserved(event.data()?)]);
+        }
+        if event.is::<InventoryReservationFailed>() {
+            return Ok(vec![Fact::Failed(event.data()?)]);
+        }
+        if event.is::<InventoryReleased>() {
+            return Ok(vec![Fact::Released(event.data()?)]);
+        }
+        Err(event.not_consumed_by(Self::SERVICE))
+    }
+
+    /// That goods have left is fulfillment's event, and not in inventory's own.
+    fn visible(&self) -> String {
+        let answer = match self {
+            Self::Unknown => "no answer",
+            Self::Held { .. } | Self::Shipped => "reserved",
+            Self::Failed => "not reserved",
+            Self::Released => "released",
+        };
+        answer.into()
     }
 
     fn side_writes(fact: &Fact) -> Vec<SideWrite<Message>> {
@@ -110,3 +137,10 @@ fn move_held(line: &StockLine, to: &'static str) -> SideWrite<Message> {
         Write::Adjust { key: product::key(&line.product_id), by: vec![(to, quantity), ("held", -quantity)] };
     SideWrite { write, otherwise: None }
 }
+
+/// What an audit compares.
+pub const AUDITED: Audited = Audited {
+    kinds: &[Kind::by_events::<Reservation>("order"), Kind::by_commands::<product::Product>("product")],
+    views: &[],
+    inbox: <Reservation as Reactor>::id,
+};

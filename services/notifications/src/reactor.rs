@@ -2,6 +2,7 @@
 
 use crate::notification::{Fact, Message, Notice, Notification, Outcome};
 use crate::subscriptions::{Cancelled, Confirmed, Failed, Fulfilled, Refunded};
+use chassis::audit::{Audited, Kind};
 use chassis::outbox::OutboxEntry;
 use chassis::ports::Topic;
 use chassis::{Aggregate, AggregateId, Attempt, Effects, Failure, Live, Reactor};
@@ -44,6 +45,15 @@ impl Aggregate for Notification {
         None
     }
 
+    fn facts(&self, event: &Envelope) -> Result<Vec<Fact>, Unreadable> {
+        Err(event.not_consumed_by(Self::SERVICE))
+    }
+
+    /// It publishes no event, so none determines anything.
+    fn visible(&self) -> String {
+        String::new()
+    }
+
     fn starts_aggregate(message: &Message) -> bool {
         matches!(message, Message::Happened(_))
     }
@@ -78,3 +88,10 @@ impl<T: Topic> Effects for Publishing<T> {
         Ok(Message::Published)
     }
 }
+
+/// What an audit compares.
+pub const AUDITED: Audited = Audited {
+    kinds: &[Kind::by_events::<Notification>("notice")],
+    views: &[],
+    inbox: <Notification as Reactor>::id,
+};

@@ -1,5 +1,6 @@
 //! The operator's command line.
 
+mod auditing;
 mod breaker;
 mod bus;
 mod dlq;
@@ -8,6 +9,7 @@ mod order;
 mod orders;
 mod pipes;
 mod replaying;
+mod republishing;
 mod session;
 mod stock;
 mod sweep;
@@ -16,6 +18,7 @@ mod trace;
 mod waiting;
 
 use anyhow::Result;
+use auditing::AuditArguments;
 use breaker::BreakerCommand;
 use bus::BusCommand;
 use clap::error::ErrorKind;
@@ -28,6 +31,7 @@ use order::OrderCommand;
 use orders::OrdersArguments;
 use pipes::PipesCommand;
 use replaying::{ReplayArguments, Tools};
+use republishing::RepublishArguments;
 use session::{Global, Misuse, Session};
 use std::io::Write;
 use std::process::ExitCode;
@@ -79,6 +83,11 @@ enum Command {
     Pipes(PipesCommand),
     /// Publish events of the log once more; nothing is charged, shipped or notified for it
     Replay(ReplayArguments),
+    /// Compare the tables with the events and with each other; names each difference and what mends it
+    Audit(AuditArguments),
+    /// Publish events of the log again as they were: whoever never had them reacts, outward too
+    #[command(alias = "retell")]
+    Republish(RepublishArguments),
     /// Write a shell's completions: `source <(quadrille completions bash)`
     Completions { shell: Shell },
     /// Write the manual page: `man <(quadrille man)`
@@ -150,6 +159,8 @@ async fn run(arguments: Arguments) -> Result<()> {
         Command::Bus(command) => bus::run(session, command).await,
         Command::Pipes(command) => pipes::run(session, command).await,
         Command::Replay(arguments) => Tools::new(session).run(arguments).await,
+        Command::Audit(arguments) => auditing::run(session, arguments).await,
+        Command::Republish(arguments) => republishing::run(session, arguments).await,
         Command::Completions { .. } | Command::Man => Ok(()),
     }
 }

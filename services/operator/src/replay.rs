@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 /// How many events one call publishes.
-const CALL: usize = 10;
+pub(crate) const CALL: usize = 10;
 /// The sort key of a replay's row.
 const STATE: &str = "checkpoint";
 
@@ -127,7 +127,7 @@ impl Pace {
     }
 
     /// Waits until `events` more may be published.
-    async fn wait(&mut self, events: usize) {
+    pub(crate) async fn wait(&mut self, events: usize) {
         sleep_until(self.next).await;
         let events = u32::try_from(events).unwrap_or(u32::MAX);
         self.next = self.next.max(Instant::now()) + Duration::from_secs(1) * events / self.rate;

@@ -1,8 +1,11 @@
 //! Which events orders consumes and publishes, the indexes of its state rows, and the one queue that brings it all.
 
 use crate::projections::{admission, prices};
+use crate::saga::history;
 use crate::saga::known::{Known, Noted, ParticipantEvent};
 use crate::saga::{Message, Saga, Status, measures};
+use chassis::audit::{Audited, Kind, View};
+use chassis::digest::fingerprint;
 use chassis::metrics::Sample;
 use chassis::outbox::OutboxEntry;
 use chassis::projection::project;
@@ -22,6 +25,17 @@ impl Aggregate for Saga {
 
     fn event(fact: &Noted) -> Option<OutboxEntry> {
         fact.entry()
+    }
+
+    /// Every fact of an order has its row, so one stands for one.
+    fn facts(&self, event: &Envelope) -> Result<Vec<Noted>, Unreadable> {
+        history::fact(event).map(|fact| vec![fact])
+    }
+
+    /// All of it: the fingerprint differs where anything does.
+    fn visible(&self) -> String {
+        let all = serde_json::to_string(self).unwrap_or_default();
+        format!("{} with {} facts, {}", self.status().as_str(), self.timeline().len(), fingerprint(&all))
     }
 
     fn starts_aggregate(message: &Message) -> bool {
@@ -107,3 +121,10 @@ impl<S: Store> EventHandler for Tracker<S> {
         }
     }
 }
+
+/// What an audit compares.
+pub const AUDITED: Audited = Audited {
+    kinds: &[Kind::by_commands::<Saga>("order")],
+    views: &[View { name: "product", row: prices::view }, View { name: "breaker", row: admission::view }],
+    inbox: about,
+};

@@ -7,7 +7,7 @@
 use chassis::outbox::OutboxEntry;
 use chassis::{Aggregate, AggregateId, Decider, Refusal};
 use chrono::{DateTime, Utc};
-use events::CustomerId;
+use events::{CustomerId, Envelope, Unreadable};
 use serde::{Deserialize, Serialize};
 
 /// What payments knows about a customer. Each stage has what it needs and nothing else.
@@ -124,6 +124,15 @@ impl Aggregate for Customer {
 
     fn event(_fact: &Fact) -> Option<OutboxEntry> {
         None
+    }
+
+    fn facts(&self, event: &Envelope) -> Result<Vec<Fact>, Unreadable> {
+        Err(event.not_consumed_by(Self::SERVICE))
+    }
+
+    /// It publishes no event, so none determines anything.
+    fn visible(&self) -> String {
+        String::new()
     }
 }
 

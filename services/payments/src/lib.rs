@@ -6,6 +6,7 @@ pub mod api;
 pub mod breaker;
 pub mod compensation;
 pub mod customer;
+pub mod history;
 pub mod payment;
 pub mod provider;
 pub mod reactor;

@@ -1,11 +1,14 @@
 //! Which events payments consumes and publishes, and the charge that it makes.
 
+use crate::breaker::Breaker;
 use crate::customer::{self, Customer};
+use crate::history;
 use crate::payment::{Bill, Fact, Message, Payment, PendingCharge};
 use crate::provider::circuit_breaker::{CircuitBreaker, Open};
 use crate::provider::{Confirmation, Creation, PaymentMethod, PaymentProvider};
 use crate::subscriptions::{Cancelled, Created, Reserved};
 use chassis::aggregate::{Loaded, load};
+use chassis::audit::{Audited, Kind};
 use chassis::metrics::{Metric, Unit};
 use chassis::outbox::OutboxEntry;
 use chassis::{Aggregate, Attempt, Effects, Failure, Live, Reactor, Store, Verdict};
@@ -33,6 +36,14 @@ impl Aggregate for Payment {
             Fact::Refunded(refunded) => Some(OutboxEntry::published(refunded)),
             Fact::RefundFailed(failed) => Some(OutboxEntry::published(failed)),
         }
+    }
+
+    fn facts(&self, event: &Envelope) -> Result<Vec<Fact>, Unreadable> {
+        history::facts(self, event)
+    }
+
+    fn visible(&self) -> String {
+        history::visible(self)
     }
 
     fn starts_aggregate(message: &Message) -> bool {
@@ -159,3 +170,14 @@ impl<P: PaymentProvider, S: Store> Charges<P, S> {
         })
     }
 }
+
+/// What an audit compares.
+pub const AUDITED: Audited = Audited {
+    kinds: &[
+        Kind::by_events::<Payment>("order"),
+        Kind::by_commands::<Customer>("customer"),
+        Kind::by_commands::<Breaker>("breaker"),
+    ],
+    views: &[],
+    inbox: <Payment as Reactor>::id,
+};

@@ -2,9 +2,11 @@
 
 use crate::points::{Fact, Message, Points};
 use crate::subscriptions::{Cancelled, Confirmed};
+use chassis::audit::{Audited, Kind};
 use chassis::outbox::OutboxEntry;
 use chassis::{Aggregate, NoEffects, Reactor, Verdict};
 use events::orders::{OrderCancelled, OrderConfirmed};
+use events::rewards::{RewardsGranted, RewardsRevoked};
 use events::{Envelope, Unreadable};
 
 /// Rewards makes no outward calls.
@@ -18,6 +20,23 @@ impl Aggregate for Points {
             Fact::Granted(granted) => Some(OutboxEntry::published(granted)),
             Fact::Revoked(revoked) => Some(OutboxEntry::published(revoked)),
             Fact::Closed => None,
+        }
+    }
+
+    fn facts(&self, event: &Envelope) -> Result<Vec<Fact>, Unreadable> {
+        if event.is::<RewardsGranted>() {
+            return Ok(vec![Fact::Granted(event.data()?)]);
+        }
+        if event.is::<RewardsRevoked>() {
+            return Ok(vec![Fact::Revoked(event.data()?)]);
+        }
+        Err(event.not_consumed_by(Self::SERVICE))
+    }
+
+    fn visible(&self) -> String {
+        match self {
+            Self::Granted { points, .. } => format!("{points} points granted"),
+            Self::Unknown | Self::Closed => "no points".into(),
         }
     }
 
@@ -42,3 +61,7 @@ impl Reactor for Points {
         if facts.contains(&Fact::Closed) { Verdict::Early } else { Verdict::Applied }
     }
 }
+
+/// What an audit compares.
+pub const AUDITED: Audited =
+    Audited { kinds: &[Kind::by_events::<Points>("order")], views: &[], inbox: <Points as Reactor>::id };

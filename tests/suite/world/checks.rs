@@ -3,9 +3,11 @@
 use super::World;
 use crate::bench::Bench;
 use chassis::outbox::EntryKind;
+use chassis::ports::Clock;
 use chassis::store::Item;
 use registry::SERVICES;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 impl World {
     /// The types and versions of everything that the services have published: `order.created v1`.
@@ -20,6 +22,11 @@ impl World {
     /// Every row of every service, by key.
     pub fn tables(&self) -> Vec<(&'static str, Vec<Item>)> {
         SERVICES.iter().map(|service| (*service, self.store(service).inner.rows())).collect()
+    }
+
+    /// The time there.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.of("orders").clock)
     }
 
     /// I9: everything that a run leaves behind, as text: rows with their keys and attributes, money, parcels, messages,

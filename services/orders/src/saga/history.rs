@@ -6,29 +6,35 @@ use chassis::outbox::envelope_of;
 use chassis::store::Item;
 use chassis::{Decider, Failure, Loaded};
 use chrono::{DateTime, Utc};
-use events::Envelope;
+use events::{Envelope, Metadata, Unreadable};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// The fact that an event row stands for.
 ///
 /// # Errors
-/// [`Failure::Poison`] for a row that orders never writes.
-pub fn fact(envelope: &Envelope) -> Result<Noted, Failure> {
+/// [`Unreadable`] for a row that orders never writes.
+pub fn fact(envelope: &Envelope) -> Result<Noted, Unreadable> {
     let at = envelope.metadata.time;
     if let Some(own) = Known::read_own(envelope)? {
         return Ok(Noted::own(own, at));
     }
     Ok(match envelope.metadata.kind.as_str() {
-        ADDRESSED => Noted::own(Known::Addressed(read(ADDRESSED, &envelope.data)?), at),
-        NUDGED => Noted::own(Known::Nudged(read(NUDGED, &envelope.data["step"])?), at),
+        ADDRESSED => Noted::own(Known::Addressed(read(envelope, &envelope.data)?), at),
+        NUDGED => Noted::own(Known::Nudged(read(envelope, &envelope.data["step"])?), at),
         RECONCILED => Noted::own(Known::Reconciled, at),
         _ => Noted::received(ParticipantEvent::read(envelope)?, envelope.metadata.id, at),
     })
 }
 
-fn read<T: DeserializeOwned>(kind: &str, data: &Value) -> Result<T, Failure> {
-    T::deserialize(data).map_err(|e| Failure::Poison(format!("{kind}: {e}")))
+fn read<T: DeserializeOwned>(envelope: &Envelope, data: &Value) -> Result<T, Unreadable> {
+    let Metadata { kind, version, .. } = &envelope.metadata;
+    let reason = |e: serde_json::Error| e.to_string();
+    T::deserialize(data).map_err(|e| Unreadable::Data {
+        kind: kind.clone(),
+        version: *version,
+        reason: reason(e),
+    })
 }
 
 /// How far back to look: until whichever comes first.

@@ -7,7 +7,9 @@ use chassis::outbox::{Cause, OutboxEntry};
 use chassis::reaction::{Executed, execute};
 use chassis::{Aggregate, AggregateId, Failure, Live, Ports, Store};
 use chrono::{DateTime, TimeDelta, Utc};
+use events::envelope::millis;
 use events::payments::{PROVIDER, PaymentCircuitClosed, PaymentCircuitHalfOpened, PaymentCircuitOpened};
+use events::{Envelope, Unreadable};
 use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 
@@ -28,6 +30,28 @@ impl Aggregate for Breaker {
 
     fn measured(&self, facts: &[Fact]) -> Vec<Sample> {
         facts.iter().filter_map(became).map(|state| CIRCUIT.sample(state, 1)).collect()
+    }
+
+    fn facts(&self, event: &Envelope) -> Result<Vec<Fact>, Unreadable> {
+        if event.is::<PaymentCircuitOpened>() {
+            return Ok(vec![Fact::Opened(event.data::<PaymentCircuitOpened>()?.until)]);
+        }
+        if event.is::<PaymentCircuitHalfOpened>() {
+            return Ok(vec![Fact::HalfOpened(event.data::<PaymentCircuitHalfOpened>()?.until)]);
+        }
+        if event.is::<PaymentCircuitClosed>() {
+            return Ok(vec![Fact::Closed]);
+        }
+        Err(event.not_consumed_by(Self::SERVICE))
+    }
+
+    /// Leases and counted failures are no events.
+    fn visible(&self) -> String {
+        match self {
+            Self::Closed { .. } => "CLOSED".into(),
+            Self::Open { until } => format!("OPEN until {}", millis::text(until)),
+            Self::HalfOpen { .. } => "HALF_OPEN".into(),
+        }
     }
 }
 

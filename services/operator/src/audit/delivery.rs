@@ -1,0 +1,95 @@
+//! Whether each event reached each consumer: whether that one's inbox remembers it.
+
+use super::gathered::{Subject, is_remembered};
+use super::{Audit, Counts, Difference, Lost};
+use chassis::Failure;
+use chassis::inbox::failure_key;
+use chassis::store::{Item, Key, MAX_WRITES, Scan};
+use chrono::{DateTime, Utc};
+use events::Envelope;
+use registry::CONSUMES;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// An event that a consumer should have.
+struct Expected<'a> {
+    producer: &'static str,
+    consumer: &'static str,
+    event: &'a Envelope,
+    inbox: Key,
+}
+
+impl<S: Scan> Audit<S> {
+    /// The events that consumers have not got.
+    pub(super) async fn undelivered(
+        &self,
+        subject: &Subject,
+        now: DateTime<Utc>,
+        counts: &mut Counts,
+    ) -> Result<BTreeSet<Difference>, Failure> {
+        let mut missing = Vec::new();
+        let mut elsewhere: BTreeMap<&str, Vec<Expected<'_>>> = BTreeMap::new();
+        for expected in self.expected(subject, now) {
+            if expected.inbox.pk != subject.pk {
+                elsewhere.entry(expected.consumer).or_default().push(expected);
+            } else if !subject.of(expected.consumer).iter().any(|row| row.key == expected.inbox) {
+                missing.push(expected);
+            }
+        }
+        for (consumer, mut expected) in elsewhere {
+            let Some(table) = self.table(consumer) else { continue };
+            while !expected.is_empty() {
+                let rest = expected.split_off(expected.len().min(MAX_WRITES));
+                let keys: Vec<Key> = expected.iter().map(|expected| expected.inbox.clone()).collect();
+                let rows = table.store.load_many(&keys).await?;
+                missing
+                    .extend(expected.into_iter().zip(rows).filter(|(_, row)| row.is_none()).map(|(e, _)| e));
+                expected = rest;
+            }
+        }
+        let mut found = BTreeSet::new();
+        for expected in missing {
+            let Some(table) = self.table(expected.consumer) else { continue };
+            let noted = table.store.load(&failure_key(expected.event.metadata.id)).await?;
+            let failed_at = noted.as_ref().and_then(|row| row.number("failed_at"));
+            if failed_at.is_some_and(|at| at > (now - self.grace).timestamp_millis()) {
+                counts.being_tried += 1;
+            } else {
+                found.insert(expected.missing(&subject.pk, noted.as_ref()));
+            }
+        }
+        Ok(found)
+    }
+
+    fn expected<'a>(&self, subject: &'a Subject, now: DateTime<Utc>) -> Vec<Expected<'a>> {
+        let due = |event: &Envelope| event.metadata.time <= now - self.grace && is_remembered(event, now);
+        let mut all = Vec::new();
+        for (producer, event) in subject.published.iter().filter(|(_, event)| due(event)) {
+            let consuming = CONSUMES.iter().filter(|(_, consumed)| {
+                consumed.iter().any(|subscription| subscription.kind == event.metadata.kind)
+            });
+            for (consumer, _) in consuming {
+                let Some(table) = self.table(consumer) else { continue };
+                let pk = (table.audited.inbox)(&event.metadata).pk;
+                let inbox = Key::inbox(&pk, event.metadata.id);
+                all.push(Expected { producer, consumer, event, inbox });
+            }
+        }
+        all
+    }
+}
+
+impl Expected<'_> {
+    fn missing(&self, pk: &str, noted: Option<&Item>) -> Difference {
+        let Self { producer, consumer, event, inbox } = self;
+        let metadata = &event.metadata;
+        let mut what =
+            format!("{} number {} of {producer} never reached {consumer}", metadata.kind, metadata.seq);
+        if let Some(reason) = noted.and_then(|row| row.text("reason")) {
+            what = format!("{what}: {reason}");
+        }
+        let seq = metadata.seq;
+        let mend = format!("quadrille republish --subject {pk} --service {producer} --seq {seq}");
+        let lost = Lost { consumer, event: metadata.id, subject: metadata.subject.clone() };
+        Difference { lost: Some(lost), ..Difference::new(consumer, inbox, what).mended_by(mend) }
+    }
+}

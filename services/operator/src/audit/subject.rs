@@ -1,0 +1,197 @@
+//! One subject across the tables: what each service keeps of it, and what they published about it.
+
+use super::gathered::Subject;
+use super::orders;
+use super::rows::{Partition, with};
+use super::{Audit, Counts, Difference, Table, kind_of};
+use chassis::Failure;
+use chassis::outbox::{EntryKind, envelope_of};
+use chassis::store::{EVENTS, INBOX, Item, Key, MAX_WRITES, Scan, every_row};
+use chrono::{DateTime, Utc};
+use events::catalogue;
+use events::{Envelope, EventId};
+use futures_util::future::try_join_all;
+use std::collections::{BTreeMap, BTreeSet};
+
+impl<S: Scan> Audit<S> {
+    /// What differs in a subject.
+    pub(super) async fn subject(
+        &self,
+        pk: &str,
+        counts: &mut Counts,
+    ) -> Result<BTreeSet<Difference>, Failure> {
+        let now = self.clock.now();
+        let mut found = BTreeSet::new();
+        let subject = self.gather(pk, &mut found).await?;
+        counts.subjects += 1;
+        counts.events += u64::try_from(subject.published.len()).unwrap_or(u64::MAX);
+        for table in &self.tables {
+            if let Some(kind) = table.kind(pk) {
+                let partition =
+                    Partition { service: table.service, kind, pk, rows: subject.of(table.service) };
+                found.extend(partition.check(now, counts));
+            }
+        }
+        let missing = self.undelivered(&subject, now, counts).await?;
+        found.extend(self.unpublished(&subject));
+        found.extend(self.views(&subject, &missing, now));
+        if kind_of(pk) == "order" && subject.is_quiet(now - self.grace) {
+            let missed: BTreeSet<&str> = missing.iter().map(|missing| missing.table).collect();
+            found.extend(orders::check(&subject, &missed, self.book.as_ref()));
+        }
+        found.extend(missing);
+        Ok(found)
+    }
+
+    async fn gather(&self, pk: &str, found: &mut BTreeSet<Difference>) -> Result<Subject, Failure> {
+        let knowing = self.tables.iter().filter(|table| table.knows(kind_of(pk)));
+        let read = knowing.map(async |table: &Table<S>| {
+            every_row(&table.store, pk, "").await.map(|rows| (table.service, rows))
+        });
+        let rows: BTreeMap<_, _> = try_join_all(read).await?.into_iter().collect();
+        let mut published = Vec::new();
+        for (service, rows) in &rows {
+            for row in with(rows, EVENTS).filter(|row| EntryKind::Published.is_of(row)) {
+                match envelope_of(row) {
+                    Ok(event) => published.push((*service, event)),
+                    Err(failure) => {
+                        let what = format!("cannot be read as an event: {failure}");
+                        found.insert(Difference::new(service, &row.key, what));
+                    }
+                }
+            }
+        }
+        Ok(Subject { pk: pk.to_owned(), rows, published })
+    }
+
+    /// Inbox rows of events that no service has published.
+    fn unpublished(&self, subject: &Subject) -> Vec<Difference> {
+        let ids: BTreeSet<String> =
+            subject.published.iter().map(|(_, event)| event.metadata.id.to_string()).collect();
+        let mut found = Vec::new();
+        for (service, rows) in &subject.rows {
+            for row in with(rows, INBOX).filter(|row| row.text("event_id").is_none_or(|id| !ids.contains(id)))
+            {
+                found.push(invented(service, row));
+            }
+        }
+        found
+    }
+
+    /// Projections that do not show the newest event.
+    fn views(
+        &self,
+        subject: &Subject,
+        missing: &BTreeSet<Difference>,
+        now: DateTime<Utc>,
+    ) -> Vec<Difference> {
+        let mut found = Vec::new();
+        for table in &self.tables {
+            for view in table.audited.views.iter().filter(|view| view.name == kind_of(&subject.pk)) {
+                let newest = subject.published.iter().rev().find_map(|(_, event)| {
+                    let row = (view.row)(event).ok().flatten()?;
+                    Some((row.with("seq", i64::try_from(event.metadata.seq).unwrap_or(i64::MAX)), event))
+                });
+                let stored = subject.of(table.service).iter().find(|row| row.key.sk == "view");
+                let is_lost = missing.iter().any(|missing| missing.table == table.service);
+                found.extend(match (newest, stored) {
+                    (Some((row, event)), stored) if stored != Some(&row) => {
+                        let is_late = event.metadata.time <= now - self.grace && !is_lost;
+                        is_late.then(|| outdated(table.service, &row, stored, event))
+                    }
+                    (None, Some(stored)) => Some(Difference::new(
+                        table.service,
+                        &stored.key,
+                        "was invented: no event made this view",
+                    )),
+                    _ => None,
+                });
+            }
+        }
+        found
+    }
+
+    /// What differs in aggregates that no other service knows, here whole pages of them. What their inbox rows name has to be
+    /// in its producer's table.
+    pub(super) async fn alone(
+        &self,
+        table: &Table<S>,
+        partitions: &[(String, Vec<Item>)],
+        counts: &mut Counts,
+    ) -> Result<BTreeMap<String, BTreeSet<Difference>>, Failure> {
+        let (now, mut found) = (self.clock.now(), BTreeMap::<String, BTreeSet<Difference>>::new());
+        let mut named: BTreeMap<&'static str, Vec<(Key, &Item)>> = BTreeMap::new();
+        for (pk, rows) in partitions {
+            let Some(kind) = table.kind(pk) else { continue };
+            counts.subjects += 1;
+            let partition = Partition { service: table.service, kind, pk, rows };
+            found.entry(pk.clone()).or_default().extend(partition.check(now, counts));
+            for row in with(rows, INBOX) {
+                match producer_row(row) {
+                    Some((producer, key)) => named.entry(producer).or_default().push((key, row)),
+                    None if row.text("subject").is_some() => {
+                        found.entry(pk.clone()).or_default().insert(invented(table.service, row));
+                    }
+                    // Written before inbox rows said what their event is about.
+                    None => {}
+                }
+            }
+        }
+        for (producer, named) in named {
+            for row in self.unknown(producer, &named).await? {
+                found.entry(row.key.pk.clone()).or_default().insert(invented(table.service, row));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The inbox rows whose event is not where it should be.
+    async fn unknown<'a>(&self, producer: &str, named: &[(Key, &'a Item)]) -> Result<Vec<&'a Item>, Failure> {
+        let Some(table) = self.table(producer) else { return Ok(Vec::new()) };
+        let mut unknown = Vec::new();
+        for some in named.chunks(MAX_WRITES) {
+            let distinct: BTreeSet<Key> = some.iter().map(|(key, _)| key.clone()).collect();
+            let keys: Vec<Key> = distinct.into_iter().collect();
+            let rows = table.store.load_many(&keys).await?;
+            let ids: BTreeSet<&str> = rows.iter().flatten().filter_map(|row| row.text("id")).collect();
+            let is_unknown = |row: &&Item| row.text("event_id").is_none_or(|id| !ids.contains(id));
+            unknown.extend(some.iter().map(|(_, row)| *row).filter(is_unknown));
+        }
+        Ok(unknown)
+    }
+}
+
+/// Where the event of an inbox row lies, which says what that event is about.
+fn producer_row(inbox: &Item) -> Option<(&'static str, Key)> {
+    let kind = inbox.text("type")?;
+    let entry = catalogue::entries().into_iter().find(|entry| entry.kind == kind)?;
+    inbox.text("event_id")?.parse::<EventId>().ok()?;
+    let pk = format!("order#{}", inbox.text("subject")?);
+    Some((entry.producer, Key::event(&pk, inbox.count("seq")?)))
+}
+
+fn invented(service: &'static str, row: &Item) -> Difference {
+    let kind = row.text("type").unwrap_or("an event");
+    let what = format!("is a verdict on {kind}, which no service has published");
+    Difference::new(service, &row.key, what)
+}
+
+fn outdated(service: &'static str, wanted: &Item, stored: Option<&Item>, event: &Envelope) -> Difference {
+    let seq = stored.map_or_else(
+        || "nothing".to_owned(),
+        |row| match row.count("seq") {
+            Some(seq) if seq == event.metadata.seq => "other values".to_owned(),
+            seq => format!("number {}", seq.unwrap_or_default()),
+        },
+    );
+    let what =
+        format!("shows {seq}, the newest event is {} number {}", event.metadata.kind, event.metadata.seq);
+    let mend = match event.metadata.kind.as_str() {
+        "product.listed" => format!(
+            "needs a person: PUT /products/{} again publishes a newer listing",
+            event.metadata.subject
+        ),
+        _ => "needs a person: the next event of the circuit writes it anew".into(),
+    };
+    Difference::new(service, &wanted.key, what).mended_by(mend)
+}
