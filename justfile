@@ -64,6 +64,10 @@ redrive queue *flags:
 replay *flags:
     @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} replay "$@"
 
+# Build a projection anew from the log: `just rebuild --projection sales`, prices or admission; with `--stage prod` at the end, on AWS
+rebuild *flags:
+    @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} rebuild "$@"
+
 # The pipes of a stage: `just pipes list`, `just pipes stop orders`, `just pipes start orders`; with `--stage prod` at the end, on AWS
 pipes *flags:
     @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} pipes "$@"

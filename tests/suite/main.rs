@@ -34,6 +34,7 @@ mod outward;
 mod platform;
 mod races;
 mod readme;
+mod rebuilding;
 mod recipe;
 mod refusals;
 mod replaying;

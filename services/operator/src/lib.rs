@@ -2,5 +2,7 @@
 
 pub mod dead_letters;
 pub mod event_log;
+pub mod rebuild;
 pub mod redrive;
 pub mod replay;
+pub mod views;

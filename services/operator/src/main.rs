@@ -1,5 +1,6 @@
 //! The operator's command line.
 
+mod rebuilding;
 mod replaying;
 
 use anyhow::{Result, ensure};
@@ -12,6 +13,7 @@ use events::{OrderId, envelope::millis};
 use operator::dead_letters::Stage;
 use operator::redrive::NotRedriven;
 use operator::replay::NotResumed;
+use rebuilding::RebuildArguments;
 use replaying::{Misuse, ReplayArguments, Tools};
 use serde_json::json;
 use std::io::Write;
@@ -52,6 +54,8 @@ enum Command {
     },
     /// Publish events of the log once more; nothing is charged, shipped or notified for it
     Replay(ReplayArguments),
+    /// Build a projection anew from the log, beside the one that is shown, and swap the two
+    Rebuild(RebuildArguments),
     /// List, stop and start the pipes by which events leave the services' tables
     Pipes {
         #[command(subcommand)]
@@ -118,6 +122,7 @@ async fn run(arguments: Arguments) -> Result<()> {
             say(&[line], "")
         }
         Command::Pipes { command } => pipes(&sdk, &name, command).await,
+        Command::Rebuild(arguments) => rebuilding::run(&sdk, &name, arguments).await,
         Command::Replay(arguments) => Tools::new(&sdk, &name, &arguments).run(arguments).await,
         Command::Dlq => say(&stage(&sdk, &name).list(Utc::now()).await?, "no dead letters"),
         Command::Waiting => say(&stage(&sdk, &name).waiting(Utc::now()).await?, "nothing waits"),
