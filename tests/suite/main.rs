@@ -35,6 +35,7 @@ mod platform;
 mod races;
 mod readme;
 mod rebuilding;
+mod rebuilds;
 mod recipe;
 mod refusals;
 mod replaying;

@@ -4,13 +4,17 @@ use crate::platform::run;
 use crate::seeded::Dice;
 use crate::stores::{Crash, Faulty};
 use chassis::outbox::{Cause, Context, OutboxEntry, envelope_of, event_rows};
+use chassis::projection::numbered;
 use chassis::store::{Condition, Item, Key, MemoryStore, Write};
 use chassis::{AggregateId, EventHandler, Ports, Store, Verdict};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use events::inventory::ProductListed;
 use events::orders::{CancelReason, OrderCancelled, OrderConfirmed, OrderLine};
 use events::{Currency, Envelope, Money, OrderId};
 use operator::event_log::EventLog;
 use operator::rebuild::{NotRebuilt, Rebuild, clean, differences};
+use operator::views::{Outcome, PRICES, Viewed};
+use registry::orders::projections::prices;
 use registry::sales::counters;
 use registry::sales::generations::Generations;
 use registry::sales::reactor::Bookkeeper;
@@ -224,10 +228,8 @@ fn a_rebuild_that_dies_at_any_commit_is_gone_on_with() {
         for n in 0_u64.. {
             let shop = Shop::with(0..12);
             shop.deliver_all(&events_of(0..12)).await;
-            let (ports, log) = (
-                &shop.sales,
-                EventLog::new(vec![Faulty { inner: shop.orders.clone(), ..Faulty::default() }]),
-            );
+            let (ports, log) =
+                (&shop.sales, EventLog::new(vec![Faulty::new(shop.orders.clone(), Crash::Before)]));
             let log = log.in_pages_of(PAGE);
             ports.store.crash(n, Crash::After);
             let dies = async || {
@@ -325,5 +327,39 @@ fn a_report_that_a_swap_overtakes_begins_anew() {
         let period = Period { from: day(1), to: day(30), currency: Currency::USD };
         let report = Report::read(&shop.sales, period).await.unwrap().json().unwrap();
         assert_eq!(report.to_string(), expected);
+    });
+}
+
+/// The event row of a product's listing, and the row that it makes of the price list.
+fn listing(seq: u64, cents: u64) -> (Item, Item) {
+    let product_id: events::ProductId = "beans".parse().unwrap();
+    let unit_price = Money::new(cents, Currency::USD);
+    let listed = ProductListed { product_id, name: "Beans".into(), unit_price };
+    let cause = Cause::request(Uuid::from_u128(seq.into()), Uuid::nil(), None);
+    let context = Context { cause: &cause, now: day(1).and_hms_opt(9, 0, 0).unwrap().and_utc() };
+    let id = AggregateId::new("product", "beans");
+    let row =
+        event_rows("inventory", &[OutboxEntry::published(&listed)], &id, seq, &context).unwrap().remove(0);
+    let event = envelope_of(&row).unwrap();
+    let view = prices::view(&event).unwrap().unwrap();
+    (row, numbered(&event, view))
+}
+
+/// Guards: the condition on what was read of a view's row. While a row is put right, a newer event comes into the log and is
+/// projected: the older one does not come back.
+#[test]
+fn a_view_that_moves_on_meanwhile_is_not_set_back() {
+    run(async {
+        let [(first, was), (second, newer)] = [listing(1, 1450), listing(2, 1550)];
+        let (log, table) = (Faulty::<MemoryStore>::default(), Faulty::<MemoryStore>::default());
+        let put = |item: Item| Write::Put { item, when: Condition::Newer("seq", i64::MAX) };
+        log.inner.commit(vec![put(first)]).await.unwrap();
+        table.inner.commit(vec![put(was.with("unit_price", 1))]).await.unwrap();
+        log.after_page(vec![put(second)]);
+        table.crash(0, Crash::WriteFirst(put(newer.clone())));
+        let log = EventLog::new(vec![log]);
+        let viewed = Viewed { view: &PRICES, table: &table, log: &log, dry_run: false };
+        assert_eq!(viewed.rebuild().await.unwrap(), Outcome { unchanged: 1, ..Outcome::default() });
+        assert_eq!(table.inner.load(&newer.key).await.unwrap(), Some(newer));
     });
 }

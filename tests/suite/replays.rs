@@ -14,7 +14,7 @@ use tests::client::order_of;
 const EVERYTHING: [&str; 4] = ["--from", "2020-01-01T00:00:00Z", "--to", "2100-01-01T00:00:00Z"];
 
 /// A platform with an order for each way to end, at rest.
-async fn with_orders(name: &str) -> (Platform, Vec<String>) {
+pub async fn with_orders(name: &str) -> (Platform, Vec<String>) {
     let platform = Platform::start(&options(name)).await.unwrap();
     let (beans, anvil) = (platform.product(100).await, platform.product_called("unshippable", 100).await);
     let mut orders = Vec::new();
@@ -43,13 +43,13 @@ fn quadrille(platform: &Platform, arguments: &[&str]) -> Command {
 }
 
 /// What it prints as JSON.
-async fn printed(platform: &Platform, arguments: &[&str]) -> Value {
+pub async fn printed(platform: &Platform, arguments: &[&str]) -> Value {
     let output = output(platform, arguments).await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-async fn output(platform: &Platform, arguments: &[&str]) -> Output {
+pub async fn output(platform: &Platform, arguments: &[&str]) -> Output {
     let mut command = quadrille(platform, arguments);
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }

@@ -305,3 +305,24 @@ fn overtaking(answers: &[Answer]) -> Option<Words> {
         ("already done", format!("already {}", spoken(&snake(&last.stage())))),
     ]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards: what a service without events does not need. Nothing of the way out is left, and nothing else is gone.
+    #[test]
+    fn a_service_that_publishes_nothing_has_no_way_out() {
+        let template = without_a_way_out(INFRA);
+        for gone in ["Stream", "pipes.", "relay", "outbox", "UsesPipe", "FanOut"] {
+            assert!(!template.contains(gone), "{gone} is left in {template}");
+        }
+        let names = |text: &str| -> BTreeSet<String> {
+            let named = text.lines().filter(|line| line.starts_with("  ") && line.ends_with(':'));
+            let named = named.filter(|line| !line.starts_with("   ")).map(str::to_owned);
+            named.filter(|name| !WAY_OUT.iter().any(|way_out| name.trim().starts_with(way_out))).collect()
+        };
+        assert_eq!(names(&template), names(INFRA));
+        assert!(template.contains("  # ---- In: what rewards takes"), "{template}");
+    }
+}
