@@ -291,7 +291,7 @@ fn orders_that_go_on_during_a_rebuild_are_in_it_once() {
 }
 
 /// Guards: the condition on the row of generations. A second rebuild is refused while one goes on; one that goes on with it
-/// takes its place, and the first can do nothing more.
+/// replaces it, and the first can do nothing more.
 #[test]
 fn two_rebuilds_at_a_time_are_refused() {
     run(async {

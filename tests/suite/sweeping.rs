@@ -205,6 +205,7 @@ fn an_ended_order_is_reconciled_once() {
                 ("fulfillment", "order.confirmed"),
                 ("rewards", "order.confirmed"),
                 ("notifications", "order.confirmed"),
+                ("sales", "order.confirmed"),
                 ("notifications", "order.fulfilled"),
             ]
         );

@@ -240,8 +240,8 @@ async fn expected<S: Scan>(log: &EventLog<S>, live: u32) -> Result<BTreeMap<Key,
 async fn count(sums: &MemoryStore, live: u32, events: &[Envelope]) -> Result<(), Failure> {
     let mut books = Books::default();
     for event in events {
-        let (order_id, news) = reactor::read(event)?;
-        let message = Message { order_id, news, live, generations: vec![live] };
+        let (order_id, read) = reactor::read(event)?;
+        let message = Message { order_id, event: read, live, generations: vec![live] };
         for fact in books.decide(&message, event.metadata.time).unwrap_or_default() {
             let writes = Books::side_writes(&fact).into_iter().map(|side| side.write);
             sums.commit(writes.collect()).await?;

@@ -1,7 +1,7 @@
 //! What is booked for one order, in each generation: the aggregate. It publishes nothing.
 
 use crate::counters;
-use crate::sale::{Booking, News, Sale};
+use crate::sale::{Booking, Sale, SaleEvent};
 use chassis::aggregate::SideWrite;
 use chassis::outbox::OutboxEntry;
 use chassis::{Aggregate, Decider, Refusal};
@@ -15,14 +15,14 @@ use std::collections::BTreeMap;
 #[serde(transparent)]
 pub struct Books(pub BTreeMap<u32, Sale>);
 
-/// News about an order, and where it is to be booked.
+/// An event about an order, and where it is to be booked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     pub order_id: OrderId,
-    pub news: News,
+    pub event: SaleEvent,
     /// The generation that reports show.
     pub live: u32,
-    /// Those in which the news is booked: a delivery's are all that are open, a rebuild's the one that it builds.
+    /// Those in which the event is booked: a delivery's are all that are open, a rebuild's the one that it builds.
     pub generations: Vec<u32>,
 }
 
@@ -41,10 +41,10 @@ impl Decider for Books {
     type Fact = Fact;
 
     fn decide(&self, message: &Message, _now: DateTime<Utc>) -> Result<Vec<Fact>, Refusal> {
-        let Message { order_id, news, live, generations } = message;
+        let Message { order_id, event, live, generations } = message;
         let (mut facts, mut refused) = (Vec::new(), Refusal::Stale("no generation is open"));
         for generation in generations {
-            match self.0.get(generation).unwrap_or(&Sale::default()).book(news) {
+            match self.0.get(generation).unwrap_or(&Sale::default()).book(event) {
                 Ok(booking) => {
                     let (order_id, generation, live) = (*order_id, *generation, *live);
                     facts.push(Fact { order_id, generation, live, booking });
@@ -72,7 +72,7 @@ impl Aggregate for Books {
 
     /// A confirmation, unless a rebuild reads it: the order has a row then.
     fn starts_aggregate(message: &Message) -> bool {
-        matches!(message.news, News::Confirmed(_)) && message.generations.contains(&message.live)
+        matches!(message.event, SaleEvent::Confirmed(_)) && message.generations.contains(&message.live)
     }
 
     fn side_writes(fact: &Fact) -> Vec<SideWrite<Message>> {
@@ -89,8 +89,8 @@ mod specs {
 
     type Spec = chassis::spec::Spec<Books>;
 
-    fn message(news: News, live: u32, generations: &[u32]) -> Message {
-        Message { order_id: OrderId(Uuid::from_u128(1)), news, live, generations: generations.to_vec() }
+    fn message(event: SaleEvent, live: u32, generations: &[u32]) -> Message {
+        Message { order_id: OrderId(Uuid::from_u128(1)), event, live, generations: generations.to_vec() }
     }
 
     fn sold(generation: u32, live: u32) -> Fact {
@@ -101,7 +101,7 @@ mod specs {
     /// Guards: while a generation is built, a delivery books in both, and in each once.
     #[test]
     fn each_generation_is_booked_once() {
-        let confirmed = || News::Confirmed(confirmed(1));
+        let confirmed = || SaleEvent::Confirmed(confirmed(1));
         Spec::given([]).when(message(confirmed(), 1, &[1, 2])).then([sold(1, 1), sold(2, 1)]);
         Spec::given([sold(1, 1)]).when(message(confirmed(), 1, &[1, 2])).then([sold(2, 1)]);
         Spec::given([sold(1, 1)]).when(message(confirmed(), 1, &[2])).then([sold(2, 1)]);
@@ -123,14 +123,14 @@ mod specs {
     fn every_order_of_arrival_leads_to_one_state_and_the_same_sums() {
         use chassis::store::{MemoryStore, Store};
         use futures_util::FutureExt;
-        let (sold, cancelled) = (News::Confirmed(confirmed(1)), News::Cancelled(cancelled(2)));
+        let (sold, cancelled) = (SaleEvent::Confirmed(confirmed(1)), SaleEvent::Cancelled(cancelled(2)));
         let deliveries = [[&sold, &cancelled], [&cancelled, &sold]];
         let twice =
             deliveries.iter().flat_map(|first| deliveries.iter().map(|then| [*first, *then].concat()));
         let mut outcomes = twice.map(|deliveries| {
             let (store, mut books) = (MemoryStore::default(), Books::default());
-            for news in deliveries {
-                let message = message(news.clone(), 1, &[1]);
+            for event in deliveries {
+                let message = message(event.clone(), 1, &[1]);
                 for fact in books.decide(&message, DateTime::UNIX_EPOCH).unwrap_or_default() {
                     let writes = Books::side_writes(&fact).into_iter().map(|side| side.write).collect();
                     store.commit(writes).now_or_never().unwrap().unwrap();

@@ -2,7 +2,7 @@
 
 use crate::books::{Books, Message};
 use crate::generations::Generations;
-use crate::sale::{Cancelled, Confirmed, News};
+use crate::sale::{Cancelled, Confirmed, SaleEvent};
 use crate::subscriptions;
 use chassis::inbox::{self, inbox_row};
 use chassis::outbox::Cause;
@@ -12,21 +12,21 @@ use chassis::{Aggregate, AggregateId, EventHandler, Failure, Ports, Store, Verdi
 use events::orders::{OrderCancelled, OrderConfirmed};
 use events::{Envelope, OrderId};
 
-/// What an event means for sales: which order, and its news.
+/// What an event means for sales: which order, and what happened to it.
 ///
 /// # Errors
 /// [`Failure::Poison`] for a type that sales does not consume, data that is not of its shape, or lines that have no sum.
-pub fn read(envelope: &Envelope) -> Result<(OrderId, News), Failure> {
+pub fn read(envelope: &Envelope) -> Result<(OrderId, SaleEvent), Failure> {
     let day = envelope.metadata.time.date_naive();
     if envelope.is::<OrderConfirmed>() {
         let subscriptions::Confirmed { order_id, lines } = envelope.view()?;
         let sale =
             Confirmed::of(day, &lines).map_err(|rule| Failure::Poison(format!("{order_id}: {rule}")))?;
-        return Ok((order_id, News::Confirmed(sale)));
+        return Ok((order_id, SaleEvent::Confirmed(sale)));
     }
     if envelope.is::<OrderCancelled>() {
         let subscriptions::Cancelled { order_id, reason } = envelope.view()?;
-        return Ok((order_id, News::Cancelled(Cancelled { day, reason: reason.code })));
+        return Ok((order_id, SaleEvent::Cancelled(Cancelled { day, reason: reason.code })));
     }
     Err(envelope.not_consumed_by(Books::SERVICE).into())
 }
@@ -55,9 +55,9 @@ impl<S: Store> Bookkeeper<S> {
         if let Some(verdict) = pass_over(ports, Self::SERVICE, envelope, &id).await? {
             return Ok(verdict);
         }
-        let (order_id, news) = read(envelope)?;
+        let (order_id, event) = read(envelope)?;
         let generations = Generations::load(&ports.store).await?;
-        let message = Message { order_id, news, live: generations.live, generations: generations.open() };
+        let message = Message { order_id, event, live: generations.live, generations: generations.open() };
         let row = inbox_row(metadata, &id.pk, Verdict::Applied, ports.clock.now());
         match execute_beside::<Books, S>(ports, &id, message, &Cause::from(metadata), Some(row)).await? {
             Ok(Executed::Done(_)) => Ok(Verdict::Applied),
@@ -77,9 +77,9 @@ pub async fn rebook<S: Store>(
     generations: &Generations,
     envelope: &Envelope,
 ) -> Result<bool, Failure> {
-    let (order_id, news) = read(envelope)?;
+    let (order_id, event) = read(envelope)?;
     let id = AggregateId::order(order_id);
-    let message = Message { order_id, news, live: generations.live, generations: vec![generations.next()] };
+    let message = Message { order_id, event, live: generations.live, generations: vec![generations.next()] };
     let cause = Cause::from(&envelope.metadata);
     Ok(matches!(execute::<Books, S>(ports, &id, message, &cause).await?, Executed::Done(_)))
 }

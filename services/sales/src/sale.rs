@@ -47,15 +47,15 @@ pub struct Cancelled {
 
 /// One of the two events.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum SaleEvent {
     Confirmed(Confirmed),
     Cancelled(Cancelled),
 }
 
-/// What is to be booked for the news.
+/// What is to be booked for an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Booking {
-    /// The order is the first news: it was sold.
+    /// It was sold.
     Sold(Confirmed),
     /// It was sold, and taken back on the day of the cancellation that came first.
     SoldAndTakenBack(Confirmed, NaiveDate),
@@ -100,20 +100,20 @@ impl Confirmed {
 }
 
 impl Sale {
-    /// What follows from news.
+    /// What follows from an event.
     ///
     /// # Errors
     /// [`Refusal::Stale`] for what is booked already.
-    pub fn book(&self, news: &News) -> Result<Booking, Refusal> {
-        match (news, &self.confirmed, &self.cancelled) {
-            (News::Confirmed(_), Some(_), _) => Err(Refusal::Stale("already booked as sold")),
-            (News::Cancelled(_), _, Some(_)) => Err(Refusal::Stale("already booked as cancelled")),
-            (News::Confirmed(sale), None, None) => Ok(Booking::Sold(sale.clone())),
-            (News::Confirmed(sale), None, Some(cancelled)) => {
+    pub fn book(&self, event: &SaleEvent) -> Result<Booking, Refusal> {
+        match (event, &self.confirmed, &self.cancelled) {
+            (SaleEvent::Confirmed(_), Some(_), _) => Err(Refusal::Stale("already booked as sold")),
+            (SaleEvent::Cancelled(_), _, Some(_)) => Err(Refusal::Stale("already booked as cancelled")),
+            (SaleEvent::Confirmed(sale), None, None) => Ok(Booking::Sold(sale.clone())),
+            (SaleEvent::Confirmed(sale), None, Some(cancelled)) => {
                 Ok(Booking::SoldAndTakenBack(sale.clone(), cancelled.day))
             }
-            (News::Cancelled(cancelled), None, None) => Ok(Booking::Cancelled(cancelled.clone())),
-            (News::Cancelled(cancelled), Some(sale), None) => {
+            (SaleEvent::Cancelled(cancelled), None, None) => Ok(Booking::Cancelled(cancelled.clone())),
+            (SaleEvent::Cancelled(cancelled), Some(sale), None) => {
                 Ok(Booking::CancelledAndTakenBack(cancelled.clone(), sale.clone()))
             }
         }
@@ -184,10 +184,10 @@ mod specs {
         let sold = Sale { confirmed: Some(confirmed(1)), cancelled: None };
         let closed = Sale { confirmed: Some(confirmed(1)), cancelled: Some(cancelled(2)) };
         for sale in [&sold, &closed] {
-            let again = sale.book(&News::Confirmed(confirmed(1)));
+            let again = sale.book(&SaleEvent::Confirmed(confirmed(1)));
             assert_eq!(again, Err(Refusal::Stale("already booked as sold")));
         }
-        let again = closed.book(&News::Cancelled(cancelled(2)));
+        let again = closed.book(&SaleEvent::Cancelled(cancelled(2)));
         assert_eq!(again, Err(Refusal::Stale("already booked as cancelled")));
     }
 
@@ -196,10 +196,10 @@ mod specs {
     fn a_cancellation_is_taken_back_on_its_own_day() {
         let sold = Sale::default().after(&Booking::Sold(confirmed(1)));
         let taken_back = Booking::CancelledAndTakenBack(cancelled(2), confirmed(1));
-        assert_eq!(sold.book(&News::Cancelled(cancelled(2))), Ok(taken_back.clone()));
+        assert_eq!(sold.book(&SaleEvent::Cancelled(cancelled(2))), Ok(taken_back.clone()));
         let first = Sale::default().after(&Booking::Cancelled(cancelled(2)));
         let late = Booking::SoldAndTakenBack(confirmed(1), day(2));
-        assert_eq!(first.book(&News::Confirmed(confirmed(1))), Ok(late.clone()));
+        assert_eq!(first.book(&SaleEvent::Confirmed(confirmed(1))), Ok(late.clone()));
         assert_eq!(sold.after(&taken_back), first.after(&late));
     }
 }
