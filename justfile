@@ -90,6 +90,10 @@ audit *flags:
 republish *flags:
     @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} republish "$@"
 
+# Build a projection anew from the log: `just rebuild --projection sales`, prices or admission
+rebuild *flags:
+    @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} rebuild "$@"
+
 # The pipes of a stage, `just pipes stop orders`: list, stop, start
 pipes *flags:
     @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} pipes "$@"

@@ -7,6 +7,7 @@ use chassis::store::{EVENTS, INBOX, Item, Key, Store, every_row};
 use hyper::Method;
 use localstack::aws::stepfunctions::{self, Execution};
 use orders::saga::Status;
+use registry::sales::books::Books;
 use rewards::points::Points;
 use serde_json::Value;
 use tests::client::Client;
@@ -212,6 +213,15 @@ pub trait Bench {
             Some(Points::Granted { points, .. }) => points,
             _ => 0,
         }
+    }
+
+    /// What an order has brought and still brings, as sales has booked it.
+    async fn revenue(&self, order: &str) -> u64 {
+        let state = Key::state(format!("order#{order}"));
+        let row = self.table("sales").await.load(&state).await.unwrap();
+        let books = row.map(|row| read_state::<Books>(&row).unwrap().state).unwrap_or_default();
+        let live = books.0.into_values().next_back().unwrap_or_default();
+        live.confirmed.filter(|_| live.cancelled.is_none()).map_or(0, |sale| sale.cents())
     }
 
     /// What the customer was notified of, in the order of the alphabet: for stories that leave the order open.

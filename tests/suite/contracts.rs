@@ -64,6 +64,11 @@ async fn published() -> BTreeSet<String> {
         assert!(world.cancel(&paid).await);
         world.play(&mut Dice::new(1)).await;
     }
+    // The carrier refuses what was confirmed: rewards takes back what it has granted.
+    world.list("unshippable-anvil", 1).await;
+    let anvil = json!({"product_id": "unshippable-anvil", "quantity": 1});
+    world.place(&json!({"customer_id": "ada", "payment_method": "pm_card_visa", "items": [anvil]})).await;
+    world.deliver_all().await;
     late_and_broken(&mut world).await;
     world.all_published()
 }

@@ -38,6 +38,8 @@ mod outward;
 mod platform;
 mod races;
 mod readme;
+mod rebuilding;
+mod rebuilds;
 mod recipe;
 mod refusals;
 mod replaying;

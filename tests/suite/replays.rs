@@ -43,7 +43,7 @@ fn quadrille(platform: &Platform, arguments: &[&str]) -> Command {
 }
 
 /// What it prints as JSON.
-async fn printed(platform: &Platform, arguments: &[&str]) -> Value {
+pub async fn printed(platform: &Platform, arguments: &[&str]) -> Value {
     let output = output(platform, arguments).await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()

@@ -102,6 +102,35 @@ async fn adjustments(store: &impl Store) {
     );
 }
 
+/// Guards: a count makes the row and the counter that it needs, and loses nothing to another count.
+async fn counts(store: &impl Store) {
+    let (row, fresh) = (key("counters"), key("fresh"));
+    let count = |by: Vec<(&'static str, u64)>| Write::Count { key: row.clone(), by };
+    settled(store, vec![count(vec![("orders", 1), ("cents", 250)])]).await.unwrap();
+    let beside = Write::Count { key: fresh.clone(), by: vec![("orders", 1)] };
+    settled(store, vec![count(vec![("orders", 2), ("back", 1)]), beside]).await.unwrap();
+    let counted = store.load(&row).await.unwrap().unwrap();
+    let of = |name| counted.count(name);
+    assert_eq!((of("orders"), of("cents"), of("back")), (Some(3), Some(250), Some(1)));
+    assert_eq!(store.load(&fresh).await.unwrap().unwrap().count("orders"), Some(1));
+}
+
+/// Guards: what has changed since it was read is not deleted.
+async fn deletions(store: &impl Store) {
+    let row = key("deleted");
+    let delete = |when: Condition| vec![Write::Delete { key: row.clone(), when }];
+    rejected(settled(store, delete(version_is(1))).await);
+    rejected(settled(store, delete(Condition::Matches(Vec::new()))).await);
+    settled(store, vec![put(&row, 1, Condition::Absent)]).await.unwrap();
+    let current = rejected(settled(store, delete(version_is(2))).await).remove(0).unwrap().current;
+    assert_eq!(current.unwrap().number("version"), Some(1));
+    settled(store, delete(version_is(1))).await.unwrap();
+    assert_eq!(store.load(&row).await.unwrap(), None);
+    settled(store, vec![put(&row, 1, Condition::Absent)]).await.unwrap();
+    settled(store, delete(Condition::Matches(Vec::new()))).await.unwrap();
+    assert_eq!(store.load(&row).await.unwrap(), None);
+}
+
 async fn reading(store: &impl Store) {
     let pk = key("history").pk;
     for n in [3, 1, 2, 10] {
@@ -262,6 +291,8 @@ async fn contract(store: &impl Scan) {
     forward_only(store).await;
     expiry(store).await;
     adjustments(store).await;
+    counts(store).await;
+    deletions(store).await;
     reading(store).await;
     listing(store).await;
     listing_the_oldest(store).await;

@@ -1,7 +1,7 @@
 //! Stores that misbehave around another one: commits crash or are never answered, something else is written first, rows expire.
 
 use chassis::Failure;
-use chassis::store::{CommitError, INBOX, Indexed, Item, Key, MemoryStore, Store, Write};
+use chassis::store::{CommitError, INBOX, Indexed, Item, Key, MemoryStore, Scan, Scanned, Store, Write};
 use std::future::pending;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -28,6 +28,7 @@ pub struct Faulty<S = MemoryStore> {
     commits: Arc<AtomicU64>,
     plan: Arc<Mutex<Option<(u64, Crash)>>>,
     is_silent: Arc<Mutex<bool>>,
+    after_page: Arc<Mutex<Option<Vec<Write>>>>,
 }
 
 impl<S: Default> Faulty<S> {
@@ -43,6 +44,11 @@ impl<S> Faulty<S> {
     /// Lets the `n`-th commit from now on crash.
     pub fn crash(&self, n: u64, how: Crash) {
         *self.plan.lock().unwrap() = Some((self.commits() + n, how));
+    }
+
+    /// Lets another worker write this once the next page is read.
+    pub fn after_page(&self, writes: Vec<Write>) {
+        *self.after_page.lock().unwrap() = Some(writes);
     }
 
     pub fn commits(&self) -> u64 {
@@ -82,7 +88,12 @@ impl<S: Store> Store for Faulty<S> {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<Item>, Failure> {
-        self.inner.page(pk, prefix, after, limit).await
+        let page = self.inner.page(pk, prefix, after, limit).await?;
+        let meanwhile = self.after_page.lock().unwrap().take();
+        if let Some(writes) = meanwhile {
+            self.inner.commit(writes).await?;
+        }
+        Ok(page)
     }
 
     async fn newest(
@@ -123,5 +134,11 @@ impl<S: Store> Store for Faulty<S> {
             }
         }
         self.inner.commit(writes).await
+    }
+}
+
+impl<S: Scan> Scan for Faulty<S> {
+    async fn scan(&self, prefix: &str, after: Option<&Key>, limit: u32) -> Result<Scanned, Failure> {
+        self.inner.scan(prefix, after, limit).await
     }
 }

@@ -116,6 +116,7 @@ async fn check_every_end(world: &World, (market, orders): &(Market, [String; 3])
         let status = world.status(order).await;
         assert!(matches!(status, Status::Cancelled | Status::Compensated), "{how}: {order} is {status:?}");
         assert_eq!((world.kept(order), world.points(order).await), (0, 0), "{how}: {order}");
+        assert_eq!(world.revenue(order).await, 0, "{how}: {order}");
         let refunded = world.account(order).refunded > 0;
         // A second execution of the flow may make the refund that the first was refused.
         let failed = world.history("orders", order).await.contains(&"order.failed".to_owned());
@@ -204,6 +205,7 @@ fn an_ended_order_is_reconciled_once() {
                 ("fulfillment", "order.confirmed"),
                 ("rewards", "order.confirmed"),
                 ("notifications", "order.confirmed"),
+                ("sales", "order.confirmed"),
                 ("notifications", "order.fulfilled"),
             ]
         );

@@ -18,6 +18,7 @@ use payments::api::CustomersApi;
 use payments::provider::circuit_breaker::{CALLS, CIRCUIT, OPENED, REFUSED};
 use payments::provider::https::{CAPTURE_TIMEOUT, TIMEOUT};
 use payments::reactor::{CAPTURES, DIFFERENT};
+use registry::sales::api::ReportsApi;
 use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
@@ -31,6 +32,7 @@ pub fn routes() -> BTreeSet<String> {
     let code = OrdersApi::<MemoryStore>::ROUTES.iter();
     let code = code.chain(ProductsApi::<MemoryStore>::ROUTES);
     let code = code.chain(CustomersApi::<MemoryProvider, MemoryStore>::ROUTES);
+    let code = code.chain(ReportsApi::<MemoryStore>::ROUTES);
     code.map(|route| (*route).to_owned()).collect()
 }
 

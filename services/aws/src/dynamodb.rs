@@ -7,8 +7,8 @@ use aws_sdk_dynamodb::{
     error::{ProvideErrorMetadata, SdkError},
     operation::{query::builders::QueryFluentBuilder, transact_write_items::TransactWriteItemsError},
     types::{
-        AttributeValue, CancellationReason, KeysAndAttributes, Put, ReturnValuesOnConditionCheckFailure,
-        TransactWriteItem, Update,
+        AttributeValue, CancellationReason, Delete, KeysAndAttributes, Put,
+        ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
     },
 };
 use chassis::Failure;
@@ -122,6 +122,7 @@ impl Expression {
                 let (name, value) = (self.name(name), self.value(value.into()));
                 format!("attribute_not_exists(pk) OR {name} < {value}")
             }
+            Condition::Matches(wanted) if wanted.is_empty() => "attribute_exists(pk)".to_owned(),
             Condition::Matches(wanted) => {
                 let equals = wanted.into_iter().map(|(name, value)| {
                     let (name, value) = (self.name(name), self.value(value));
@@ -145,6 +146,18 @@ impl Expression {
             }
         }
         (format!("SET {}", set.join(", ")), require.join(" AND "))
+    }
+
+    /// `ADD units :v0`: to DynamoDB a row or number that is not there is zero.
+    ///
+    /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.UpdateExpressions.html>
+    fn count(&mut self, by: Vec<(&'static str, u64)>) -> Result<String, Failure> {
+        let mut add = Vec::new();
+        for (name, more) in by {
+            let more = i64::try_from(more).map_err(|_| unusable(name))?;
+            add.push(format!("{} {}", self.name(name), self.value(more.into())));
+        }
+        Ok(format!("ADD {}", add.join(", ")))
     }
 
     fn values(self) -> (Option<HashMap<String, String>>, Option<Attributes>) {
@@ -196,6 +209,29 @@ impl DynamoStore {
                     .set_expression_attribute_values(values)
                     .return_values_on_condition_check_failure(ALL_OLD);
                 Ok(TransactWriteItem::builder().update(update.build().map_err(poison)?).build())
+            }
+            Write::Count { key, by } => {
+                let update = expression.count(by)?;
+                let (names, values) = expression.values();
+                let update = Update::builder()
+                    .table_name(&self.table)
+                    .set_key(Some(key_of(&key)))
+                    .update_expression(update)
+                    .set_expression_attribute_names(names)
+                    .set_expression_attribute_values(values);
+                Ok(TransactWriteItem::builder().update(update.build().map_err(poison)?).build())
+            }
+            Write::Delete { key, when } => {
+                let condition = expression.condition(when);
+                let (names, values) = expression.values();
+                let delete = Delete::builder()
+                    .table_name(&self.table)
+                    .set_key(Some(key_of(&key)))
+                    .condition_expression(condition)
+                    .set_expression_attribute_names(names)
+                    .set_expression_attribute_values(values)
+                    .return_values_on_condition_check_failure(ALL_OLD);
+                Ok(TransactWriteItem::builder().delete(delete.build().map_err(poison)?).build())
             }
         }
     }

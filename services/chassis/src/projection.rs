@@ -6,15 +6,24 @@ use crate::ports::Ports;
 use crate::store::{AggregateId, CommitError, Condition, Item, Store, Write};
 use events::Envelope;
 
+fn seq(event: &Envelope) -> i64 {
+    i64::try_from(event.metadata.seq).unwrap_or(i64::MAX)
+}
+
+/// The view with the number of the event that made it: the row as it is written.
+#[must_use]
+pub fn numbered(event: &Envelope, view: Item) -> Item {
+    view.with("seq", seq(event))
+}
+
 /// Writes the view that an event makes, if the row holds an older one. An older event that arrives late is stale.
 ///
 /// # Errors
 /// A [`Failure`] when the store does not answer.
 pub async fn project<S: Store>(ports: &Ports<S>, event: &Envelope, view: Item) -> Result<Verdict, Failure> {
-    let seq = i64::try_from(event.metadata.seq).unwrap_or(i64::MAX);
     let id = AggregateId::of_partition(&view.key.pk);
     let inbox = inbox_row(&event.metadata, &id.pk, Verdict::Applied, ports.clock.now());
-    let view = Write::Put { item: view.with("seq", seq), when: Condition::Newer("seq", seq) };
+    let view = Write::Put { item: numbered(event, view), when: Condition::Newer("seq", seq(event)) };
     match ports.store.commit(vec![view, inbox]).await {
         Ok(()) => Ok(Verdict::Applied),
         Err(CommitError::Rejected(rejected)) => match rejected.get(1) {

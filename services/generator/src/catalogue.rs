@@ -100,7 +100,8 @@ pub fn with_module(text: &str, name: &str) -> Result<String> {
 pub fn with_service(text: &str, name: &str, consumed: &[Known], produced: &[String]) -> Result<String> {
     let imports = "use crate::{";
     let at = text.find(imports).context("no line `use crate::{…};`")? + imports.len();
-    let mut text = inserted(text, at, &format!("{name}, "))?;
+    let mut text =
+        if produced.is_empty() { text.to_owned() } else { inserted(text, at, &format!("{name}, "))? };
     for event in consumed {
         text = with_consumer(&text, name, event)?;
     }

@@ -46,7 +46,9 @@ pub fn of(root: &Path, service: &Service) -> Result<Vec<Written>> {
         let text = edited(&text).with_context(|| path.to_owned())?;
         anyhow::Ok(Written { path: path.to_owned(), text })
     };
-    files.push(edit(MODULES, &|text| catalogue::with_module(text, name))?);
+    if service.publishes() {
+        files.push(edit(MODULES, &|text| catalogue::with_module(text, name))?);
+    }
     files.push(edit(CATALOGUE, &|text| {
         catalogue::with_service(text, name, &service.consumed, &service.produced)
     })?);
@@ -65,19 +67,21 @@ fn new(service: &Service) -> Result<Vec<Written>> {
         ("grants points for confirmed orders, and takes them back", service.summary()),
     ]);
     let source = format!("services/{name}/src");
-    let files = [
+    let infra = with_rule(&model.replace(INFRA), service).context("infra/rewards.yaml")?;
+    let infra = if service.publishes() { infra } else { without_a_way_out(&infra) };
+    let mut files = vec![
         (format!("services/{name}/Cargo.toml"), model.replace(MANIFEST)),
         (format!("{source}/main.rs"), model.replace(MAIN)),
         (format!("{source}/lib.rs"), fill(LIB, &words, &lists)?),
         (format!("{source}/{noun}.rs"), fill(CORE, &words, &lists)?),
         (format!("{source}/reactor.rs"), fill(REACTOR, &words, &lists)?),
         (format!("{source}/subscriptions.rs"), fill(SUBSCRIPTIONS, &words, &lists)?),
-        (format!("events/src/{name}.rs"), fill(EVENTS, &words, &lists)?.trim_end().to_owned() + "\n"),
-        (
-            format!("infra/{name}.yaml"),
-            with_rule(&model.replace(INFRA), service).context("infra/rewards.yaml")?,
-        ),
+        (format!("infra/{name}.yaml"), infra),
     ];
+    if service.publishes() {
+        let events = fill(EVENTS, &words, &lists)?.trim_end().to_owned() + "\n";
+        files.push((format!("events/src/{name}.rs"), events));
+    }
     Ok(files.into_iter().map(|(path, text)| Written { path, text }).collect())
 }
 
@@ -118,6 +122,39 @@ fn with_rule(template: &str, service: &Service) -> Result<String> {
         written += &format!("{lets_in}{}", after_list(types));
     }
     Ok(written)
+}
+
+/// What the template of a service without events does not need, by the beginnings of names: what reads the table's stream
+/// and publishes, and the choice between the two.
+const WAY_OUT: [&str; 5] = ["Pipe", "Outbox", "Relay", "FanOut", "Uses"];
+
+/// The template without the table's stream, and without what publishes from it.
+fn without_a_way_out(template: &str) -> String {
+    let stream = "      StreamSpecification:\n        StreamViewType: NEW_IMAGE\n";
+    let template = template.replace(stream, "");
+    let (mut kept, mut block, mut is_wanted) = (String::new(), String::new(), true);
+    for line in template.split_inclusive('\n') {
+        let is_deeper = line.starts_with("   ");
+        let name = line.strip_prefix("  ").filter(|name| !is_deeper && !name.starts_with('#'));
+        match name {
+            // What stands above a name, comments and a blank line, belongs to it.
+            Some(name) => {
+                is_wanted = !WAY_OUT.iter().any(|way_out| name.starts_with(way_out));
+                let above = std::mem::take(&mut block);
+                if is_wanted {
+                    kept += &above;
+                    kept += line;
+                }
+            }
+            None if is_deeper && block.is_empty() => {
+                if is_wanted {
+                    kept += line;
+                }
+            }
+            None => block += line,
+        }
+    }
+    kept + &block
 }
 
 /// A text without the items that it begins with.
@@ -180,6 +217,8 @@ fn lists(service: &Service) -> Lists {
     let once = |there: bool| vec![Words::default(); usize::from(there)];
     let kept = answers.iter().filter(|answer| answer.published.is_empty());
     let is_determined = answers.iter().all(|answer| !answer.published.is_empty());
+    let kept: Vec<Words> = kept.map(|answer| Words::of([("Noted", answer.variant.clone())])).collect();
+    let unpublished = if service.publishes() { kept.clone() } else { Vec::new() };
     [
         ("id type", once(subject.id_type != "String")),
         ("uuid", once(subject.is_uuid())),
@@ -189,7 +228,10 @@ fn lists(service: &Service) -> Lists {
         ("source", sources(answers)),
         ("consumed", answers.iter().map(consumed).collect()),
         ("produced", produced.iter().map(|kind| decided(kind)).collect()),
-        ("kept", kept.map(|answer| Words::of([("Noted", answer.variant.clone())])).collect()),
+        ("kept", kept),
+        ("unpublished", unpublished),
+        ("publishing", once(service.publishes())),
+        ("silent", once(!service.publishes())),
         ("step", (0..answers.len()).filter_map(|n| step(subject, answers, n)).collect()),
         ("mark", answers.iter().flat_map(marks).collect()),
         ("overtaking", overtaking(answers).into_iter().collect()),
@@ -278,4 +320,25 @@ fn overtaking(answers: &[Answer]) -> Option<Words> {
         ("last", snake(&last.variant)),
         ("already done", format!("already {}", spoken(&snake(&last.stage())))),
     ]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards: what a service without events does not need. Nothing of the way out is left, and nothing else is gone.
+    #[test]
+    fn a_service_that_publishes_nothing_has_no_way_out() {
+        let template = without_a_way_out(INFRA);
+        for gone in ["Stream", "pipes.", "relay", "outbox", "UsesPipe", "FanOut"] {
+            assert!(!template.contains(gone), "{gone} is left in {template}");
+        }
+        let names = |text: &str| -> BTreeSet<String> {
+            let named = text.lines().filter(|line| line.starts_with("  ") && line.ends_with(':'));
+            let named = named.filter(|line| !line.starts_with("   ")).map(str::to_owned);
+            named.filter(|name| !WAY_OUT.iter().any(|way_out| name.trim().starts_with(way_out))).collect()
+        };
+        assert_eq!(names(&template), names(INFRA));
+        assert!(template.contains("  # ---- In: what rewards takes"), "{template}");
+    }
 }

@@ -25,9 +25,9 @@ struct Arguments {
     /// The events that it consumes, separated by commas: order.created
     #[arg(long, required = true, value_delimiter = ',')]
     consumes: Vec<String>,
-    /// The events that it publishes, separated by commas: fraud.cleared. The first answers the first that it consumes, the
-    /// second the second, and what is left over the last
-    #[arg(long, required = true, value_delimiter = ',')]
+    /// The events that it publishes, separated by commas: fraud.cleared; without this it publishes none. The first answers
+    /// the first that it consumes, the second the second, and what is left over the last
+    #[arg(long, value_delimiter = ',')]
     produces: Vec<String>,
     /// The repository
     #[arg(long, default_value = ".")]

@@ -82,23 +82,33 @@ impl Service {
         Ok(Self { name: name.to_owned(), subject, consumed, produced: produces.to_vec(), answers })
     }
 
+    /// Whether any event is its own: one that has none needs no way out of its table.
+    pub fn publishes(&self) -> bool {
+        !self.produced.is_empty()
+    }
+
     /// `consumes order.created, publishes fraud.cleared`
     pub fn summary(&self) -> String {
         let consumed: Vec<&str> = self.consumed.iter().map(|event| event.kind.as_str()).collect();
-        format!("consumes {}, publishes {}", consumed.join(" and "), self.produced.join(" and "))
+        let produced = if self.publishes() { self.produced.join(" and ") } else { "nothing".to_owned() };
+        format!("consumes {}, publishes {produced}", consumed.join(" and "))
     }
 
     /// What its author is to do next.
     pub fn what_is_left(&self) -> String {
         let (name, Subject { noun, id, .. }) = (&self.name, &self.subject);
         let first = self.produced.first().map(String::as_str).unwrap_or_default();
-        let files = [
-            (format!("events/src/{name}.rs"), format!("what its events say, beside the {id}")),
+        let mut files = vec![
             (format!("services/{name}/src/subscriptions.rs"), "what it reads of the others' events".into()),
             (format!("services/{name}/src/{noun}.rs"), "what it knows and decides, with its specs".into()),
-            (catalogue::CATALOGUE.into(), "who its events are for, instead of \"nobody yet\"".into()),
-            (format!("contracts/{first}/v1.examples.json"), "better examples".into()),
         ];
+        if self.publishes() {
+            let events = format!("what its events say, beside the {id}");
+            files.insert(0, (format!("events/src/{name}.rs"), events));
+            let audience = "who its events are for, instead of \"nobody yet\"";
+            files.push((catalogue::CATALOGUE.into(), audience.into()));
+            files.push((format!("contracts/{first}/v1.examples.json"), "better examples".into()));
+        }
         let width = files.iter().map(|(file, _)| file.len()).max().unwrap_or_default();
         let lines = files.iter().map(|(file, what)| format!("  {file:width$}  {what}\n"));
         format!(

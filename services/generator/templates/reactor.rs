@@ -22,15 +22,21 @@ pub type Reactions = NoEffects<Widget>;
 impl Aggregate for Widget {
     const SERVICE: &'static str = "newcomer";
 
+    //: each silent
+    fn event(_fact: &Fact) -> Option<OutboxEntry> {
+        None
+    }
+    //: each publishing
     fn event(fact: &Fact) -> Option<OutboxEntry> {
         match fact {
             //: each produced
             Fact::Decided(decided) => Some(OutboxEntry::published(decided)),
-            //: each kept
+            //: each unpublished
             Fact::Noted => None,
-            //: end
+            //: each publishing
         }
     }
+    //: end
 
     fn facts(&self, event: &Envelope) -> Result<Vec<Fact>, Unreadable> {
         //: each produced

@@ -5,7 +5,9 @@ use chrono::{DateTime, Utc};
 //: each id type
 use events::WidgetId;
 //: end
+//: each publishing
 use events::newcomer::{PUBLISHED};
+//: end
 use serde::{Deserialize, Serialize};
 
 /// What newcomer knows about a widget.

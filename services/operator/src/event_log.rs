@@ -28,6 +28,13 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// Every event of these types, whatever its time.
+    #[must_use]
+    pub fn all<'a>(kinds: impl IntoIterator<Item = &'a str>) -> Self {
+        let kinds = kinds.into_iter().map(str::to_owned).collect();
+        Self { from: DateTime::UNIX_EPOCH, to: DateTime::<Utc>::MAX_UTC, kinds }
+    }
+
     fn has(&self, event: &Envelope) -> bool {
         let metadata = &event.metadata;
         (self.from..self.to).contains(&metadata.time)
@@ -55,6 +62,13 @@ impl<S: Scan> EventLog<S> {
     /// The log in these tables.
     pub const fn new(tables: Vec<S>) -> Self {
         Self { tables, page: PAGE }
+    }
+
+    /// The same log in pages of so many rows.
+    #[must_use]
+    pub const fn in_pages_of(mut self, page: u32) -> Self {
+        self.page = page;
+        self
     }
 
     /// The events about one subject, such as `order#018f…`, as [`merged`].

@@ -8,6 +8,7 @@ mod generated;
 mod order;
 mod orders;
 mod pipes;
+mod rebuilding;
 mod replaying;
 mod republishing;
 mod session;
@@ -30,6 +31,7 @@ use operator::replay::NotResumed;
 use order::OrderCommand;
 use orders::OrdersArguments;
 use pipes::PipesCommand;
+use rebuilding::RebuildArguments;
 use replaying::{ReplayArguments, Tools};
 use republishing::RepublishArguments;
 use session::{Global, Misuse, Session};
@@ -88,6 +90,8 @@ enum Command {
     /// Publish events of the log again as they were: whoever never had them reacts, outward too
     #[command(alias = "retell")]
     Republish(RepublishArguments),
+    /// Build a projection anew from the log, beside the one that is shown, and swap the two
+    Rebuild(RebuildArguments),
     /// Write a shell's completions: `source <(quadrille completions bash)`
     Completions { shell: Shell },
     /// Write the manual page: `man <(quadrille man)`
@@ -161,6 +165,7 @@ async fn run(arguments: Arguments) -> Result<()> {
         Command::Replay(arguments) => Tools::new(session).run(arguments).await,
         Command::Audit(arguments) => auditing::run(session, arguments).await,
         Command::Republish(arguments) => republishing::run(session, arguments).await,
+        Command::Rebuild(arguments) => rebuilding::run(session, arguments).await,
         Command::Completions { .. } | Command::Man => Ok(()),
     }
 }

@@ -7,6 +7,7 @@ pub use notifications;
 pub use orders;
 pub use payments;
 pub use rewards;
+pub use sales;
 
 use events::catalogue::Subscription;
 
@@ -21,6 +22,7 @@ macro_rules! for_each_service {
             orders,
             payments,
             rewards,
+            sales,
         }
     };
 }

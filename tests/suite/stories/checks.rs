@@ -8,7 +8,7 @@ use chassis::store::{EVENTS, Key, Store};
 use orders::saga::{Saga, history};
 use tests::invariants::{Ledger, Money};
 
-/// Checks I1 for products, by the stock that each started with, and I2, I3, I5 and I8 for orders. Call it on a bench that
+/// Checks I1 for products, by the stock that each started with, and I2, I3, I5, I8 and I11 for orders. Call it on a bench that
 /// has settled, with all orders for the products.
 pub async fn invariants<B: Bench>(bench: &B, products: &[(String, u64)], orders: &[String]) {
     let mut ledger = Ledger::default();
@@ -17,6 +17,7 @@ pub async fn invariants<B: Bench>(bench: &B, products: &[(String, u64)], orders:
         ledger.order(order, &bench.order(order).await, Money { captures, captured, refunded });
         check_history(bench, order).await;
         assert_eq!(bench.points(order).await, bench.kept(order) / 100, "I8: the points of {order}");
+        assert_eq!(bench.revenue(order).await, bench.kept(order), "I11: the revenue of {order}");
     }
     for (product, stock) in products {
         ledger.product(product, *stock, bench.stock(product).await);

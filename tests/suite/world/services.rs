@@ -13,6 +13,7 @@ use payments::compensation::Compensator;
 use payments::provider::circuit_breaker::CircuitBreaker;
 use payments::provider::stripe::Stripe;
 use payments::reactor::Charges;
+use registry::sales::reactor::Bookkeeper;
 
 impl World {
     pub(super) async fn react(&self, service: &str, envelope: &Envelope) -> Result<Verdict, Failure> {
@@ -35,6 +36,9 @@ impl World {
                 let effects = Publishing { topic: self.topic.clone() };
                 Consumer::new(self.of(service).clone(), effects).handle(envelope).await
             }};
+            (sales) => {
+                Bookkeeper { ports: self.of(service).clone() }.handle(envelope).await
+            };
             ($service:ident) => {{
                 let effects = registry::$service::reactor::Reactions::default();
                 Consumer::new(self.of(service).clone(), effects).handle(envelope).await

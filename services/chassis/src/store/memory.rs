@@ -87,17 +87,33 @@ fn holds(when: &Condition, current: Option<&Item>) -> bool {
     }
 }
 
-/// The row after the write, or `None` when its condition does not hold.
-fn apply(write: &Write, current: Option<&Item>) -> Option<Item> {
+/// What a write makes of a row.
+enum After {
+    Row(Item),
+    Nothing,
+}
+
+/// What is there after the write, or `None` when its condition does not hold.
+fn apply(write: &Write, current: Option<&Item>) -> Option<After> {
     match write {
-        Write::Put { item, when } => holds(when, current).then(|| item.clone()),
+        Write::Put { item, when } => holds(when, current).then(|| After::Row(item.clone())),
+        Write::Delete { when, .. } => holds(when, current).then_some(After::Nothing),
         Write::Adjust { by, .. } => {
             let mut item = current?.clone();
             for (name, difference) in by {
                 let sum = item.number(name)?.checked_add(*difference).filter(|n| *n >= 0)?;
                 item.attrs.insert((*name).to_owned(), Attr::N(sum));
             }
-            Some(item)
+            Some(After::Row(item))
+        }
+        Write::Count { key, by } => {
+            let mut item = current.cloned().unwrap_or_else(|| Item::new(key.clone()));
+            for (name, more) in by {
+                let so_far = if item.attrs.contains_key(*name) { item.number(name)? } else { 0 };
+                let sum = so_far.checked_add(i64::try_from(*more).ok()?)?;
+                item.attrs.insert((*name).to_owned(), Attr::N(sum));
+            }
+            Some(After::Row(item))
         }
     }
 }
@@ -159,18 +175,23 @@ impl Store for MemoryStore {
     async fn commit(&self, writes: Vec<Write>) -> Result<(), CommitError> {
         check_shape(&writes)?;
         let mut table = self.table();
-        let results: Vec<Option<Item>> =
+        let results: Vec<Option<After>> =
             writes.iter().map(|write| apply(write, table.rows.get(write.key()))).collect();
         if results.iter().any(Option::is_none) {
-            let rejected = |(write, result): (&Write, &Option<Item>)| match result {
+            let rejected = |(write, result): (&Write, &Option<After>)| match result {
                 Some(_) => None,
                 None => Some(Rejected { current: table.rows.get(write.key()).cloned() }),
             };
             return Err(CommitError::Rejected(writes.iter().zip(&results).map(rejected).collect()));
         }
-        for item in results.into_iter().flatten() {
-            if table.rows.insert(item.key.clone(), item.clone()).is_none() {
-                table.inserted.push(item);
+        for (write, after) in writes.iter().zip(results.into_iter().flatten()) {
+            match after {
+                After::Nothing => drop(table.rows.remove(write.key())),
+                After::Row(item) => {
+                    if table.rows.insert(item.key.clone(), item.clone()).is_none() {
+                        table.inserted.push(item);
+                    }
+                }
             }
         }
         Ok(())

@@ -170,7 +170,7 @@ pub enum Condition {
     /// No row with this key, or one whose `expires_at` (epoch seconds) is not later than this. DynamoDB
     /// deletes expired rows only some time afterwards.
     AbsentOrExpired(i64),
-    /// Every named attribute has exactly this value.
+    /// There is a row, and every named attribute has exactly this value.
     Matches(Vec<(&'static str, Attr)>),
     /// No row yet, or the named counter is lower than this: a projection that only moves forward.
     Newer(&'static str, i64),
@@ -194,6 +194,21 @@ pub enum Write {
         /// Counter and difference.
         by: Vec<(&'static str, i64)>,
     },
+    /// Adds to counters that only grow; a row or counter that is not there begins at zero. Commutes with other counts, so
+    /// it carries no version and no condition.
+    Count {
+        /// The row.
+        key: Key,
+        /// Counter and how much more.
+        by: Vec<(&'static str, u64)>,
+    },
+    /// Deletes the row, if the condition holds. Only an operator's commands do: no role of a service may.
+    Delete {
+        /// The row.
+        key: Key,
+        /// What must hold.
+        when: Condition,
+    },
 }
 
 impl Write {
@@ -202,7 +217,7 @@ impl Write {
     pub const fn key(&self) -> &Key {
         match self {
             Self::Put { item, .. } => &item.key,
-            Self::Adjust { key, .. } => key,
+            Self::Adjust { key, .. } | Self::Count { key, .. } | Self::Delete { key, .. } => key,
         }
     }
 }
