@@ -36,7 +36,8 @@ just() {
     local recipe=$1
     shift
     case $recipe in
-        order | orders | waiting | sweep | dlq | stock | breaker | bus | pipes | replay) operator "$recipe" "$@" ;;
+        order | orders | waiting | sweep | dlq | stock | breaker | bus | pipes | replay | rebuild | audit | republish)
+            operator "$recipe" "$@" ;;
         contracts) "$BINARIES/contracts" "$@" ;;
         secrets) infra/deploy secrets "$@" ;;
         *) echo "tests/suite/readme.rs cannot run the recipe $recipe"; return 64 ;;
