@@ -36,7 +36,7 @@ just() {
     local recipe=$1
     shift
     case $recipe in
-        dlq | waiting | redrive | replay | pipes | retry-compensation) operator "$recipe" "$@" ;;
+        dlq | waiting | redrive | replay | audit | republish | pipes | retry-compensation) operator "$recipe" "$@" ;;
         sweep) operator sweep --ahead "${1:-0}" ;;
         contracts) "$BINARIES/contracts" "$@" ;;
         secrets) infra/deploy secrets "$@" ;;
