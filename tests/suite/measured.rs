@@ -54,9 +54,6 @@ fn an_order_is_counted_once_and_one_id_finds_its_hops() {
         let options = options("measured");
         let platform = Platform::start(&options).await.unwrap();
         let (beans, anvil) = (platform.product(10).await, platform.product_called("unshippable", 10).await);
-        let fault = r#"{"fault": "conflict", "function": "test-quadrille-orders-reactor", "times": 6}"#;
-        let faults = Client::new(&platform.stack.endpoint);
-        assert_eq!(faults.send(Method::POST, "/faults", fault).await.unwrap().status, 200);
         let declined = paid_with("pm_card_visa_chargeDeclined", order_of(&beans, 1));
         let placed = [order_of(&beans, 1), order_of(&beans, 2), declined, order_of(&anvil, 1)];
         let orders = join_all(placed.iter().map(|order| platform.api.place(order))).await;
@@ -68,6 +65,8 @@ fn an_order_is_counted_once_and_one_id_finds_its_hops() {
             );
         }
         assert_eq!(ends, ["FULFILLED", "FULFILLED", "COMPENSATED", "COMPENSATED"]);
+        platform.stack.settle(TIMEOUT).await.unwrap();
+        short_in_conflict(&platform, &beans).await;
         platform.stack.settle(TIMEOUT).await.unwrap();
         let before = lines(&options.data);
         for order in &orders {
@@ -81,19 +80,29 @@ fn an_order_is_counted_once_and_one_id_finds_its_hops() {
     });
 }
 
+/// An order that is short, and ends in the first commit that orders makes about it after several that meet a conflict.
+async fn short_in_conflict(platform: &Platform, product: &str) {
+    let fault = r#"{"fault": "conflict", "function": "test-quadrille-orders-reactor", "times": 5}"#;
+    let faults = Client::new(&platform.stack.endpoint);
+    assert_eq!(faults.send(Method::POST, "/faults", fault).await.unwrap().status, 200);
+    let short = platform.api.place(&order_of(product, 1000)).await.unwrap();
+    assert_eq!(platform.api.ended(&short, TIMEOUT).await.unwrap()["status"], "CANCELLED");
+}
+
 fn counted(lines: &[Value]) {
     let sum = |metric, dimension| numbers(lines, metric, dimension).iter().sum::<u64>();
     assert_eq!(sum("orders_ended", ("status", "fulfilled")), 2);
     assert_eq!(sum("orders_ended", ("status", "compensated")), 2);
-    assert_eq!(sum("orders_lost", ("reason", "rejected")), 1);
+    assert_eq!(sum("orders_ended", ("status", "cancelled")), 1);
+    assert_eq!(sum("orders_lost", ("reason", "rejected")), 2);
     assert_eq!(sum("orders_lost", ("reason", "technical")), 1);
     let mut success = numbers(lines, "saga_success", ("service", "orders"));
     success.sort_unstable();
-    assert_eq!(success, [0, 0, 1, 1]);
-    assert_eq!(numbers(lines, "saga_compensated", ("service", "orders")).len(), 4);
+    assert_eq!(success, [0, 0, 0, 1, 1]);
+    assert_eq!(numbers(lines, "saga_compensated", ("service", "orders")).len(), 5);
     // What the carrier refused had been confirmed.
     assert_eq!(numbers(lines, "saga_duration", ("until", "confirmed")).len(), 3);
-    assert_eq!(numbers(lines, "saga_duration", ("until", "ended")).len(), 1);
+    assert_eq!(numbers(lines, "saga_duration", ("until", "ended")).len(), 2);
 }
 
 /// A delivery has a lag when it is new, and only then.
