@@ -55,6 +55,7 @@ mod stores;
 mod stories;
 mod sweeping;
 mod topology;
+mod traces;
 mod undoing;
 mod watching;
 mod workflows;

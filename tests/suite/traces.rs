@@ -1,0 +1,103 @@
+//! Traces: one request is one trace, in which every service has its spans, each below the one that led to it.
+
+use crate::platform::{Platform, options, run};
+use crate::stories::paid_with;
+use hyper::{Method, StatusCode};
+use localstack::support::http;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tests::client::order_of;
+use tokio::net::TcpListener;
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// The client's own span.
+const CLIENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const PARENT: &str = "b7ad6b7169203331";
+
+/// Spans by the service that exported them.
+type Collected = Arc<Mutex<Vec<(String, Span)>>>;
+
+/// A collector of OTLP over HTTP: its URL, and what it has collected.
+async fn collector() -> (String, Collected) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let collected = Collected::default();
+    let spans = Arc::clone(&collected);
+    tokio::spawn(http::serve(listener, move |request: http::Request| {
+        let spans = Arc::clone(&spans);
+        async move {
+            assert_eq!(request.uri().path(), "/v1/traces");
+            let body = http::body(request.into_body(), 1 << 20).await.unwrap();
+            let request = ExportTraceServiceRequest::decode(body).unwrap();
+            for resource in request.resource_spans {
+                let attributes = resource.resource.unwrap().attributes;
+                let name = attributes.into_iter().find(|one| one.key == "service.name").unwrap();
+                let Some(Value::StringValue(service)) = name.value.unwrap().value else { panic!("no text") };
+                let all = resource.scope_spans.into_iter().flat_map(|scope| scope.spans);
+                spans.lock().unwrap().extend(all.map(|span| (service.clone(), span)));
+            }
+            http::empty(StatusCode::OK)
+        }
+    }));
+    (url, collected)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Those of the client's trace, by their ids.
+fn of_the_trace(collected: &Collected) -> BTreeMap<String, (String, Span)> {
+    let collected = collected.lock().unwrap();
+    let ours = collected.iter().filter(|(_, span)| hex(&span.trace_id) == TRACE);
+    ours.map(|(service, span)| (hex(&span.span_id), (service.clone(), span.clone()))).collect()
+}
+
+/// Guards: each event row's trace context is the span that published it. Every service is found in the one trace, and every
+/// span of it but the first has its parent in it.
+#[test]
+fn one_order_is_one_trace_with_every_service() {
+    run(async {
+        let (url, collected) = collector().await;
+        let mut options = options("traces");
+        options.parameters.insert("TracesEndpoint".into(), url);
+        let platform = Platform::start(&options).await.unwrap();
+        let product = platform.product_called("unshippable", 5).await;
+        let headers = [("content-type", "application/json"), ("traceparent", CLIENT)];
+        let order = paid_with("pm_card_visa", order_of(&product, 1)).to_string();
+        let placed = platform.api.send_with(Method::POST, "/orders", &headers, order).await.unwrap();
+        assert_eq!(placed.status, 202);
+        let services: BTreeSet<&str> = registry::SERVICES.iter().copied().collect();
+        let deadline = Instant::now() + TIMEOUT;
+        let spans = loop {
+            let spans = of_the_trace(&collected);
+            let found: BTreeSet<&str> = spans.values().map(|(service, _)| service.as_str()).collect();
+            let is_refunded = spans.values().any(|(_, span)| span.name == "process payment.refunded");
+            if found == services && is_refunded {
+                break spans;
+            }
+            assert!(Instant::now() < deadline, "spans of {found:?} only: {spans:#?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
+        platform.stack.settle(TIMEOUT).await.unwrap();
+        for (service, span) in spans.values() {
+            let parent = hex(&span.parent_span_id);
+            let is_there = parent == PARENT || of_the_trace(&collected).contains_key(&parent);
+            assert!(is_there, "{service}: {} has no parent {parent}", span.name);
+        }
+        let names = |service: &str| -> BTreeSet<String> {
+            let ours = spans.values().filter(|(of, _)| of == service);
+            ours.map(|(_, span)| span.name.clone()).collect()
+        };
+        assert!(names("orders").contains("POST /orders"), "{:?}", names("orders"));
+        assert!(names("payments").contains("payments calls outside"), "{:?}", names("payments"));
+        let records = |name: &String| name.starts_with("process payment.compensation.requested: Record");
+        assert!(names("payments").iter().any(records), "{:?}", names("payments"));
+    });
+}
