@@ -166,7 +166,7 @@ fn pipes_are_listed_stopped_and_started_by_the_command_line() {
         };
         assert_eq!(said(&["pipes", "stop", "orders"]).await, "test-quadrille-orders stops\n");
         let (mut listed, deadline) = (String::new(), std::time::Instant::now() + Duration::from_secs(20));
-        while !listed.contains("test-quadrille-orders  STOPPED  since 20") {
+        while !listed.contains("test-quadrille-orders       STOPPED  20") {
             assert!(std::time::Instant::now() < deadline, "{listed}");
             listed = said(&["pipes", "list"]).await;
         }
