@@ -42,6 +42,14 @@ fn order(quantity: u32, method: &str) -> Value {
     json!({"customer_id": "ada", "payment_method": method, "items": [{"product_id": "beans", "quantity": quantity}]})
 }
 
+/// The carrier refuses what was confirmed: rewards revokes what it has granted.
+async fn refused_by_the_carrier(world: &mut World) {
+    world.list("unshippable-anvil", 1).await;
+    let anvil = json!({"product_id": "unshippable-anvil", "quantity": 1});
+    world.place(&json!({"customer_id": "ada", "payment_method": "pm_card_visa", "items": [anvil]})).await;
+    world.deliver_all().await;
+}
+
 /// Plays stories until every service has published everything that it can publish: a new event gets its story here.
 async fn published() -> BTreeSet<String> {
     let mut world = World::new();
@@ -64,11 +72,7 @@ async fn published() -> BTreeSet<String> {
         assert!(world.cancel(&paid).await);
         world.play(&mut Dice::new(1)).await;
     }
-    // The carrier refuses what was confirmed: rewards takes back what it has granted.
-    world.list("unshippable-anvil", 1).await;
-    let anvil = json!({"product_id": "unshippable-anvil", "quantity": 1});
-    world.place(&json!({"customer_id": "ada", "payment_method": "pm_card_visa", "items": [anvil]})).await;
-    world.deliver_all().await;
+    refused_by_the_carrier(&mut world).await;
     late_and_broken(&mut world).await;
     world.all_published()
 }
