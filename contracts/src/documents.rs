@@ -190,6 +190,10 @@ const VARIABLES: &[(&str, &str)] = &[
     ("CURRENCY", "the currency of every price of the stage"),
     ("CURSOR_KEY", "the secret that seals the cursors of lists"),
     ("MAX_WAIT_SECONDS", "the longest wait that `Prefer: wait` gets"),
+    (
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "where spans are exported by OTLP over HTTP; empty, they are not: the parameter `TracesEndpoint`",
+    ),
     ("PROVIDER_SECRET", "the secret with the payment provider's key"),
     ("PROVIDER_URL", "where the payment provider answers"),
     ("STAGE", "the stage, as `GET /health` shows it"),
