@@ -123,7 +123,7 @@ fn hops(lines: &[Value], order: &str) {
     let found: Vec<&Value> = lines.iter().filter(|line| line["correlation_id"] == *correlation).collect();
     let texts =
         |name: &str| -> BTreeSet<&str> { found.iter().filter_map(|line| line[name].as_str()).collect() };
-    let all = BTreeSet::from(["fulfillment", "inventory", "notifications", "orders", "payments", "rewards"]);
+    let all = registry::SERVICES.iter().copied().collect();
     assert_eq!(texts("service"), all);
     assert!(texts("message").contains("request"), "{:?}", texts("message"));
     for task in ["LookUpCharge", "Refund", "RecordRefunded"] {

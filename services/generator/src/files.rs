@@ -125,8 +125,8 @@ fn with_rule(template: &str, service: &Service) -> Result<String> {
 }
 
 /// What the template of a service without events does not need, by the beginnings of names: what reads the table's stream
-/// and publishes, and the choice between the two.
-const WAY_OUT: [&str; 5] = ["Pipe", "Outbox", "Relay", "FanOut", "Uses"];
+/// and publishes, the choice between the two, and whether there is the alarm that compares it with what is written.
+const WAY_OUT: [&str; 7] = ["Pipe", "Outbox", "Relay", "FanOut", "Uses", "MetricMath", "Computes"];
 
 /// The template without the table's stream, and without what publishes from it.
 fn without_a_way_out(template: &str) -> String {
@@ -330,7 +330,16 @@ mod tests {
     #[test]
     fn a_service_that_publishes_nothing_has_no_way_out() {
         let template = without_a_way_out(INFRA);
-        for gone in ["Stream", "pipes.", "relay", "outbox", "UsesPipe", "FanOut"] {
+        for gone in [
+            "StreamSpecification",
+            "StreamArn",
+            "pipes.",
+            "-relay",
+            "-outbox",
+            "UsesPipe",
+            "FanOut",
+            "Computes",
+        ] {
             assert!(!template.contains(gone), "{gone} is left in {template}");
         }
         let names = |text: &str| -> BTreeSet<String> {
