@@ -14,10 +14,10 @@ use chassis::digest::{DIGEST, sealed};
 use chassis::inbox::failure_key;
 use chassis::ports::Clock;
 use chassis::store::{Attr, Condition, EVENTS, INBOX, Item, Key, MemoryStore, Store, Write};
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
 use localstack::faults::Fault;
-use operator::audit::{Audit, Counts, Difference, Money, Scope};
+use operator::audit::{Audit, Book, Counts, Difference, Money, Scope};
 use registry::SERVICES;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -224,12 +224,16 @@ fn money_and_points_are_compared_with_the_order() {
         let (tables, clock) = at_rest(5).await;
         let order = fulfilled(&tables);
         let total = 2 * tests::client::CENTS;
-        for (money, differs) in [
-            (Money { captures: 1, captured: total, refunded: 0 }, 0),
-            (Money { captures: 2, captured: total, refunded: 0 }, 1),
-            (Money { captures: 1, captured: total, refunded: total }, 1),
+        let (before, after) = (DateTime::UNIX_EPOCH, DateTime::<Utc>::MAX_UTC);
+        for (money, read_at, differs) in [
+            (Money { captures: 1, captured: total, refunded: 0 }, after, 0),
+            (Money { captures: 2, captured: total, refunded: 0 }, after, 1),
+            (Money { captures: 1, captured: total, refunded: total }, after, 1),
+            // A book that is older than the order's last event says nothing of it.
+            (Money::default(), before, 0),
         ] {
-            let audit = audit(&tables, &clock).with_book([(order.clone(), money)].into());
+            let book = Book { orders: [(order.clone(), money)].into(), read_at };
+            let audit = audit(&tables, &clock).with_book(book);
             let found = audit.run(Scope::All(None), |_| ()).await.unwrap().differences;
             assert_eq!(found.len(), differs, "{found:#?}");
         }
@@ -467,7 +471,7 @@ fn what_a_pipe_lost_is_found_and_published_again() {
 
         // A whole pipe: more than one subject has to be confirmed.
         stop(&client, orders).await;
-        let since = chrono::Utc::now().to_rfc3339();
+        let since = Utc::now().to_rfc3339();
         let both = [
             platform.api.place(&order_of(&product, 1)).await.unwrap(),
             platform.api.place(&order_of(&product, 1)).await.unwrap(),

@@ -8,7 +8,7 @@ use events::OrderId;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use operator::audit::{Audit, Counts, Found, Money, Scope};
+use operator::audit::{Audit, Book, Counts, Found, Money, Scope};
 use serde::Deserialize;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -38,7 +38,9 @@ pub async fn run(session: &Session, arguments: AuditArguments) -> Result<()> {
     let table = |service: &str| session.table(service);
     let mut audit = Audit::new(table, TimeDelta::seconds(arguments.grace.into()));
     if let Some(url) = &arguments.provider_book {
-        audit = audit.with_book(book(url).await?);
+        // Its time is taken first: what is captured meanwhile is in it or not.
+        let read_at = Utc::now();
+        audit = audit.with_book(Book { orders: book(url).await?, read_at });
     }
     let (scope, bar) = (arguments.order.map_or(Scope::All(arguments.since), Scope::Order), bar(None, ""));
     let mut found = audit.run(scope, |counts| bar.set_message(summary(counts))).await?;

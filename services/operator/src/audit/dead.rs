@@ -47,7 +47,7 @@ impl Found {
         let redriven = |difference: Difference| match &difference.lost {
             Some(Lost { consumer, event, subject }) => {
                 let queue = format!("{stage}-quadrille-{consumer}-events-dlq");
-                let mend = format!("quadrille redrive {queue} --order {subject}");
+                let mend = format!("quadrille dlq redrive {queue} --order {subject}");
                 if dead.contains(&(queue, *event)) { difference.mended_by(mend) } else { difference }
             }
             None => difference,
@@ -76,7 +76,7 @@ mod tests {
             found.differences.first().unwrap().mend.clone()
         };
         let queue = "dev-quadrille-rewards-events-dlq";
-        assert_eq!(mend(queue), format!("quadrille redrive {queue} --order 018f"));
+        assert_eq!(mend(queue), format!("quadrille dlq redrive {queue} --order 018f"));
         assert_eq!(mend("dev-quadrille-payments-events-dlq"), difference.mend);
     }
 }

@@ -72,9 +72,18 @@ pub struct Audit<S> {
     tables: Vec<Table<S>>,
     /// How old an event has to be to count as one that should have arrived.
     grace: TimeDelta,
-    /// What the provider captured and gave back, by order; none: it was not asked.
-    book: Option<BTreeMap<String, Money>>,
+    /// None: the provider was not asked.
+    book: Option<Book>,
     clock: Arc<dyn Clock>,
+}
+
+/// What the provider captured and gave back, by order.
+#[derive(Clone, Debug)]
+pub struct Book {
+    /// What it says of each order.
+    pub orders: BTreeMap<String, Money>,
+    /// When it was read: of orders that went on afterwards it says too little.
+    pub read_at: DateTime<Utc>,
 }
 
 /// What the provider's book says of an order, in minor units.
@@ -170,7 +179,7 @@ impl<S: Scan> Audit<S> {
 
     /// Compares with the provider's book too.
     #[must_use]
-    pub fn with_book(self, book: BTreeMap<String, Money>) -> Self {
+    pub fn with_book(self, book: Book) -> Self {
         Self { book: Some(book), ..self }
     }
 

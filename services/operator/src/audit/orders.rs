@@ -2,12 +2,12 @@
 
 use super::gathered::Subject;
 use super::rows::{state_of, with};
-use super::{Difference, Money};
+use super::{Book, Difference, Money};
 use chassis::Decider;
 use chassis::aggregate::read_state;
 use chassis::outbox::{EntryKind, envelope_of};
 use chassis::store::{EVENTS, Key};
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use events::orders::OrderCreated;
 use events::payments::{PaymentCharged, PaymentRefundFailed, PaymentRefunded};
 use events::rewards::{RewardsGranted, RewardsRevoked};
@@ -15,7 +15,7 @@ use registry::inventory::reservation::Reservation;
 use registry::orders::saga::Status;
 use registry::orders::saga::history::{self, Until};
 use registry::rewards::points::{Fact, Message, Points};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// An order, as its own events have it.
 struct Order<'a> {
@@ -25,11 +25,7 @@ struct Order<'a> {
 }
 
 /// What differs in an order to which nothing happens any more; `missed`: the services that lack an event of it.
-pub fn check(
-    subject: &Subject,
-    missed: &BTreeSet<&str>,
-    book: Option<&BTreeMap<String, Money>>,
-) -> Vec<Difference> {
+pub fn check(subject: &Subject, missed: &BTreeSet<&str>, book: Option<&Book>) -> Vec<Difference> {
     let rows: Vec<_> = with(subject.of("orders"), EVENTS).cloned().collect();
     let Ok(past) = history::fold(&rows, Until::default()) else { return Vec::new() };
     let Some(placed) = past.state.event::<OrderCreated>().cloned() else {
@@ -103,17 +99,21 @@ impl Order<'_> {
             "the order is {status}, and {captured} were captured and {refunded} given back, not {due} kept"
         );
         let mend = match due {
-            0 => format!("quadrille retry-compensation {}", self.placed.order_id),
+            0 => format!("quadrille order retry-compensation {}", self.placed.order_id),
             _ => "needs a person: compare with the provider's dashboard".into(),
         };
         (!is_right).then(|| self.differs("payments", what).mended_by(mend))
     }
 
+    fn went_on_since(&self, time: DateTime<Utc>) -> bool {
+        self.subject.published.iter().any(|(_, event)| event.metadata.time >= time)
+    }
+
     /// What the provider itself has.
-    fn book(&self, book: &BTreeMap<String, Money>) -> Option<Difference> {
-        let due = self.due()?;
+    fn book(&self, book: &Book) -> Option<Difference> {
+        let due = self.due().filter(|_| !self.went_on_since(book.read_at))?;
         let Money { captures, captured, refunded } =
-            book.get(&self.placed.order_id.to_string()).copied().unwrap_or_default();
+            book.orders.get(&self.placed.order_id.to_string()).copied().unwrap_or_default();
         let is_right = captures <= 1 && captured.checked_sub(refunded) == Some(due);
         let status = self.status.as_str();
         let what = format!(
