@@ -1,6 +1,6 @@
 //! What counted units would cost: exact, in femtodollars, from a dated price file.
 
-use crate::support::meter::Counts;
+use crate::support::meter::{Counts, Unit};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -76,8 +76,8 @@ impl Prices {
     /// # Errors
     /// As [`Prices::of`].
     pub fn lines(&self, counts: &Counts, orders: u64) -> Result<Vec<Line>> {
-        let line = |((unit, place), count): (&(_, String), &u64)| {
-            let price = self.of(crate::support::meter::Unit::as_str(*unit))?;
+        let line = |((unit, place), count): (&(Unit, String), &u64)| {
+            let price = self.of(unit.as_str())?;
             let count = *count;
             let usd = femtodollars(&price.usd)?;
             let cost =
@@ -144,7 +144,6 @@ fn femtodollars(usd: &str) -> Result<u128> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::support::meter::Unit;
 
     const PRICES: &str = include_str!("../prices.json");
 

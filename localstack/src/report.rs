@@ -199,10 +199,10 @@ fn table(arguments: &Arguments, prices: &Prices, columns: &[Column], usage: &Val
     for column in columns {
         text.push_str(&format!("{:>14}", column.title));
     }
+    let sums: Vec<_> = columns.iter().map(|column| bill::by_name(&column.lines)).collect();
     for price in &prices.lines {
         text.push_str(&format!("\n{:<34}", price.name));
-        for column in columns {
-            let sums = bill::by_name(&column.lines);
+        for sums in &sums {
             let count = sums.get(&price.name).map_or(0, |line| line.count);
             text.push_str(&format!("{:>14}", bill::each(count, price.shown_per, orders)));
         }

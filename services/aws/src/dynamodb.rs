@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::{
     operation::{query::builders::QueryFluentBuilder, transact_write_items::TransactWriteItemsError},
     types::{
         AttributeValue, CancellationReason, Delete, KeysAndAttributes, Put,
-        ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+        ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update, builders::UpdateBuilder,
     },
 };
 use chassis::Failure;
@@ -199,26 +199,13 @@ impl DynamoStore {
             }
             Write::Adjust { key, by } => {
                 let (update, condition) = expression.adjustment(by);
-                let (names, values) = expression.values();
-                let update = Update::builder()
-                    .table_name(&self.table)
-                    .set_key(Some(key_of(&key)))
-                    .update_expression(update)
-                    .condition_expression(condition)
-                    .set_expression_attribute_names(names)
-                    .set_expression_attribute_values(values)
-                    .return_values_on_condition_check_failure(ALL_OLD);
+                let update = self.update(&key, update, expression).condition_expression(condition);
+                let update = update.return_values_on_condition_check_failure(ALL_OLD);
                 Ok(TransactWriteItem::builder().update(update.build().map_err(poison)?).build())
             }
             Write::Count { key, by } => {
                 let update = expression.count(by)?;
-                let (names, values) = expression.values();
-                let update = Update::builder()
-                    .table_name(&self.table)
-                    .set_key(Some(key_of(&key)))
-                    .update_expression(update)
-                    .set_expression_attribute_names(names)
-                    .set_expression_attribute_values(values);
+                let update = self.update(&key, update, expression);
                 Ok(TransactWriteItem::builder().update(update.build().map_err(poison)?).build())
             }
             Write::Delete { key, when } => {
@@ -234,6 +221,17 @@ impl DynamoStore {
                 Ok(TransactWriteItem::builder().delete(delete.build().map_err(poison)?).build())
             }
         }
+    }
+
+    /// An update of one row, without a condition.
+    fn update(&self, key: &Key, update: String, expression: Expression) -> UpdateBuilder {
+        let (names, values) = expression.values();
+        Update::builder()
+            .table_name(&self.table)
+            .set_key(Some(key_of(key)))
+            .update_expression(update)
+            .set_expression_attribute_names(names)
+            .set_expression_attribute_values(values)
     }
 
     /// Adds rows to `found`, and returns the keys that DynamoDB left unprocessed.

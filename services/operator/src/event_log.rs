@@ -111,12 +111,12 @@ impl<S: Scan> EventLog<S> {
     pub async fn walk<E: From<Failure>>(
         &self,
         selection: &Selection,
-        mut visit: impl FnMut(Vec<Envelope>) -> Result<(), E>,
+        mut visit: impl AsyncFnMut(Vec<Envelope>) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut position = Some(Position::default());
         while let Some(here) = position {
             let (events, next) = self.page(selection, &here).await?;
-            visit(events)?;
+            visit(events).await?;
             position = next;
         }
         Ok(())
@@ -214,7 +214,7 @@ mod tests {
 
     async fn everything(log: &EventLog<MemoryStore>, selection: &Selection) -> Vec<(String, String, u64)> {
         let mut all = Vec::new();
-        let visit = |events: Vec<Envelope>| {
+        let visit = async |events: Vec<Envelope>| {
             all.extend(events.into_iter().map(|event| event.metadata));
             Ok::<_, Failure>(())
         };

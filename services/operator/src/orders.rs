@@ -5,7 +5,7 @@ use anyhow::Result;
 use aws::dynamodb::DynamoStore;
 use chassis::AggregateId;
 use chassis::aggregate::{Loaded, read_state};
-use chassis::store::{Indexed, Item, Key, MAX_PAGE, MAX_WRITES, Scan, Store, all_until, overdue};
+use chassis::store::{Indexed, Item, Key, MAX_PAGE, MAX_WRITES, Scan, Store, all_until, load_all, overdue};
 use chrono::{DateTime, Utc};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
@@ -142,11 +142,9 @@ impl Search {
 
     /// Loads what an index found: the index is a moment late.
     async fn add(&self, indexed: &[Indexed], found: &mut Vec<Item>) -> Result<()> {
-        for some in indexed.chunks(MAX_WRITES) {
-            let keys: Vec<Key> = some.iter().map(|row| row.key.clone()).collect();
-            let rows = self.table.load_many(&keys).await?;
-            found.extend(rows.into_iter().flatten().filter(|row| self.has(row)));
-        }
+        let keys: Vec<Key> = indexed.iter().map(|row| row.key.clone()).collect();
+        let rows = load_all(&self.table, &keys).await?;
+        found.extend(rows.into_iter().flatten().filter(|row| self.has(row)));
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 //! and the rows of the old one are deleted.
 
 use crate::event_log::{EventLog, Position, Selection};
-use chassis::store::{CommitError, Condition, Item, Key, MemoryStore, Scan, Store, Write};
+use chassis::store::{CommitError, Condition, Item, Key, MemoryStore, Scan, Store, Write, scan_all};
 use chassis::{Aggregate, Decider, Failure, Ports};
 use events::Envelope;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -136,22 +136,6 @@ fn read(position: &str) -> Result<Position, Failure> {
         .map_err(|_| Failure::Poison("the place of the rebuild is unreadable".into()))
 }
 
-/// Hands each page of the table's counters to `visit`.
-async fn counted<S: Scan>(
-    table: &S,
-    mut visit: impl AsyncFnMut(Vec<Item>) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let mut after = None;
-    loop {
-        let page = table.scan(counters::PREFIX, after.as_ref(), PAGE).await?;
-        visit(page.rows).await?;
-        after = page.last;
-        if after.is_none() {
-            return Ok(());
-        }
-    }
-}
-
 /// Deletes the counters of every generation that is neither live nor being built: which is live, and how many rows it deleted.
 ///
 /// # Errors
@@ -167,9 +151,9 @@ pub async fn clean<S: Scan>(ports: &Ports<S>) -> Result<(u32, u64), Failure> {
             delete(&ports.store, some).await?;
             deleted += u64::try_from(some.len()).unwrap_or(u64::MAX);
         }
-        Ok(())
+        Ok::<_, Failure>(())
     };
-    counted(&ports.store, visit).await?;
+    scan_all(&ports.store, counters::PREFIX, PAGE, visit).await?;
     Ok((generations.live, deleted))
 }
 
@@ -203,9 +187,9 @@ pub async fn differences<S: Scan>(table: &S, log: &EventLog<S>) -> Result<Vec<Di
     let visit = async |page: Vec<Item>| {
         let own = page.iter().filter(|row| counters::generation_of(&row.key.pk) == Some(live));
         rows.extend(own.map(|row| (row.key.clone(), counters_of(row))));
-        Ok(())
+        Ok::<_, Failure>(())
     };
-    counted(table, visit).await?;
+    scan_all(table, counters::PREFIX, PAGE, visit).await?;
     let mut wanted = expected(log, live).await?;
     let keys: Vec<Key> = rows.keys().chain(wanted.keys()).cloned().collect();
     let mut differences: Vec<Difference> = Vec::new();
@@ -225,14 +209,13 @@ fn counters_of(row: &Item) -> Counters {
 /// The counters that the log leads to.
 async fn expected<S: Scan>(log: &EventLog<S>, live: u32) -> Result<BTreeMap<Key, Counters>, Failure> {
     let (sums, selection) = (MemoryStore::default(), selection());
-    let mut position = Some(Position::default());
-    while let Some(here) = position {
-        let (events, next) = log.page(&selection, &here).await?;
+    let visit = async |events: Vec<Envelope>| {
         for events in events.chunk_by(|one, other| one.metadata.subject == other.metadata.subject) {
             count(&sums, live, events).await?;
         }
-        position = next;
-    }
+        Ok::<_, Failure>(())
+    };
+    log.walk(&selection, visit).await?;
     Ok(sums.rows().iter().map(|row| (row.key.clone(), counters_of(row))).collect())
 }
 

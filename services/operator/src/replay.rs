@@ -9,13 +9,13 @@ use chrono::Utc;
 use events::Envelope;
 use events::envelope::{self, millis};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 /// How many events one call publishes.
-pub(crate) const CALL: usize = 10;
+const CALL: usize = 10;
 /// The sort key of a replay's row.
 const STATE: &str = "checkpoint";
 
@@ -72,10 +72,13 @@ impl Replay {
         Key::new(format!("replay#{id}"), STATE)
     }
 
-    /// The event as this replay publishes it.
-    fn marked(&self, mut event: Envelope) -> Envelope {
-        event.metadata.replay = Some(envelope::Replay { id: self.id, consumer: self.consumer.clone() });
-        event
+    /// The events as this replay publishes them.
+    #[must_use]
+    pub fn marked(&self, mut events: Vec<Envelope>) -> Vec<Envelope> {
+        for event in &mut events {
+            event.metadata.replay = Some(envelope::Replay { id: self.id, consumer: self.consumer.clone() });
+        }
+        events
     }
 
     /// The replay as its checkpoint left it.
@@ -127,25 +130,37 @@ impl Pace {
     }
 
     /// Waits until `events` more may be published.
-    pub(crate) async fn wait(&mut self, events: usize) {
+    async fn wait(&mut self, events: usize) {
         sleep_until(self.next).await;
         let events = u32::try_from(events).unwrap_or(u32::MAX);
         self.next = self.next.max(Instant::now()) + Duration::from_secs(1) * events / self.rate;
     }
 }
 
-/// Counts what a selection has, by type.
+/// How much there is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// By type.
+    pub events: Counts,
+    /// Orders, products and so on.
+    pub subjects: u64,
+}
+
+/// Counts what a log has.
 ///
 /// # Errors
-/// A [`Failure`] when a table does not answer, or holds a row that is no event.
-pub async fn count<S: Scan>(log: &EventLog<S>, selection: &Selection) -> Result<Counts, Failure> {
-    let mut counts = Counts::new();
-    let visit = |events: Vec<Envelope>| {
-        add(&mut counts, &events);
+/// As [`EventLog::walk`].
+pub async fn count<S: Scan>(log: &EventLog<S>, selection: &Selection) -> Result<Counted, Failure> {
+    let mut counted = Counted::default();
+    let visit = async |events: Vec<Envelope>| {
+        add(&mut counted.events, &events);
+        // Each subject is on one page.
+        let subjects: BTreeSet<&str> = events.iter().map(|event| event.metadata.subject.as_str()).collect();
+        counted.subjects += u64::try_from(subjects.len()).unwrap_or(u64::MAX);
         Ok::<_, Failure>(())
     };
     log.walk(selection, visit).await?;
-    Ok(counts)
+    Ok(counted)
 }
 
 /// Adds events to the counts of their types.
@@ -155,18 +170,12 @@ pub fn add(counts: &mut Counts, events: &[Envelope]) {
     }
 }
 
-/// Publishes events of one replay, in their order.
+/// Publishes events in their order.
 ///
 /// # Errors
 /// A [`Failure`] when the bus refuses one. Those before it are published.
-pub async fn publish<B: Bus>(
-    replay: &Replay,
-    events: &[Envelope],
-    bus: &B,
-    pace: &mut Pace,
-) -> Result<(), Failure> {
-    let marked: Vec<Envelope> = events.iter().map(|event| replay.marked(event.clone())).collect();
-    for some in marked.chunks(CALL) {
+pub async fn publish<B: Bus>(events: &[Envelope], bus: &B, pace: &mut Pace) -> Result<(), Failure> {
+    for some in events.chunks(CALL) {
         pace.wait(some.len()).await;
         bus.publish(some).await?;
     }
@@ -186,7 +195,8 @@ pub async fn step<S: Scan, B: Bus>(
 ) -> Result<(), NotResumed> {
     let Some(here) = replay.position.clone() else { return Ok(()) };
     let (events, next) = log.page(&replay.selection, &here).await?;
-    publish(replay, &events, bus, pace).await?;
+    let events = replay.marked(events);
+    publish(&events, bus, pace).await?;
     add(&mut replay.published, &events);
     replay.position = next;
     replay.save(table).await

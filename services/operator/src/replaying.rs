@@ -114,12 +114,12 @@ impl Tools {
                     return self.counted(&counts);
                 }
                 let replay = Replay::new(Uuid::now_v7(), selection, arguments.consumer);
-                replay::publish(&replay, &events, &self.bus, &mut Pace::new(arguments.rate)).await?;
+                replay::publish(&replay.marked(events), &self.bus, &mut Pace::new(arguments.rate)).await?;
                 self.done(&counts, json!({"replay": replay.id}))
             }
             (None, Some(file)) => self.write(&selection, &file).await,
             (None, None) => {
-                let counts = replay::count(&self.log, &selection).await?;
+                let counts = replay::count(&self.log, &selection).await?.events;
                 if arguments.dry_run || counts.is_empty() {
                     return self.counted(&counts);
                 }
@@ -184,7 +184,7 @@ impl Tools {
 
     async fn write(&self, selection: &Selection, file: &Path) -> Result<()> {
         let (mut lines, mut counts, bar) = (Lines::create(file)?, Counts::new(), bar(None, "events"));
-        let visit = |events: Vec<Envelope>| {
+        let visit = async |events: Vec<Envelope>| {
             lines.add(&events)?;
             replay::add(&mut counts, &events);
             bar.set_position(counts.values().sum());

@@ -7,9 +7,9 @@ use chassis::AggregateId;
 use chrono::{DateTime, SubsecRound, Utc};
 use clap::Args;
 use events::{Envelope, OrderId};
-use operator::event_log::{EventLog, Position, Selection};
-use operator::replay::{self, Pace};
-use operator::republish::{self, Counted, Which};
+use operator::event_log::{EventLog, Selection};
+use operator::replay::{self, Counted, Pace};
+use operator::republish::{self, Which};
 use registry::SERVICES;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -62,13 +62,13 @@ pub async fn run(session: &Session, arguments: RepublishArguments) -> Result<()>
             let mut counted = Counted { subjects: 1, ..Counted::default() };
             replay::add(&mut counted.events, &events);
             if arguments.announce(session, &counted)? {
-                republish::publish(&events, &bus, &mut Pace::new(arguments.rate)).await?;
+                replay::publish(&events, &bus, &mut Pace::new(arguments.rate)).await?;
             }
             arguments.done(session, &counted)
         }
         (None, Some(service)) => {
             let (log, selection) = (log(&[service]), arguments.window(Utc::now())?);
-            let counted = republish::count(&log, &selection).await?;
+            let counted = replay::count(&log, &selection).await?;
             if arguments.announce(session, &counted)? {
                 publish_all(&log, &selection, &bus, (arguments.rate, &counted)).await?;
             }
@@ -93,7 +93,7 @@ async fn selected(
             AggregateId::order(order).pk
         }
     };
-    let all = Selection { from: DateTime::UNIX_EPOCH, to: DateTime::<Utc>::MAX_UTC, kinds: BTreeSet::new() };
+    let all = Selection::all([]);
     let which = Which { service: arguments.service.clone(), seq: arguments.seq };
     let events = which.of(log.of(&pk, &all).await?);
     ensure!(!events.is_empty(), Misuse(format!("no service has published such an event about {pk}")));
@@ -111,15 +111,14 @@ async fn publish_all(
     bus: &EventBus,
     (rate, counted): (u32, &Counted),
 ) -> Result<()> {
-    let (mut pace, mut position) = (Pace::new(rate), Some(Position::default()));
-    let bar = bar(Some(counted.events.values().sum()), "events");
-    while let Some(here) = position {
-        let (events, next) = log.page(selection, &here).await?;
+    let (mut pace, bar) = (Pace::new(rate), bar(Some(counted.events.values().sum()), "events"));
+    let visit = async |events: Vec<Envelope>| {
         let again = "stopped on the way: publishing again from the start is harmless";
-        republish::publish(&events, bus, &mut pace).await.context(again)?;
+        replay::publish(&events, bus, &mut pace).await.context(again)?;
         bar.inc(u64::try_from(events.len()).unwrap_or_default());
-        position = next;
-    }
+        anyhow::Ok(())
+    };
+    log.walk(selection, visit).await?;
     bar.finish_and_clear();
     Ok(())
 }

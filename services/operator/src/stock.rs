@@ -5,7 +5,7 @@ use anyhow::{Result, bail, ensure};
 use aws::invoke::invoke;
 use chassis::AggregateId;
 use chassis::aggregate::{Loaded, load, read_state};
-use chassis::store::Scan;
+use chassis::store::{Item, scan_all};
 use clap::Subcommand;
 use events::ProductId;
 use registry::inventory::product::{self, Product};
@@ -72,21 +72,19 @@ async fn one(session: &Session, id: &ProductId) -> Result<Value> {
 
 async fn all(session: &Session) -> Result<Vec<Value>> {
     let table = session.table("inventory");
-    let (mut rows, mut after, bar) = (Vec::new(), None, bar(None, "rows"));
-    loop {
-        let scanned = table.scan("state", after.as_ref(), PAGE).await?;
+    let (mut rows, bar) = (Vec::new(), bar(None, "rows"));
+    let visit = async |page: Vec<Item>| {
         bar.inc(PAGE.into());
-        for item in scanned.rows.iter().filter(|item| item.key.pk.starts_with("product#")) {
+        for item in page.iter().filter(|item| item.key.pk.starts_with("product#")) {
             let loaded: Loaded<Product> = read_state(item)?;
             rows.push(row(&AggregateId::of_partition(&item.key.pk).subject, &loaded.state));
         }
-        after = scanned.last;
-        if after.is_none() {
-            bar.finish_and_clear();
-            rows.sort_by(|a, b| a["product_id"].as_str().cmp(&b["product_id"].as_str()));
-            return Ok(rows);
-        }
-    }
+        anyhow::Ok(())
+    };
+    scan_all(&table, "state", PAGE, visit).await?;
+    bar.finish_and_clear();
+    rows.sort_by(|a, b| a["product_id"].as_str().cmp(&b["product_id"].as_str()));
+    Ok(rows)
 }
 
 async fn count(session: &Session, product: &ProductId, units: u64, seen: &str) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use crate::mask;
 use chassis::outbox::{EntryKind, envelope_of};
-use chassis::store::{EVENTS, INBOX, Item, Key, MAX_WRITES, every_row};
+use chassis::store::{EVENTS, INBOX, Item, Key, every_row, load_all};
 use chassis::{AggregateId, Failure, Store};
 use chrono::{DateTime, Utc};
 use events::envelope::millis;
@@ -73,11 +73,7 @@ async fn notices<S: Store>(table: &S, ids: &[EventId]) -> Result<Vec<Item>, Fail
     let mut keys: Vec<Key> = ids.iter().map(|id| Key::inbox(&format!("notice#{id}"), *id)).collect();
     keys.sort();
     keys.dedup();
-    let mut found = Vec::new();
-    for some in keys.chunks(MAX_WRITES) {
-        found.extend(table.load_many(some).await?.into_iter().flatten());
-    }
-    Ok(found)
+    Ok(load_all(table, &keys).await?.into_iter().flatten().collect())
 }
 
 /// The event rows of every service, by time: published ones, and those that a service recorded. Personal data is masked.

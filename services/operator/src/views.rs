@@ -5,7 +5,7 @@
 use crate::event_log::{EventLog, Selection};
 use chassis::Failure;
 use chassis::projection::numbered;
-use chassis::store::{CommitError, Condition, Item, Key, Scan, Write};
+use chassis::store::{CommitError, Condition, Item, Key, Scan, Write, scan_all};
 use events::inventory::ProductListed;
 use events::payments::{PaymentCircuitClosed, PaymentCircuitHalfOpened, PaymentCircuitOpened};
 use events::{Envelope, Event, Unreadable};
@@ -95,22 +95,20 @@ impl<S: Scan> Viewed<'_, S> {
     }
 
     async fn rows(&self) -> Result<BTreeMap<Key, Item>, Failure> {
-        let (mut rows, mut after) = (BTreeMap::new(), None);
-        loop {
-            let page = self.table.scan("view", after.as_ref(), PAGE).await?;
-            let own = page.rows.into_iter().filter(|row| row.key.pk.starts_with(self.view.prefix));
+        let mut rows = BTreeMap::new();
+        let visit = async |page: Vec<Item>| {
+            let own = page.into_iter().filter(|row| row.key.pk.starts_with(self.view.prefix));
             rows.extend(own.map(|row| (row.key.clone(), row)));
-            after = page.last;
-            if after.is_none() {
-                return Ok(rows);
-            }
-        }
+            Ok::<_, Failure>(())
+        };
+        scan_all(self.table, "view", PAGE, visit).await?;
+        Ok(rows)
     }
 
     /// Of every subject the row that its newest event makes.
     async fn newest(&self) -> Result<BTreeMap<Key, Item>, Failure> {
         let mut newest = BTreeMap::new();
-        let visit = |events: Vec<Envelope>| self.keep_newest(&mut newest, &events);
+        let visit = async |events: Vec<Envelope>| self.keep_newest(&mut newest, &events);
         self.log.walk(&self.selection(), visit).await?;
         Ok(newest)
     }

@@ -1,6 +1,7 @@
 //! Which permissions of the roles have been used: least privilege, measured.
 
 use crate::template::resources::Role;
+use iam_rs::Arn;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -101,24 +102,9 @@ pub(super) fn usage<'a>(
     usage
 }
 
-/// Whether a pattern of a policy, with `*` and `?`, covers a text.
-///
-/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html>
+/// Whether a pattern of a policy, with `*` and `?`, covers a text: as the evaluator reads it.
 fn matches(pattern: &str, text: &str) -> bool {
-    let mut characters = pattern.chars();
-    match characters.next() {
-        None => text.is_empty(),
-        Some('*') => {
-            let rest = characters.as_str();
-            let starts = text.char_indices().map(|(at, _)| at).chain([text.len()]);
-            starts.into_iter().any(|at| matches(rest, &text[at..]))
-        }
-        Some(first) => {
-            let mut others = text.chars();
-            let is_here = others.next().is_some_and(|other| first == '?' || other == first);
-            is_here && matches(characters.as_str(), others.as_str())
-        }
-    }
+    Arn::wildcard_match(text, pattern)
 }
 
 #[cfg(test)]

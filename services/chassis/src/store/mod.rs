@@ -8,7 +8,7 @@ mod shape;
 
 pub use memory::MemoryStore;
 pub use rows::{AggregateId, Attr, Condition, EVENTS, INBOX, Item, Key, Write};
-pub use scan::{Scan, Scanned};
+pub use scan::{Scan, Scanned, scan_all};
 pub use shape::check_shape;
 
 use crate::failure::Failure;
@@ -136,6 +136,18 @@ pub async fn every_row<S: Store>(store: &S, pk: &str, prefix: &str) -> Result<Ve
             return Ok(rows);
         }
     }
+}
+
+/// As [`Store::load_many`], however many keys there are.
+///
+/// # Errors
+/// As [`Store::load`].
+pub async fn load_all<S: Store>(store: &S, keys: &[Key]) -> Result<Vec<Option<Item>>, Failure> {
+    let mut rows = Vec::with_capacity(keys.len());
+    for some in keys.chunks(MAX_WRITES) {
+        rows.extend(store.load_many(some).await?);
+    }
+    Ok(rows)
 }
 
 /// As [`Store::oldest`], page after page until there are no more.

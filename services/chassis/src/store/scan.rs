@@ -27,3 +27,24 @@ pub trait Scan: Store {
         limit: u32,
     ) -> impl Future<Output = Result<Scanned, Failure>> + Send;
 }
+
+/// Hands the rows of a table whose sort key begins with `prefix` to `visit`, in pages of so many rows read.
+///
+/// # Errors
+/// As [`Store::load`], and those of `visit`.
+pub async fn scan_all<S: Scan, E: From<Failure>>(
+    table: &S,
+    prefix: &str,
+    page: u32,
+    mut visit: impl AsyncFnMut(Vec<Item>) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut after = None;
+    loop {
+        let scanned = table.scan(prefix, after.as_ref(), page).await?;
+        visit(scanned.rows).await?;
+        after = scanned.last;
+        if after.is_none() {
+            return Ok(());
+        }
+    }
+}

@@ -4,7 +4,7 @@ use super::gathered::{Subject, is_remembered};
 use super::{Audit, Counts, Difference, Lost};
 use chassis::Failure;
 use chassis::inbox::failure_key;
-use chassis::store::{Item, Key, MAX_WRITES, Scan};
+use chassis::store::{Item, Key, Scan, load_all};
 use chrono::{DateTime, Utc};
 use events::Envelope;
 use registry::CONSUMES;
@@ -35,16 +35,11 @@ impl<S: Scan> Audit<S> {
                 missing.push(expected);
             }
         }
-        for (consumer, mut expected) in elsewhere {
+        for (consumer, expected) in elsewhere {
             let Some(table) = self.table(consumer) else { continue };
-            while !expected.is_empty() {
-                let rest = expected.split_off(expected.len().min(MAX_WRITES));
-                let keys: Vec<Key> = expected.iter().map(|expected| expected.inbox.clone()).collect();
-                let rows = table.store.load_many(&keys).await?;
-                missing
-                    .extend(expected.into_iter().zip(rows).filter(|(_, row)| row.is_none()).map(|(e, _)| e));
-                expected = rest;
-            }
+            let keys: Vec<Key> = expected.iter().map(|expected| expected.inbox.clone()).collect();
+            let rows = load_all(&table.store, &keys).await?;
+            missing.extend(expected.into_iter().zip(rows).filter(|(_, row)| row.is_none()).map(|(e, _)| e));
         }
         let mut found = BTreeSet::new();
         for expected in missing {

@@ -6,7 +6,7 @@ use super::{Audit, Difference, kind_of};
 use chassis::Failure;
 use chassis::aggregate::read_state;
 use chassis::outbox::envelope_of;
-use chassis::store::{EVENTS, Item, Key, MAX_WRITES, Scan};
+use chassis::store::{EVENTS, Item, Key, Scan, load_all};
 use events::Envelope;
 use events::inventory::{InventoryReserved, ProductCounted, StockLine};
 use registry::inventory::product::{self, Product};
@@ -81,16 +81,14 @@ async fn sums<S: Scan>(store: &S) -> Result<(BTreeMap<String, String>, u64), Fai
     }
     let pks: Vec<String> = products.keys().cloned().collect();
     let (mut wrong, mut moving) = (BTreeMap::new(), 0);
-    for some in pks.chunks(MAX_WRITES) {
-        let keys: Vec<Key> = some.iter().map(Key::state).collect();
-        for (pk, row) in some.iter().zip(store.load_many(&keys).await?) {
-            let now = row.as_ref().and_then(|row| read_state::<Product>(row).ok()).map(|loaded| loaded.state);
-            let Some(sums) = products.get(pk) else { continue };
-            if now != sums.stored {
-                moving += 1;
-            } else if let Some(what) = sums.wrong() {
-                wrong.insert(pk.clone(), what);
-            }
+    let keys: Vec<Key> = pks.iter().map(Key::state).collect();
+    for (pk, row) in pks.iter().zip(load_all(store, &keys).await?) {
+        let now = row.as_ref().and_then(|row| read_state::<Product>(row).ok()).map(|loaded| loaded.state);
+        let Some(sums) = products.get(pk) else { continue };
+        if now != sums.stored {
+            moving += 1;
+        } else if let Some(what) = sums.wrong() {
+            wrong.insert(pk.clone(), what);
         }
     }
     Ok((wrong, moving))

@@ -4,7 +4,7 @@
 use super::rows::{state_of, time};
 use super::{Audit, Counts, Suspects, Table, kind_of, owner};
 use chassis::Failure;
-use chassis::store::{Item, Key, MAX_WRITES, Scan};
+use chassis::store::{Item, Key, Scan, load_all};
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -118,12 +118,10 @@ impl<S: Scan> Audit<S> {
             pks.into_iter().partition(|pk| owner(pk) == Some(table.service));
         for owning in self.tables.iter().filter(|other| other.service != table.service) {
             let owned: Vec<&String> = others.iter().filter(|pk| owner(pk) == Some(owning.service)).collect();
-            for some in owned.chunks(MAX_WRITES) {
-                let keys: Vec<Key> = some.iter().map(|pk| Key::state(pk.as_str())).collect();
-                let known = owning.store.load_many(&keys).await?;
-                let orphans = some.iter().zip(known).filter(|(_, row)| row.is_none());
-                own.extend(orphans.map(|(pk, _)| (*pk).clone()));
-            }
+            let keys: Vec<Key> = owned.iter().map(|pk| Key::state(pk.as_str())).collect();
+            let known = load_all(&owning.store, &keys).await?;
+            let orphans = owned.into_iter().zip(known).filter(|(_, row)| row.is_none());
+            own.extend(orphans.map(|(pk, _)| pk.clone()));
         }
         Ok(own)
     }
