@@ -68,6 +68,10 @@ redrive queue *flags:
 replay *flags:
     @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} replay "$@"
 
+# Make a customer's addresses unreadable everywhere, `just forget --customer ada`; with `--stage prod` at the end, on AWS
+forget *flags:
+    @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} forget "$@"
+
 # The pipes of a stage: `just pipes list`, `just pipes stop orders`, `just pipes start orders`; with `--stage prod` at the end, on AWS
 pipes *flags:
     @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} pipes "$@"

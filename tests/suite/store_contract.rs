@@ -3,8 +3,8 @@
 use crate::platform::{in_trouble, on_platform, run};
 use chassis::Failure;
 use chassis::store::{
-    Attr, CommitError, Condition, EVENTS, Indexed, Item, Key, MAX_PAGE, MemoryStore, Rejected, Scan, Store,
-    Write, all_until, every_row,
+    Attr, CommitError, Condition, EVENTS, Erase, Indexed, Item, Key, MAX_PAGE, MemoryStore, Rejected, Scan,
+    Store, Write, all_until, every_row,
 };
 use futures_util::future::join_all;
 use localstack::faults::Fault;
@@ -51,6 +51,30 @@ async fn all_or_nothing(store: &impl Store) {
     let current = rejected[1].as_ref().unwrap().current.as_ref().unwrap();
     assert_eq!(current.number("version"), Some(7));
     assert_eq!(store.load_many(&[free, other]).await.unwrap(), [None, None]);
+}
+
+/// Guards: a key is written in the transaction of its order or not at all, never over another one, and never shown to its writer.
+async fn keys_beside_rows(store: &impl Store, keys: &impl Store) {
+    let (row, taken, secret) = (key("with-key"), key("taken"), key("secret"));
+    let new_key = |version: i64| Write::NewKey(Item::new(secret.clone()).with("version", version));
+    seed(store, Item::new(taken.clone())).await;
+    rejected(settled(store, vec![new_key(1), put(&taken, 1, Condition::Absent)]).await);
+    assert_eq!(keys.load(&secret).await.unwrap(), None);
+    settled(store, vec![put(&row, 1, Condition::Absent), new_key(2)]).await.unwrap();
+    assert_eq!(keys.load(&secret).await.unwrap().unwrap().number("version"), Some(2));
+    assert_eq!(store.load(&secret).await.unwrap(), None);
+    let again = rejected(settled(store, vec![put(&row, 2, version_is(1)), new_key(3)]).await);
+    assert_eq!(again, [None, Some(Rejected { current: None })]);
+    assert_eq!(store.load(&row).await.unwrap().unwrap().number("version"), Some(1));
+}
+
+/// Guards: what is erased is gone, and that there was something is said once.
+async fn erasing(store: &impl Erase) {
+    let row = key("erased");
+    seed(store, Item::new(row.clone())).await;
+    assert!(store.erase(&row).await.unwrap());
+    assert_eq!(store.load(&row).await.unwrap(), None);
+    assert!(!store.erase(&row).await.unwrap());
 }
 
 async fn conditions(store: &impl Store) {
@@ -273,13 +297,20 @@ async fn contract(store: &impl Scan) {
 
 #[test]
 fn the_memory_store_keeps_the_contract() {
-    run(contract(&MemoryStore::default()));
+    let store = MemoryStore::default();
+    run(contract(&store));
+    run(keys_beside_rows(&store, &store.keys()));
+    run(erasing(&store));
 }
 
 #[test]
 fn the_dynamodb_store_keeps_the_contract() {
     on_platform(async |platform| {
-        contract(&platform.table("test-quadrille-orders").await).await;
+        let orders = platform.table("test-quadrille-orders").await;
+        contract(&orders).await;
+        let keys = platform.table("test-quadrille-keys").await;
+        keys_beside_rows(&orders.with_keys("test-quadrille-keys"), &keys).await;
+        erasing(&keys).await;
     });
 }
 

@@ -7,13 +7,13 @@ use aws_sdk_dynamodb::{
     error::{ProvideErrorMetadata, SdkError},
     operation::{query::builders::QueryFluentBuilder, transact_write_items::TransactWriteItemsError},
     types::{
-        AttributeValue, CancellationReason, KeysAndAttributes, Put, ReturnValuesOnConditionCheckFailure,
-        TransactWriteItem, Update,
+        AttributeValue, CancellationReason, KeysAndAttributes, Put, ReturnValue,
+        ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
     },
 };
 use chassis::Failure;
 use chassis::store::{
-    Attr, CommitError, Condition, Indexed, Item, Key, MAX_PAGE, Rejected, Scan, Scanned, Store, Write,
+    Attr, CommitError, Condition, Erase, Indexed, Item, Key, MAX_PAGE, Rejected, Scan, Scanned, Store, Write,
     check_shape,
 };
 use std::collections::HashMap;
@@ -26,12 +26,19 @@ type Attributes = HashMap<String, AttributeValue>;
 pub struct DynamoStore {
     client: Client,
     table: String,
+    keys: Option<String>,
 }
 
 impl DynamoStore {
     /// The table named `table`.
     pub fn new(config: &SdkConfig, table: impl Into<String>) -> Self {
-        Self { client: Client::new(config), table: table.into() }
+        Self { client: Client::new(config), table: table.into(), keys: None }
+    }
+
+    /// With the table of keys, named `keys`, which a commit then may write to as well.
+    #[must_use]
+    pub fn with_keys(self, keys: impl Into<String>) -> Self {
+        Self { keys: Some(keys.into()), ..self }
     }
 }
 
@@ -197,6 +204,16 @@ impl DynamoStore {
                     .return_values_on_condition_check_failure(ALL_OLD);
                 Ok(TransactWriteItem::builder().update(update.build().map_err(poison)?).build())
             }
+            Write::NewKey(item) => {
+                let keys =
+                    self.keys.as_ref().ok_or_else(|| Failure::Poison("no table of keys is named".into()))?;
+                // Without the row that is there: a key is never shown to its writer.
+                let put = Put::builder()
+                    .table_name(keys)
+                    .set_item(Some(to_attributes(item)))
+                    .condition_expression(expression.condition(Condition::Absent));
+                Ok(TransactWriteItem::builder().put(put.build().map_err(poison)?).build())
+            }
         }
     }
 
@@ -257,6 +274,14 @@ impl DynamoStore {
             place.map(|at| Indexed { key: row.key, at }).ok_or_else(|| unusable(index))
         };
         rows.into_iter().map(indexed).collect()
+    }
+}
+
+impl Erase for DynamoStore {
+    async fn erase(&self, key: &Key) -> Result<bool, Failure> {
+        let delete = self.client.delete_item().table_name(&self.table).set_key(Some(key_of(key)));
+        let answer = delete.return_values(ReturnValue::AllOld).send().await.map_err(|e| failure_of(&e))?;
+        Ok(answer.attributes.is_some_and(|row| !row.is_empty()))
     }
 }
 

@@ -2,5 +2,6 @@
 
 pub mod dead_letters;
 pub mod event_log;
+pub mod forget;
 pub mod redrive;
 pub mod replay;

@@ -1,5 +1,6 @@
 //! The operator's command line.
 
+mod forgetting;
 mod replaying;
 
 use anyhow::{Result, ensure};
@@ -9,6 +10,7 @@ use aws::{dynamodb::DynamoStore, eventbridge::EventBus, invoke::invoke, sqs::Que
 use chrono::Utc;
 use clap::{Parser, Subcommand};
 use events::{OrderId, envelope::millis};
+use forgetting::ForgetArguments;
 use operator::dead_letters::Stage;
 use operator::redrive::NotRedriven;
 use operator::replay::NotResumed;
@@ -52,6 +54,8 @@ enum Command {
     },
     /// Publish events of the log once more; nothing is charged, shipped or notified for it
     Replay(ReplayArguments),
+    /// Delete the keys of a customer's addresses, which makes them unreadable wherever they are
+    Forget(ForgetArguments),
     /// List, stop and start the pipes by which events leave the services' tables
     Pipes {
         #[command(subcommand)]
@@ -119,6 +123,7 @@ async fn run(arguments: Arguments) -> Result<()> {
         }
         Command::Pipes { command } => pipes(&sdk, &name, command).await,
         Command::Replay(arguments) => Tools::new(&sdk, &name, &arguments).run(arguments).await,
+        Command::Forget(arguments) => forgetting::run(&sdk, &name, arguments).await,
         Command::Dlq => say(&stage(&sdk, &name).list(Utc::now()).await?, "no dead letters"),
         Command::Waiting => say(&stage(&sdk, &name).waiting(Utc::now()).await?, "nothing waits"),
         Command::Redrive { queue, order } => {

@@ -26,7 +26,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// What a command line said that cannot be.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Misuse(String);
+pub struct Misuse(pub String);
 
 #[derive(Args)]
 pub struct ReplayArguments {

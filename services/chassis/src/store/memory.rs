@@ -1,7 +1,7 @@
 //! The store in memory: for domain scenarios and the simulation. It passes the same contract as DynamoDB's.
 
 use super::{
-    Attr, CommitError, Condition, Indexed, Item, Key, MAX_PAGE, Rejected, Scan, Scanned, Store, Write,
+    Attr, CommitError, Condition, Erase, Indexed, Item, Key, MAX_PAGE, Rejected, Scan, Scanned, Store, Write,
     check_shape,
 };
 use crate::failure::Failure;
@@ -17,13 +17,22 @@ struct Table {
     inserted: Vec<Item>,
 }
 
-/// A table in memory. Clones share it.
+/// A table in memory, and beside it the table of keys. Clones share them.
 #[derive(Clone, Default)]
-pub struct MemoryStore(Arc<Mutex<Table>>);
+pub struct MemoryStore {
+    table: Arc<Mutex<Table>>,
+    keys: Arc<Mutex<Table>>,
+}
 
 impl MemoryStore {
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The table of keys.
+    #[must_use]
+    pub fn keys(&self) -> Self {
+        Self { table: Arc::clone(&self.keys), keys: Arc::default() }
     }
 
     /// The rows inserted since the last call, oldest first: what a stream would have shown.
@@ -42,7 +51,7 @@ impl MemoryStore {
     #[must_use]
     pub fn of(rows: impl IntoIterator<Item = Item>) -> Self {
         let rows = rows.into_iter().map(|row| (row.key.clone(), row)).collect();
-        Self(Arc::new(Mutex::new(Table { rows, inserted: Vec::new() })))
+        Self { table: Arc::new(Mutex::new(Table { rows, inserted: Vec::new() })), keys: Arc::default() }
     }
 
     /// The rows that an index has in a partition, by their place in it.
@@ -58,8 +67,7 @@ impl MemoryStore {
     /// A table of its own with the same rows.
     #[must_use]
     pub fn fork(&self) -> Self {
-        let rows = self.table().rows.clone();
-        Self(Arc::new(Mutex::new(Table { rows, inserted: Vec::new() })))
+        Self { keys: Self::of(self.keys().rows()).table, ..Self::of(self.rows()) }
     }
 
     /// Deletes a row, as TTL would.
@@ -99,6 +107,7 @@ fn apply(write: &Write, current: Option<&Item>) -> Option<Item> {
             }
             Some(item)
         }
+        Write::NewKey(item) => holds(&Condition::Absent, current).then(|| item.clone()),
     }
 }
 
@@ -158,22 +167,36 @@ impl Store for MemoryStore {
 
     async fn commit(&self, writes: Vec<Write>) -> Result<(), CommitError> {
         check_shape(&writes)?;
-        let mut table = self.table();
-        let results: Vec<Option<Item>> =
-            writes.iter().map(|write| apply(write, table.rows.get(write.key()))).collect();
+        let keys = self.keys();
+        let (mut table, mut keys) = (self.table(), keys.table());
+        let current = |write: &Write| match write {
+            Write::NewKey(item) => keys.rows.get(&item.key),
+            _ => table.rows.get(write.key()),
+        };
+        let results: Vec<Option<Item>> = writes.iter().map(|write| apply(write, current(write))).collect();
         if results.iter().any(Option::is_none) {
-            let rejected = |(write, result): (&Write, &Option<Item>)| match result {
-                Some(_) => None,
-                None => Some(Rejected { current: table.rows.get(write.key()).cloned() }),
+            let rejected = |(write, result): (&Write, &Option<Item>)| match (write, result) {
+                (_, Some(_)) => None,
+                // A key is never shown to its writer.
+                (Write::NewKey(_), None) => Some(Rejected { current: None }),
+                (_, None) => Some(Rejected { current: current(write).cloned() }),
             };
             return Err(CommitError::Rejected(writes.iter().zip(&results).map(rejected).collect()));
         }
-        for item in results.into_iter().flatten() {
-            if table.rows.insert(item.key.clone(), item.clone()).is_none() {
+        for (write, item) in writes.iter().zip(results.into_iter().flatten()) {
+            if matches!(write, Write::NewKey(_)) {
+                keys.rows.insert(item.key.clone(), item);
+            } else if table.rows.insert(item.key.clone(), item.clone()).is_none() {
                 table.inserted.push(item);
             }
         }
         Ok(())
+    }
+}
+
+impl Erase for MemoryStore {
+    async fn erase(&self, key: &Key) -> Result<bool, Failure> {
+        Ok(self.table().rows.remove(key).is_some())
     }
 }
 

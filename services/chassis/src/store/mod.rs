@@ -1,11 +1,13 @@
 //! The store port: strongly consistent reads, and one atomic, conditional commit.
 
+mod erase;
 mod memory;
 pub mod overdue;
 mod rows;
 mod scan;
 mod shape;
 
+pub use erase::Erase;
 pub use memory::MemoryStore;
 pub use rows::{AggregateId, Attr, Condition, EVENTS, INBOX, Item, Key, Write};
 pub use scan::{Scan, Scanned};

@@ -194,6 +194,8 @@ pub enum Write {
         /// Counter and difference.
         by: Vec<(&'static str, i64)>,
     },
+    /// Puts a row that is not there yet into the table of [`keys`](crate::keys), in the same transaction.
+    NewKey(Item),
 }
 
 impl Write {
@@ -201,7 +203,7 @@ impl Write {
     #[must_use]
     pub const fn key(&self) -> &Key {
         match self {
-            Self::Put { item, .. } => &item.key,
+            Self::Put { item, .. } | Self::NewKey(item) => &item.key,
             Self::Adjust { key, .. } => key,
         }
     }
