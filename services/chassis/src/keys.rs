@@ -1,5 +1,5 @@
-//! The keys of addresses: each order's address is sealed under a key of its own, and whoever forgets the key forgets the address,
-//! in every row, archive, dead letter and backup at once.
+//! The keys of addresses: each order's address is sealed under a key of its own. An operator who deletes the key makes the address
+//! unreadable in every row, archive, dead letter and backup at once.
 //!
 //! The table of keys is the one table that two services share. Orders writes a key together with its order and never reads it;
 //! fulfillment reads it and never writes; an operator deletes it. It has no stream, no point-in-time recovery and no backup.
