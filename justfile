@@ -94,6 +94,10 @@ republish *flags:
 rebuild *flags:
     @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} rebuild "$@"
 
+# Make a customer's addresses unreadable everywhere, `just forget --customer ada`
+forget *flags:
+    @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} forget "$@"
+
 # The pipes of a stage, `just pipes stop orders`: list, stop, start
 pipes *flags:
     @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} pipes "$@"

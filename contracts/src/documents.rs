@@ -189,6 +189,7 @@ const VARIABLES: &[(&str, &str)] = &[
     ("CIRCUIT_OPEN_SECONDS", "how long payments does not call a provider that failed five times in a row"),
     ("CURRENCY", "the currency of every price of the stage"),
     ("CURSOR_KEY", "the secret that seals the cursors of lists"),
+    ("KEYS", "the table with the keys of addresses"),
     ("MAX_WAIT_SECONDS", "the longest wait that `Prefer: wait` gets"),
     (
         "OTEL_EXPORTER_OTLP_ENDPOINT",

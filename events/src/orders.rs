@@ -35,6 +35,33 @@ pub struct Address {
     pub country: String,
 }
 
+/// An address that only the key of its order opens: base64 of a nonce of 12 bytes and of what AES-256-GCM makes of the JSON of
+/// an [`Address`], with the 16 bytes of the order's id as associated data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct SealedAddress(pub String);
+
+/// Where an order goes, as services keep it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Destination {
+    /// Under the order's key.
+    Sealed {
+        /// The address.
+        sealed_address: SealedAddress,
+    },
+    /// In the clear, as it was kept before addresses were sealed.
+    Clear(Address),
+}
+
+impl Destination {
+    /// As the two fields of [`OrderConfirmed`] name it, if one of them does.
+    #[must_use]
+    pub fn of(sealed: Option<SealedAddress>, clear: Option<Address>) -> Option<Self> {
+        sealed.map(|sealed_address| Self::Sealed { sealed_address }).or(clear.map(Self::Clear))
+    }
+}
+
 /// A customer placed an order at known prices.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OrderCreated {
@@ -65,10 +92,14 @@ pub struct OrderConfirmed {
     pub total: Money,
     /// What is to be shipped.
     pub lines: Vec<OrderLine>,
-    /// Where to; personal data, read by fulfillment alone.
+    /// Where to, in an order that was placed before addresses were sealed; personal data, read by fulfillment alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-pii" = "fulfillment"))]
     pub shipping_address: Option<Address>,
+    /// Where to, under the order's key; personal data until the key is deleted, opened by fulfillment alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-pii" = "fulfillment"))]
+    pub sealed_address: Option<SealedAddress>,
 }
 
 event!(OrderConfirmed, "order.confirmed", 1, "orders");

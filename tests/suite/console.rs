@@ -36,7 +36,7 @@ just() {
     local recipe=$1
     shift
     case $recipe in
-        order | orders | waiting | sweep | dlq | stock | breaker | bus | pipes | replay | rebuild | audit | republish)
+        order | orders | waiting | sweep | dlq | stock | breaker | bus | pipes | replay | rebuild | audit | republish | forget)
             operator "$recipe" "$@" ;;
         contracts) "$BINARIES/contracts" "$@" ;;
         secrets) infra/deploy secrets "$@" ;;

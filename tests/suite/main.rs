@@ -23,6 +23,7 @@ mod elsewhere;
 mod envelopes;
 mod fan_out;
 mod faults;
+mod forgetting;
 mod fuzz;
 mod justfile;
 mod layering;

@@ -6,6 +6,7 @@ use crate::seeded::Counter;
 use chassis::Failure;
 use chassis::http::client::{Answer, Method, StatusCode};
 use chassis::ports::{Bus, Clock, Topic};
+use events::orders::Address;
 use events::{Envelope, OrderId};
 use fulfillment::carrier::Carrier;
 use fulfillment::shipment::{self, Message};
@@ -135,6 +136,7 @@ impl Transport for Line {
 pub struct Asked {
     calls: u32,
     answer: Option<Message>,
+    address: Option<Address>,
 }
 
 /// A carrier in memory: it knows parcels by their order. It knows the products of the simulator, and two more: it takes
@@ -152,17 +154,23 @@ impl MemoryCarrier {
         }
     }
 
+    /// Where the parcel of an order went.
+    pub fn address(&self, order: OrderId) -> Option<Address> {
+        self.0.lock().unwrap().get(&order)?.address.clone()
+    }
+
     pub fn fork(&self) -> Self {
         Self(Arc::new(Mutex::new(self.0.lock().unwrap().clone())))
     }
 }
 
 impl Carrier for MemoryCarrier {
-    async fn ship(&self, parcel: &shipment::Parcel) -> Result<Message, Failure> {
+    async fn ship(&self, parcel: &shipment::Parcel, address: Option<&Address>) -> Result<Message, Failure> {
         let is = |kind: &str| parcel.lines.iter().any(|line| line.product_id.as_str().starts_with(kind));
         let mut parcels = self.0.lock().unwrap();
         let asked = parcels.entry(parcel.order_id).or_default();
         asked.calls += 1;
+        asked.address = address.cloned();
         if is("carrier-down") || (is("carrier-flaky") && asked.calls <= 2) {
             return Err(Failure::Transient("the carrier is away".into()));
         }

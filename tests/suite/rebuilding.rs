@@ -48,8 +48,15 @@ fn history(n: u32) -> Vec<Item> {
         sum.plus(line.unit_price.times(line.quantity).unwrap()).unwrap()
     });
     let customer_id: events::CustomerId = "ada".parse().unwrap();
-    let confirmed =
-        OrderConfirmed { order_id, customer_id: customer_id.clone(), total, lines, shipping_address: None };
+    let customer = customer_id.clone();
+    let confirmed = OrderConfirmed {
+        order_id,
+        customer_id: customer,
+        total,
+        lines,
+        shipping_address: None,
+        sealed_address: None,
+    };
     let refused = CancelReason::FulfillmentFailed { carrier_code: "UNDELIVERABLE".into() };
     let reason = if n % 3 == 1 { refused } else { CancelReason::CustomerRequest };
     let cancelled = OrderCancelled { order_id, customer_id, reason };

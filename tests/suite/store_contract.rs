@@ -53,6 +53,21 @@ async fn all_or_nothing(store: &impl Store) {
     assert_eq!(store.load_many(&[free, other]).await.unwrap(), [None, None]);
 }
 
+/// Guards: a key is written in the transaction of its order or not at all, never over another one, and never shown to its writer.
+async fn keys_beside_rows(store: &impl Store, keys: &impl Store) {
+    let (row, taken, secret) = (key("with-key"), key("taken"), key("secret"));
+    let new_key = |version: i64| Write::NewKey(Item::new(secret.clone()).with("version", version));
+    seed(store, Item::new(taken.clone())).await;
+    rejected(settled(store, vec![new_key(1), put(&taken, 1, Condition::Absent)]).await);
+    assert_eq!(keys.load(&secret).await.unwrap(), None);
+    settled(store, vec![put(&row, 1, Condition::Absent), new_key(2)]).await.unwrap();
+    assert_eq!(keys.load(&secret).await.unwrap().unwrap().number("version"), Some(2));
+    assert_eq!(store.load(&secret).await.unwrap(), None);
+    let again = rejected(settled(store, vec![put(&row, 2, version_is(1)), new_key(3)]).await);
+    assert_eq!(again, [None, Some(Rejected { current: None })]);
+    assert_eq!(store.load(&row).await.unwrap().unwrap().number("version"), Some(1));
+}
+
 async fn conditions(store: &impl Store) {
     let row = key("conditions");
     rejected(settled(store, vec![put(&row, 2, version_is(1))]).await);
@@ -304,13 +319,18 @@ async fn contract(store: &impl Scan) {
 
 #[test]
 fn the_memory_store_keeps_the_contract() {
-    run(contract(&MemoryStore::default()));
+    let store = MemoryStore::default();
+    run(contract(&store));
+    run(keys_beside_rows(&store, &store.keys()));
 }
 
 #[test]
 fn the_dynamodb_store_keeps_the_contract() {
     on_platform(async |platform| {
-        contract(&platform.table("test-quadrille-orders").await).await;
+        let orders = platform.table("test-quadrille-orders").await;
+        contract(&orders).await;
+        let keys = platform.table("test-quadrille-keys").await;
+        keys_beside_rows(&orders.with_keys("test-quadrille-keys"), &keys).await;
     });
 }
 

@@ -21,7 +21,7 @@ const MAX_BODY_BYTES: usize = 256 * 1024;
 /// How often a flaky parcel fails.
 const FLAKES: u32 = 2;
 
-/// What the simulator keeps of a shipment: not the address.
+/// What the simulator keeps of a shipment: not the address, only that there was one.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Shipment {
     /// How often the client asked for the shipment.
@@ -30,6 +30,9 @@ pub struct Shipment {
     pub tracking_number: Option<String>,
     /// The carrier never accepts a withdrawn shipment.
     pub withdrawn: bool,
+    /// The client sent a street and a town.
+    #[serde(default)]
+    pub addressed: bool,
 }
 
 /// Clones share one simulator.
@@ -108,6 +111,7 @@ impl Carrier {
         let mut shipments = self.locked();
         let shipment = shipments.entry(reference.to_owned()).or_default();
         shipment.calls += 1;
+        shipment.addressed = ["line1", "city"].iter().all(|field| body["address"][field].is_string());
         let flakes = product_starts(body, "carrier-flaky") && shipment.calls <= FLAKES;
         if product_starts(body, "carrier-down") || flakes {
             return error(503, "unavailable");

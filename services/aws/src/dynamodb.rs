@@ -26,12 +26,19 @@ type Attributes = HashMap<String, AttributeValue>;
 pub struct DynamoStore {
     client: Client,
     table: String,
+    keys: Option<String>,
 }
 
 impl DynamoStore {
     /// The table named `table`.
     pub fn new(config: &SdkConfig, table: impl Into<String>) -> Self {
-        Self { client: Client::new(config), table: table.into() }
+        Self { client: Client::new(config), table: table.into(), keys: None }
+    }
+
+    /// With the table of keys, named `keys`, which a commit then may write to as well.
+    #[must_use]
+    pub fn with_keys(self, keys: impl Into<String>) -> Self {
+        Self { keys: Some(keys.into()), ..self }
     }
 }
 
@@ -219,6 +226,16 @@ impl DynamoStore {
                     .set_expression_attribute_values(values)
                     .return_values_on_condition_check_failure(ALL_OLD);
                 Ok(TransactWriteItem::builder().delete(delete.build().map_err(poison)?).build())
+            }
+            Write::NewKey(item) => {
+                let keys =
+                    self.keys.as_ref().ok_or_else(|| Failure::Poison("no table of keys is named".into()))?;
+                // Without the row that is there: a key is never shown to its writer.
+                let put = Put::builder()
+                    .table_name(keys)
+                    .set_item(Some(to_attributes(item)))
+                    .condition_expression(expression.condition(Condition::Absent));
+                Ok(TransactWriteItem::builder().put(put.build().map_err(poison)?).build())
             }
         }
     }

@@ -12,6 +12,7 @@ use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use aws_lambda_events::sqs::SqsEvent;
 use chassis::config::{self, ConfigError};
 use chassis::http::Api;
+use chassis::keys::Keys;
 use chassis::log::About;
 use chassis::task::{Task, TaskError};
 use chassis::{EventHandler, Failure, Ports, log};
@@ -94,6 +95,14 @@ impl Function {
     /// [`ConfigError`].
     pub fn bus(&self) -> Result<EventBus, ConfigError> {
         Ok(EventBus::new(&self.sdk, config::required("BUS")?))
+    }
+
+    /// The table of keys that the variable `KEYS` names.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn keys(&self) -> Result<Keys<DynamoStore>, ConfigError> {
+        Ok(Keys(DynamoStore::new(&self.sdk, config::required("KEYS")?)))
     }
 
     /// The topic that the variable `TOPIC` names.

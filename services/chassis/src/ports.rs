@@ -3,6 +3,7 @@
 
 use crate::failure::Failure;
 use crate::store::{CommitError, Store, Write};
+use aes_gcm::{Aes256Gcm, KeyInit, aead::OsRng};
 use chrono::{DateTime, Utc};
 use events::Envelope;
 use std::{future::Future, sync::Arc, time::Duration};
@@ -17,12 +18,14 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> DateTime<Utc>;
 }
 
-/// Makes the ids that are not derived from a cause, and the jitter of retries.
+/// Makes the ids that are not derived from a cause, the jitter of retries, and secrets.
 pub trait Ids: Send + Sync {
     /// A fresh UUIDv7.
     fn fresh(&self) -> Uuid;
     /// A duration between zero and `most`.
     fn jitter(&self, most: Duration) -> Duration;
+    /// Bytes that cannot be guessed.
+    fn secret(&self) -> [u8; 32];
 }
 
 /// A topic for messages to people: published on it is not sent to anyone.
@@ -81,6 +84,11 @@ impl Ids for RandomIds {
     fn jitter(&self, most: Duration) -> Duration {
         let micros = u64::try_from(most.as_micros()).unwrap_or(u64::MAX);
         Duration::from_micros(fastrand::u64(0..=micros))
+    }
+
+    /// From the operating system's own generator: `fastrand` could be guessed.
+    fn secret(&self) -> [u8; 32] {
+        Aes256Gcm::generate_key(OsRng).into()
     }
 }
 

@@ -175,12 +175,12 @@ where
     A: Aggregate,
     S: Store,
 {
-    let executed = execute_beside(ports, id, command, cause, None).await?;
+    let executed = execute_beside(ports, id, command, cause, Vec::new()).await?;
     executed.map_err(|_| Failure::Poison("a condition failed of a write that does not exist".into()))
 }
 
-/// As [`execute`], together with a write `beside` the facts; the inner error: that write's condition did not hold, and
-/// nothing was written.
+/// As [`execute`], together with writes `beside` the facts; the inner error: the condition of the first of them that failed did
+/// not hold, and nothing was written.
 ///
 /// # Errors
 /// As [`execute`].
@@ -189,7 +189,7 @@ pub async fn execute_beside<A, S>(
     id: &AggregateId,
     command: A::Message,
     cause: &Cause,
-    beside: Option<Write>,
+    beside: Vec<Write>,
 ) -> Result<Result<Executed<A>, Rejected>, Failure>
 where
     A: Aggregate,
@@ -208,7 +208,7 @@ trait Origin<A: Aggregate> {
     /// What it notes of the state before.
     type Note;
     fn note(&self, before: &A, facts: &[A::Fact]) -> Self::Note;
-    fn beside(&self, note: &Self::Note, after: &A, now: DateTime<Utc>) -> Option<Write>;
+    fn beside(&self, note: &Self::Note, after: &A, now: DateTime<Utc>) -> Vec<Write>;
     /// The row that shows, where it is there, that nothing is left to do; asked for only when it matters.
     fn settled(&self, _note: &Self::Note) -> Option<Key> {
         None
@@ -243,8 +243,9 @@ impl<E: Effects> Origin<E::Reactor> for Delivery<'_, E> {
         Noted { verdict: before.verdict(facts), attempt }
     }
 
-    fn beside(&self, noted: &Noted, after: &E::Reactor, now: DateTime<Utc>) -> Option<Write> {
-        E::pending_call(after).is_none().then(|| inbox_row(self.metadata, self.pk, noted.verdict, now))
+    fn beside(&self, noted: &Noted, after: &E::Reactor, now: DateTime<Utc>) -> Vec<Write> {
+        let settled = E::pending_call(after).is_none();
+        settled.then(|| inbox_row(self.metadata, self.pk, noted.verdict, now)).into_iter().collect()
     }
 
     /// An event that was handled while another one's call was still to come makes no call of its own.
@@ -254,14 +255,14 @@ impl<E: Effects> Origin<E::Reactor> for Delivery<'_, E> {
 }
 
 /// A command: beside the facts stands what its sender wants written with them.
-struct Beside(Option<Write>);
+struct Beside(Vec<Write>);
 
 impl<A: Aggregate> Origin<A> for Beside {
     type Note = ();
 
     fn note(&self, _before: &A, _facts: &[A::Fact]) {}
 
-    fn beside(&self, (): &(), _after: &A, _now: DateTime<Utc>) -> Option<Write> {
+    fn beside(&self, (): &(), _after: &A, _now: DateTime<Utc>) -> Vec<Write> {
         self.0.clone()
     }
 }
@@ -361,9 +362,8 @@ fn sort_out<A: Aggregate, N>(
     own: usize,
     sides: &[SideWrite<A::Message>],
 ) -> Result<Next<A, N>, Failure> {
-    if rejected.len() > own + sides.len()
-        && let Some(known) = rejected.pop().flatten()
-    {
+    let beside = rejected.split_off(rejected.len().min(own + sides.len()));
+    if let Some(known) = beside.into_iter().flatten().next() {
         return Ok(Next::Ended(Ended::Known(known)));
     }
     // A moved version comes first: a side write may have judged a state that is no longer true.

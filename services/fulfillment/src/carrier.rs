@@ -10,15 +10,20 @@ use chassis::Failure;
 use chassis::http::client::{Answer, HttpClient, Method};
 use chassis::ports::Secret;
 use events::OrderId;
+use events::orders::Address;
 use hyper::{Uri, header};
 use serde_json::json;
 use std::future::Future;
 
 /// The carrier, as far as fulfillment calls it.
 pub trait Carrier: Send + Sync + 'static {
-    /// Has a parcel carried; answers [`Message::Taken`], [`Message::Refused`], or [`Message::Withdrawn`] for one that was.
+    /// Has a parcel carried, to its address as it is in the clear; answers [`Message::Taken`], [`Message::Refused`], or [`Message::Withdrawn`] for one that was.
     /// It is known by its order: the call may be repeated and ships once.
-    fn ship(&self, parcel: &Parcel) -> impl Future<Output = Result<Message, Failure>> + Send;
+    fn ship(
+        &self,
+        parcel: &Parcel,
+        address: Option<&Address>,
+    ) -> impl Future<Output = Result<Message, Failure>> + Send;
 
     /// Makes sure that the carrier will never take an order's parcel, not even for a call that is still on its way; answers
     /// [`Message::Withdrawn`], or [`Message::Taken`] when it has taken the parcel already.
@@ -80,8 +85,8 @@ fn withdrawn(answer: &Answer) -> Result<Message, Failure> {
 }
 
 impl<K: Secret> Carrier for HttpCarrier<K> {
-    async fn ship(&self, parcel: &Parcel) -> Result<Message, Failure> {
-        let body = json!({"lines": parcel.lines, "address": parcel.address});
+    async fn ship(&self, parcel: &Parcel, address: Option<&Address>) -> Result<Message, Failure> {
+        let body = json!({"lines": parcel.lines, "address": address});
         shipped(&self.call(Method::PUT, parcel.order_id, &body.to_string()).await?)
     }
 

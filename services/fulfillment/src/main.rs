@@ -13,7 +13,7 @@ fn main() -> ExitCode {
         }
         let key = function.secret("CARRIER_SECRET")?;
         let carrier = HttpCarrier::new(&config::parsed("CARRIER_URL")?, key).await?;
-        let bus = function.bus()?;
-        serve_queue(Consumer::new(function.ports, Shipping { carrier }).answering(bus)).await
+        let (keys, bus) = (function.keys()?, function.bus()?);
+        serve_queue(Consumer::new(function.ports, Shipping { carrier, keys }).answering(bus)).await
     })
 }

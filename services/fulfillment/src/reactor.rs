@@ -1,13 +1,14 @@
 //! Which events fulfillment consumes and publishes, and how it calls the carrier.
 
 use crate::carrier::Carrier;
-use crate::shipment::{Fact, Message, Parcel, Shipment};
+use crate::shipment::{ADDRESS_FORGOTTEN, Fact, Message, Parcel, Shipment};
 use crate::subscriptions::{Cancelled, Confirmed};
 use chassis::audit::{Audited, Kind};
+use chassis::keys::{Keys, NotOpened};
 use chassis::outbox::OutboxEntry;
-use chassis::{Aggregate, Attempt, Effects, Failure, Live, Reactor, Verdict};
+use chassis::{Aggregate, Attempt, Effects, Failure, Live, Reactor, Store, Verdict};
 use events::fulfillment::{FulfillmentFailed, FulfillmentShipped};
-use events::orders::{OrderCancelled, OrderConfirmed};
+use events::orders::{Destination, OrderCancelled, OrderConfirmed};
 use events::{Envelope, OrderId, Unreadable};
 
 impl Aggregate for Shipment {
@@ -48,8 +49,9 @@ impl Aggregate for Shipment {
 impl Reactor for Shipment {
     fn read(envelope: &Envelope) -> Result<Message, Unreadable> {
         if envelope.is::<OrderConfirmed>() {
-            let Confirmed { order_id, lines, shipping_address } = envelope.view()?;
-            return Ok(Message::Confirmed(Parcel { order_id, lines, address: shipping_address }));
+            let Confirmed { order_id, lines, shipping_address, sealed_address } = envelope.view()?;
+            let address = Destination::of(sealed_address, shipping_address);
+            return Ok(Message::Confirmed(Parcel { order_id, lines, address }));
         }
         if envelope.is::<OrderCancelled>() {
             return envelope.view::<Cancelled>().map(|_| Message::Cancelled);
@@ -71,12 +73,33 @@ pub enum Call {
     Withdraw(OrderId),
 }
 
-/// Calls the carrier.
-pub struct Shipping<C> {
+/// Calls the carrier, for which it opens addresses.
+pub struct Shipping<C, S> {
     pub carrier: C,
+    pub keys: Keys<S>,
 }
 
-impl<C: Carrier> Effects for Shipping<C> {
+impl<C: Carrier, S: Store> Shipping<C, S> {
+    /// Opens a parcel's address just before the call, so that no row ever has it. One that was forgotten meanwhile is the "no" of
+    /// fulfillment itself.
+    async fn ship(&self, parcel: &Parcel) -> Result<Message, Failure> {
+        let address = match &parcel.address {
+            None => return self.carrier.ship(parcel, None).await,
+            Some(Destination::Clear(address)) => address.clone(),
+            Some(Destination::Sealed { sealed_address }) => match self.keys.of(parcel.order_id).await? {
+                None => return Ok(Message::Refused { code: ADDRESS_FORGOTTEN.to_owned() }),
+                Some(key) => key.open(parcel.order_id, sealed_address).map_err(not_opened)?,
+            },
+        };
+        self.carrier.ship(parcel, Some(&address)).await
+    }
+}
+
+fn not_opened(error: NotOpened) -> Failure {
+    Failure::Poison(error.to_string())
+}
+
+impl<C: Carrier, S: Store> Effects for Shipping<C, S> {
     type Reactor = Shipment;
     type Call = Call;
 
@@ -90,7 +113,7 @@ impl<C: Carrier> Effects for Shipping<C> {
 
     async fn perform(&self, call: Call, _attempt: Attempt, _live: Live) -> Result<Message, Failure> {
         match call {
-            Call::Ship(parcel) => self.carrier.ship(&parcel).await,
+            Call::Ship(parcel) => self.ship(&parcel).await,
             Call::Withdraw(order_id) => self.carrier.withdraw(order_id).await,
         }
     }

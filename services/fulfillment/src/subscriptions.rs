@@ -3,7 +3,7 @@
 use events::OrderId;
 use events::catalogue::{Subscription, subscription};
 use events::inventory::StockLine;
-use events::orders::{Address, OrderCancelled, OrderConfirmed};
+use events::orders::{Address, OrderCancelled, OrderConfirmed, SealedAddress};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -14,6 +14,8 @@ pub struct Confirmed {
     pub lines: Vec<StockLine>,
     #[serde(default)]
     pub shipping_address: Option<Address>,
+    #[serde(default)]
+    pub sealed_address: Option<SealedAddress>,
 }
 
 /// Of `order.cancelled`.

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod dead_letters;
 pub mod event_log;
+pub mod forget;
 pub mod mask;
 pub mod rebuild;
 pub mod redrive;

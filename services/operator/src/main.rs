@@ -4,6 +4,7 @@ mod auditing;
 mod breaker;
 mod bus;
 mod dlq;
+mod forgetting;
 mod generated;
 mod order;
 mod orders;
@@ -25,6 +26,7 @@ use bus::BusCommand;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use dlq::DlqCommand;
+use forgetting::ForgetArguments;
 use generated::Shell;
 use operator::dead_letters::NotThere;
 use operator::replay::NotResumed;
@@ -92,6 +94,8 @@ enum Command {
     Republish(RepublishArguments),
     /// Build a projection anew from the log, beside the one that is shown, and swap the two
     Rebuild(RebuildArguments),
+    /// Delete the keys of a customer's addresses, which makes them unreadable wherever they are
+    Forget(ForgetArguments),
     /// Write a shell's completions: `source <(quadrille completions bash)`
     Completions { shell: Shell },
     /// Write the manual page: `man <(quadrille man)`
@@ -166,6 +170,7 @@ async fn run(arguments: Arguments) -> Result<()> {
         Command::Audit(arguments) => auditing::run(session, arguments).await,
         Command::Republish(arguments) => republishing::run(session, arguments).await,
         Command::Rebuild(arguments) => rebuilding::run(session, arguments).await,
+        Command::Forget(arguments) => forgetting::run(session, arguments).await,
         Command::Completions { .. } | Command::Man => Ok(()),
     }
 }

@@ -30,6 +30,8 @@ async fn api(function: Function) -> Result<Renewed<OrdersApi<DynamoStore>, Secre
     let (stage, auth) = (config::required("STAGE")?, config::parsed("AUTH")?);
     let max_wait = Duration::from_secs(config::parsed("MAX_WAIT_SECONDS")?);
     let clock = Arc::clone(&function.ports.clock);
-    let api = OrdersApi { ports: function.ports, stage, auth, cursors: cursors.clone(), max_wait };
+    let mut ports = function.ports;
+    ports.store = ports.store.with_keys(config::required("KEYS")?);
+    let api = OrdersApi { ports, stage, auth, cursors: cursors.clone(), max_wait };
     Ok(Renewed::new(api, cursors, key, clock))
 }

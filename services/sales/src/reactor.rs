@@ -68,7 +68,7 @@ impl<S: Store> Bookkeeper<S> {
         let generations = Generations::load(&ports.store).await?;
         let message = Message { order_id, event, live: generations.live, generations: generations.open() };
         let row = inbox_row(metadata, &id.pk, Verdict::Applied, ports.clock.now());
-        match execute_beside::<Books, S>(ports, &id, message, &Cause::from(metadata), Some(row)).await? {
+        match execute_beside::<Books, S>(ports, &id, message, &Cause::from(metadata), vec![row]).await? {
             Ok(Executed::Done(_)) => Ok(Verdict::Applied),
             Ok(Executed::Unchanged(_)) => inbox::settle(ports, metadata, &id, Verdict::Applied).await,
             Ok(Executed::Refused(refusal, _)) => inbox::settle(ports, metadata, &id, refusal.into()).await,

@@ -3,6 +3,7 @@
 use super::outside::{ANSWERED, Again, Line, Plan, Vans, at, ports};
 use super::state::{FULFILLMENT, INVENTORY, ORDERS, PAYMENTS, State};
 use super::system::{Held, Made, Step, System, now};
+use chassis::keys::Keys;
 use chassis::outbox::Cause;
 use chassis::reaction::{Stand, begin, execute, resume};
 use chassis::store::{Item as Row, Key, MemoryStore};
@@ -296,7 +297,7 @@ async fn handle(
                 .await
         }
         FULFILLMENT => {
-            let shipping = Shipping { carrier: Vans { refuses } };
+            let shipping = Shipping { carrier: Vans { refuses }, keys: Keys(MemoryStore::default()) };
             Consumer::new(ports, shipping).answering(bus).handle(envelope).await
         }
         _ => panic!("payments reacts in steps"),

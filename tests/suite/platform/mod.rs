@@ -127,6 +127,17 @@ pub struct Platform {
     pub provider: Client,
 }
 
+/// The configuration of an SDK that finds AWS at an endpoint.
+pub async fn sdk_at(endpoint: &str) -> SdkConfig {
+    aws_config::defaults(BehaviorVersion::latest())
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .region(Region::new("us-east-1"))
+        .endpoint_url(endpoint)
+        .credentials_provider(Credentials::new("local", "local", None, None, "test"))
+        .load()
+        .await
+}
+
 impl Platform {
     pub async fn start(options: &Options) -> Result<Self> {
         let stack = Stack::start(options).await?;
@@ -164,13 +175,7 @@ impl Platform {
 
     /// The SDK's configuration, in the administrator's name.
     pub async fn sdk(&self) -> SdkConfig {
-        aws_config::defaults(BehaviorVersion::latest())
-            .http_client(aws_smithy_http_client::Builder::new().build_http())
-            .region(Region::new("us-east-1"))
-            .endpoint_url(&self.stack.endpoint)
-            .credentials_provider(Credentials::new("local", "local", None, None, "test"))
-            .load()
-            .await
+        sdk_at(&self.stack.endpoint).await
     }
 
     /// A table, through the SDK.

@@ -3,6 +3,7 @@
 use super::{FLOW, World};
 use crate::outside::{MemoryBus, MemoryProvider};
 use crate::stores::Faulty;
+use chassis::keys::Keys;
 use chassis::{Consumer, Effects, EventHandler, Failure, Verdict};
 use chrono::TimeDelta;
 use events::Envelope;
@@ -26,9 +27,10 @@ impl World {
             (inventory) => {
                 self.answering(service, inventory::reactor::Reactions::default(), envelope).await
             };
-            (fulfillment) => {
-                self.answering(service, Shipping { carrier: self.carrier.clone() }, envelope).await
-            };
+            (fulfillment) => {{
+                let (carrier, keys) = (self.carrier.clone(), Keys(self.store("orders").inner.keys()));
+                self.answering(service, Shipping { carrier, keys }, envelope).await
+            }};
             (payments) => {
                 self.answering(service, self.charging(), envelope).await
             };

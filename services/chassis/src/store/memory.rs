@@ -17,13 +17,22 @@ struct Table {
     inserted: Vec<Item>,
 }
 
-/// A table in memory. Clones share it.
+/// A table in memory, and beside it the table of keys. Clones share them.
 #[derive(Clone, Default)]
-pub struct MemoryStore(Arc<Mutex<Table>>);
+pub struct MemoryStore {
+    table: Arc<Mutex<Table>>,
+    keys: Arc<Mutex<Table>>,
+}
 
 impl MemoryStore {
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The table of keys.
+    #[must_use]
+    pub fn keys(&self) -> Self {
+        Self { table: Arc::clone(&self.keys), keys: Arc::default() }
     }
 
     /// The rows inserted since the last call, oldest first: what a stream would have shown.
@@ -42,7 +51,7 @@ impl MemoryStore {
     #[must_use]
     pub fn of(rows: impl IntoIterator<Item = Item>) -> Self {
         let rows = rows.into_iter().map(|row| (row.key.clone(), row)).collect();
-        Self(Arc::new(Mutex::new(Table { rows, inserted: Vec::new() })))
+        Self { table: Arc::new(Mutex::new(Table { rows, inserted: Vec::new() })), keys: Arc::default() }
     }
 
     /// The rows that an index has in a partition, by their place in it.
@@ -58,8 +67,7 @@ impl MemoryStore {
     /// A table of its own with the same rows.
     #[must_use]
     pub fn fork(&self) -> Self {
-        let rows = self.table().rows.clone();
-        Self(Arc::new(Mutex::new(Table { rows, inserted: Vec::new() })))
+        Self { keys: Self::of(self.keys().rows()).table, ..Self::of(self.rows()) }
     }
 
     /// Deletes a row, as TTL would.
@@ -115,6 +123,7 @@ fn apply(write: &Write, current: Option<&Item>) -> Option<After> {
             }
             Some(After::Row(item))
         }
+        Write::NewKey(item) => holds(&Condition::Absent, current).then(|| After::Row(item.clone())),
     }
 }
 
@@ -174,17 +183,24 @@ impl Store for MemoryStore {
 
     async fn commit(&self, writes: Vec<Write>) -> Result<(), CommitError> {
         check_shape(&writes)?;
-        let mut table = self.table();
-        let results: Vec<Option<After>> =
-            writes.iter().map(|write| apply(write, table.rows.get(write.key()))).collect();
+        let keys = self.keys();
+        let (mut table, mut keys) = (self.table(), keys.table());
+        let current = |write: &Write| match write {
+            Write::NewKey(item) => keys.rows.get(&item.key),
+            _ => table.rows.get(write.key()),
+        };
+        let results: Vec<Option<After>> = writes.iter().map(|write| apply(write, current(write))).collect();
         if results.iter().any(Option::is_none) {
-            let rejected = |(write, result): (&Write, &Option<After>)| match result {
-                Some(_) => None,
-                None => Some(Rejected { current: table.rows.get(write.key()).cloned() }),
+            let rejected = |(write, result): (&Write, &Option<After>)| match (write, result) {
+                (_, Some(_)) => None,
+                // A key is never shown to its writer.
+                (Write::NewKey(_), None) => Some(Rejected { current: None }),
+                (_, None) => Some(Rejected { current: current(write).cloned() }),
             };
             return Err(CommitError::Rejected(writes.iter().zip(&results).map(rejected).collect()));
         }
         for (write, after) in writes.iter().zip(results.into_iter().flatten()) {
+            let table = if matches!(write, Write::NewKey(_)) { &mut keys } else { &mut table };
             match after {
                 After::Nothing => drop(table.rows.remove(write.key())),
                 After::Row(item) => {

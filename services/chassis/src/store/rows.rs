@@ -209,6 +209,8 @@ pub enum Write {
         /// What must hold.
         when: Condition,
     },
+    /// Puts a row that is not there yet into the table of [`keys`](crate::keys), in the same transaction.
+    NewKey(Item),
 }
 
 impl Write {
@@ -216,7 +218,7 @@ impl Write {
     #[must_use]
     pub const fn key(&self) -> &Key {
         match self {
-            Self::Put { item, .. } => &item.key,
+            Self::Put { item, .. } | Self::NewKey(item) => &item.key,
             Self::Adjust { key, .. } | Self::Count { key, .. } | Self::Delete { key, .. } => key,
         }
     }

@@ -15,11 +15,12 @@ use chassis::aggregate::load;
 use chassis::http::access::{Access, Auth, OPERATE, READ, WRITE, require};
 use chassis::http::cursor::Cursors;
 use chassis::http::{Api, CORRELATION, Problem, Request, Response, fields};
+use chassis::keys::AddressKey;
 use chassis::outbox::Cause;
 use chassis::reaction::{Executed, execute, execute_beside};
-use chassis::store::Item;
+use chassis::store::{Item, Write};
 use chassis::{AggregateId, Failure, Loaded, Ports, Refusal, Store};
-use events::orders::OrderCreated;
+use events::orders::{Address, OrderCreated, SealedAddress};
 use events::{CustomerId, Money, OrderId};
 use idempotency::Once;
 use place_order::Placement;
@@ -190,11 +191,13 @@ impl<S: Store> OrdersApi<S> {
         let order_id = OrderId(self.ports.ids.fresh());
         let order = placement.price(order_id, &prices)?;
         let body = view::accepted(&order, &cause.correlation_id().to_string());
-        let place = Message::Place { order, address: placement.address.clone() };
+        let (sealed, key) = self.seal(order_id, placement.address.as_ref())?.unzip();
+        let place = Message::Place { order, address: sealed };
         let claim = once.map(|once| once.claim(&body, now));
+        let beside = claim.into_iter().chain(key).collect();
         let id = AggregateId::order(order_id);
         let accepted = Accepted { order_id, body };
-        match execute_beside::<Saga, S>(&self.ports, &id, place, cause, claim).await {
+        match execute_beside::<Saga, S>(&self.ports, &id, place, cause, beside).await {
             Err(failure) => self.look_again(accepted, failure, once).await,
             // Refused: an earlier attempt of this very request has placed it, and its answer was lost.
             Ok(Ok(_)) => Ok(accepted),
@@ -204,6 +207,18 @@ impl<S: Store> OrdersApi<S> {
                 Ok(Accepted::read(body.ok_or_else(Problem::unavailable)?)?)
             }
         }
+    }
+
+    /// The address under a key of its own, and the write that keeps the key.
+    fn seal(
+        &self,
+        order: OrderId,
+        address: Option<&Address>,
+    ) -> Result<Option<(SealedAddress, Write)>, Failure> {
+        let Some(address) = address else { return Ok(None) };
+        let ids = self.ports.ids.as_ref();
+        let key = AddressKey::fresh(ids);
+        Ok(Some((key.seal(order, address, ids)?, key.kept(order))))
     }
 
     /// Looks whether an order was placed by a commit that failed: one without an answer may have been made. One that only met

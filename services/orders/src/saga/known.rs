@@ -7,7 +7,7 @@ use events::envelope::millis;
 use events::fulfillment::{FulfillmentFailed, FulfillmentShipped};
 use events::inventory::{InventoryReleased, InventoryReservationFailed, InventoryReserved};
 use events::orders::{
-    Address, OrderCancelled, OrderCompensated, OrderConfirmed, OrderCreated, OrderFailed, OrderFulfilled,
+    Destination, OrderCancelled, OrderCompensated, OrderConfirmed, OrderCreated, OrderFailed, OrderFulfilled,
 };
 use events::payments::{
     PaymentCharged, PaymentDeclined, PaymentRefundFailed, PaymentRefunded, PaymentUnavailable, PaymentVoided,
@@ -54,8 +54,8 @@ macro_rules! table {
         #[serde(rename_all = "snake_case")]
         pub enum Known {
             $($own($own_event),)*
-            /// Where the goods go. Personal data stays off the bus until fulfillment needs it.
-            Addressed(Address),
+            /// Where the goods go. Personal data stays off the bus until fulfillment needs it, and is sealed everywhere.
+            Addressed(Destination),
             /// The sweeper reminded a silent step.
             Nudged(Step),
             /// The sweeper published again how the order ended.

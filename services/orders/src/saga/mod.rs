@@ -23,8 +23,8 @@ use events::EventId;
 use events::fulfillment::{FulfillmentFailed, FulfillmentShipped};
 use events::inventory::{InventoryReleased, InventoryReservationFailed, InventoryReserved};
 use events::orders::{
-    Address, CancelReason, OrderCancelled, OrderCompensated, OrderConfirmed, OrderCreated, OrderFailed,
-    OrderFulfilled,
+    CancelReason, Destination, OrderCancelled, OrderCompensated, OrderConfirmed, OrderCreated, OrderFailed,
+    OrderFulfilled, SealedAddress,
 };
 use events::payments::{PaymentCharged, PaymentDeclined, PaymentUnavailable};
 use known::{ADDRESSED, InSaga, Known, Noted, ParticipantEvent};
@@ -35,8 +35,8 @@ use step::Step;
 /// What orders decides on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// A customer places an order, priced.
-    Place { order: OrderCreated, address: Option<Address> },
+    /// A customer places an order, priced; its address is sealed already.
+    Place { order: OrderCreated, address: Option<SealedAddress> },
     /// The customer does not want it any more.
     Cancel,
     /// The sweeper looks whether a step is overdue.
@@ -112,7 +112,7 @@ impl Saga {
         self.noted::<E>().is_some()
     }
 
-    fn address(&self) -> Option<&Address> {
+    fn address(&self) -> Option<&Destination> {
         self.known.iter().find_map(|noted| match &noted.what {
             Known::Addressed(address) => Some(address),
             _ => None,
@@ -236,10 +236,14 @@ impl Saga {
     }
 }
 
-fn confirmed(order: &OrderCreated, address: Option<&Address>) -> Known {
+fn confirmed(order: &OrderCreated, address: Option<&Destination>) -> Known {
     let OrderCreated { order_id, customer_id, total, lines, .. } = order.clone();
-    let shipping_address = address.cloned();
-    Known::Confirmed(OrderConfirmed { order_id, customer_id, total, lines, shipping_address })
+    let (sealed_address, shipping_address) = match address.cloned() {
+        Some(Destination::Sealed { sealed_address }) => (Some(sealed_address), None),
+        Some(Destination::Clear(address)) => (None, Some(address)),
+        None => (None, None),
+    };
+    Known::Confirmed(OrderConfirmed { order_id, customer_id, total, lines, shipping_address, sealed_address })
 }
 
 fn fulfilled(order: &OrderCreated, shipped: &FulfillmentShipped) -> Known {
@@ -264,7 +268,7 @@ impl Decider for Saga {
                 return Err(Refusal::Illegal("already placed"));
             }
             Message::Place { order, address } => {
-                let addressed = address.clone().map(Known::Addressed);
+                let addressed = Destination::of(address.clone(), None).map(Known::Addressed);
                 let placed = std::iter::once(Known::Created(order.clone())).chain(addressed);
                 placed.map(|what| Noted::own(what, now)).collect()
             }

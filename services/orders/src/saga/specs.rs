@@ -391,3 +391,30 @@ fn reminders_are_counted_and_not_kept() {
     assert_eq!((reminded.nudges(), reminded.nudges_of(Step::Fulfillment)), (5_000, 5_000));
     assert!(size(&reminded) < size(&order) + 100, "{} bytes", size(&reminded));
 }
+
+/// The order's confirmation, with this address in the state as it was kept.
+fn confirmed_with(kept: &serde_json::Value) -> OrderConfirmed {
+    let addressed = serde_json::from_value(serde_json::json!({ "addressed": kept })).unwrap();
+    let now = DateTime::UNIX_EPOCH;
+    let mut saga = [Known::Created(placed()), addressed]
+        .into_iter()
+        .fold(Saga::default(), |saga, what| saga.evolve(&Noted::own(what, now)));
+    for event in [reserved(), charged()] {
+        let message = Message::Received { event_id: EventId(Uuid::nil()), event };
+        saga = saga.decide(&message, now).unwrap().iter().fold(saga.clone(), Saga::evolve);
+    }
+    saga.event::<OrderConfirmed>().unwrap().clone()
+}
+
+/// Guards: the contract of `order.confirmed`. A sealed address goes on sealed, and one that was kept before addresses were sealed as
+/// it was.
+#[test]
+fn an_address_goes_on_as_it_is_kept() {
+    let sealed = SealedAddress("c2VhbGVk".into());
+    let of_today = confirmed_with(&serde_json::json!({ "sealed_address": sealed }));
+    assert_eq!((of_today.sealed_address, of_today.shipping_address), (Some(sealed), None));
+    let clear = serde_json::json!({"name": "Ada", "line1": "1 Row", "city": "Oslo", "postal_code": "1", "country": "NO"});
+    let of_before = confirmed_with(&clear);
+    assert_eq!(serde_json::json!(of_before.shipping_address), clear);
+    assert_eq!(of_before.sealed_address, None);
+}
