@@ -391,8 +391,8 @@ fn shells_and_man_know_every_command() {
     }
 }
 
-/// Guards: events are printed as they come, those that were asked for; and rule and queue are gone afterwards, as is what was left
-/// over an hour ago.
+/// Guards: events are printed as they come, those that were asked for; and rule and queue are gone afterwards, be it ended by Ctrl-C,
+/// by SIGTERM or by a terminal that closes; as is what was left over an hour ago.
 #[test]
 fn the_bus_is_tailed_until_ctrl_c() {
     run(async {
@@ -443,5 +443,15 @@ fn the_bus_is_tailed_until_ctrl_c() {
         let status = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
         assert!(status.success(), "{status}");
         assert_eq!(left().await, [String::new(), String::new()]);
+        for signal in ["-TERM", "-HUP"] {
+            let mut child = here(platform, &["bus", "tail"]).spawn().unwrap();
+            let mut errors = BufReader::new(child.stderr.take().unwrap()).lines();
+            tokio::task::spawn_blocking(move || errors.next().unwrap().unwrap()).await.unwrap();
+            assert!(left().await.iter().all(|made| !made.is_empty()));
+            assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+            let status = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
+            assert!(status.success(), "{signal}: {status}");
+            assert_eq!(left().await, [String::new(), String::new()], "{signal}");
+        }
     });
 }
