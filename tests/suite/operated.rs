@@ -4,6 +4,7 @@ use crate::platform::{BINARIES, Platform, on_platform, options, run, scratch};
 use crate::stories::paid_with;
 use chassis::outbox::envelope_of;
 use chassis::store::{EVENTS, Store};
+use hyper::Method;
 use localstack::faults::Fault;
 use registry::SERVICES;
 use serde_json::{Value, json};
@@ -118,7 +119,8 @@ fn an_operator_sees_no_address() {
     });
 }
 
-/// Guards: one correlation id finds every hop: the logs of every service that handled the order.
+/// Guards: one correlation id finds every hop: the logs of every service that handled the order. A request that changed nothing is
+/// found by the order that it names.
 #[test]
 fn one_correlation_id_finds_every_hop() {
     on_platform(async |platform| {
@@ -130,6 +132,12 @@ fn one_correlation_id_finds_every_hop() {
         assert_eq!(services, SERVICES.iter().copied().collect());
         let times: Vec<&str> = lines.iter().map(|line| line["timestamp"].as_str().unwrap()).collect();
         assert!(times.is_sorted() && lines.iter().all(|line| line["function"].is_string()), "{lines:#?}");
+        let late =
+            platform.api.send_with(Method::POST, &format!("/orders/{id}/cancel"), &[], String::new()).await;
+        assert_eq!(late.unwrap().status, 409);
+        let after = rows(platform, &["order", "trace", &id]).await;
+        let requests = after.iter().filter(|line| line["order_id"] == *id && line["status"] == 409);
+        assert_eq!((after.len(), requests.count()), (lines.len() + 1, 1), "{after:#?}");
     });
 }
 
