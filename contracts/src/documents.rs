@@ -211,7 +211,9 @@ fn is_way_out(function: &&Function) -> bool {
 fn variables(contracts: &Contracts) -> Result<String> {
     let mut functions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut all = wiring::model(contracts)?.functions;
-    all.extend(wiring::model_with(contracts, "relay")?.functions.into_iter().filter(|f| is_way_out(&f)));
+    all.extend(
+        wiring::model_with(contracts, &wiring::RELAYED)?.functions.into_iter().filter(|f| is_way_out(&f)),
+    );
     let with_table = all.iter().filter(|function| !is_way_out(function)).count();
     for function in &all {
         for variable in function.environment.iter().flat_map(|environment| environment.variables.keys()) {

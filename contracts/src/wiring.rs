@@ -22,28 +22,31 @@ use uuid::Uuid;
 /// The subject of every example: the order that its data names.
 pub const SUBJECT: &str = "018f2b9e-7c1a-7d3e-9f00-4b6a1c2d3e4f";
 
+/// The parameter with which relays publish, and no pipes.
+pub const RELAYED: [(&str, &str); 1] = [("FanOut", "relay")];
+
 /// The templates, as a stage named dev has them.
 ///
 /// # Errors
 /// When one is refused.
 pub fn model(contracts: &Contracts) -> Result<resources::Model> {
-    model_with(contracts, "pipe")
+    model_with(contracts, &[])
 }
 
-/// The same, with this `FanOut`: `pipe` or `relay`.
+/// The same, with these parameters.
 ///
 /// # Errors
 /// When a template is refused.
-pub fn model_with(contracts: &Contracts, fan_out: &str) -> Result<resources::Model> {
+pub fn model_with(contracts: &Contracts, parameters: &[(&str, &str)]) -> Result<resources::Model> {
     let names = Names { endpoint: "http://127.0.0.1:1".into(), api: "http://127.0.0.1:2".into() };
     let secret = names::secret_arn("dev-quadrille-example");
     let given = [
         ("ProviderSecretArn", secret.as_str()),
         ("CarrierSecretArn", &secret),
         ("CarrierUrl", "https://carrier.example"),
-        ("FanOut", fan_out),
     ];
-    let given = given.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let given = given.iter().chain(parameters);
+    let given = given.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     template::load(&contracts.infra, &names, &given)
 }
 
@@ -52,7 +55,7 @@ pub fn model_with(contracts: &Contracts, fan_out: &str) -> Result<resources::Mod
 /// # Errors
 /// When a template is refused.
 pub fn breaches(contracts: &Contracts) -> Result<Vec<String>> {
-    let (model, relayed) = (model(contracts)?, model_with(contracts, "relay")?);
+    let (model, relayed) = (model(contracts)?, model_with(contracts, &RELAYED)?);
     let mut found = Vec::new();
     for consumer in &contracts.consumers {
         found.extend(rules::breaches(contracts, consumer, &model));

@@ -4,6 +4,7 @@ use crate::platform::{BINARIES, Platform, on_platform, options, run, scratch};
 use crate::stories::paid_with;
 use chassis::outbox::envelope_of;
 use chassis::store::{EVENTS, Store};
+use hyper::Method;
 use localstack::faults::Fault;
 use registry::SERVICES;
 use serde_json::{Value, json};
@@ -118,7 +119,8 @@ fn an_operator_sees_no_address() {
     });
 }
 
-/// Guards: one correlation id finds every hop: the logs of every service that handled the order.
+/// Guards: one correlation id finds every hop: the logs of every service that handled the order. A request that changed nothing is
+/// found by the order that it names.
 #[test]
 fn one_correlation_id_finds_every_hop() {
     on_platform(async |platform| {
@@ -130,6 +132,12 @@ fn one_correlation_id_finds_every_hop() {
         assert_eq!(services, SERVICES.iter().copied().collect());
         let times: Vec<&str> = lines.iter().map(|line| line["timestamp"].as_str().unwrap()).collect();
         assert!(times.is_sorted() && lines.iter().all(|line| line["function"].is_string()), "{lines:#?}");
+        let late =
+            platform.api.send_with(Method::POST, &format!("/orders/{id}/cancel"), &[], String::new()).await;
+        assert_eq!(late.unwrap().status, 409);
+        let after = rows(platform, &["order", "trace", &id]).await;
+        let requests = after.iter().filter(|line| line["order_id"] == *id && line["status"] == 409);
+        assert_eq!((after.len(), requests.count()), (lines.len() + 1, 1), "{after:#?}");
     });
 }
 
@@ -391,8 +399,8 @@ fn shells_and_man_know_every_command() {
     }
 }
 
-/// Guards: events are printed as they come, those that were asked for; and rule and queue are gone afterwards, as is what was left
-/// over an hour ago.
+/// Guards: events are printed as they come, those that were asked for; and rule and queue are gone afterwards, be it ended by Ctrl-C,
+/// by SIGTERM or by a terminal that closes; as is what was left over an hour ago.
 #[test]
 fn the_bus_is_tailed_until_ctrl_c() {
     run(async {
@@ -443,5 +451,15 @@ fn the_bus_is_tailed_until_ctrl_c() {
         let status = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
         assert!(status.success(), "{status}");
         assert_eq!(left().await, [String::new(), String::new()]);
+        for signal in ["-TERM", "-HUP"] {
+            let mut child = here(platform, &["bus", "tail"]).spawn().unwrap();
+            let mut errors = BufReader::new(child.stderr.take().unwrap()).lines();
+            tokio::task::spawn_blocking(move || errors.next().unwrap().unwrap()).await.unwrap();
+            assert!(left().await.iter().all(|made| !made.is_empty()));
+            assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+            let status = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
+            assert!(status.success(), "{signal}: {status}");
+            assert_eq!(left().await, [String::new(), String::new()], "{signal}");
+        }
     });
 }

@@ -132,6 +132,9 @@ const BREAKS: &[(&str, &str, &str, &str)] = &[
         "no template declares the function",
     ),
     ("api.yaml", "${Api}/*", "another/*", "no permission allows it"),
+    ("rewards.yaml", "[HasXRay, Active,", "[HasXRay, Passive,", "only Active, PassThrough"),
+    ("rewards.yaml", "- xray:PutTraceSegments", "- xray:PutTrace", "xray:PutTraceSegments"),
+    ("payments.yaml", "- xray:GetSamplingRules", "- xray:GetSampling", "xray:GetSamplingRules"),
     (
         "orders.yaml",
         "!If [UsesPipe, !Sub \"${Stage}-quadrille-orders\",",
@@ -191,8 +194,9 @@ fn the_platform_does_not_start_on_a_broken_template() {
         assert!(text.contains(from), "{file} no longer holds {from:?}");
         fs::write(path, text.replace(from, to)).unwrap();
         let mut options = Options { infra, ..options("broken") };
-        // Some of what is broken is a pipe's.
+        // Some of what is broken is a pipe's, or what X-Ray needs.
         options.parameters.insert("FanOut".into(), "pipe".into());
+        options.parameters.insert("XRay".into(), "yes".into());
         let error = run(Stack::start(&options)).map(drop).expect_err(expected);
         assert!(format!("{error:#}").contains(expected), "{file}: {error:#}");
     }

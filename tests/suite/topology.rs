@@ -8,8 +8,9 @@ use chassis::metrics::{DELIVERIES, Metric};
 use chassis::store::MemoryStore;
 use contracts::{Contracts, wiring};
 use inventory::api::ProductsApi;
+use localstack::template;
+use localstack::template::resources::{Function, Model};
 use localstack::template::yaml::{self, Kind, Node};
-use localstack::template::{self, resources::Model};
 use operator::dead_letters::source;
 use orders::http::OrdersApi;
 use orders::saga::step::Step;
@@ -19,6 +20,7 @@ use payments::provider::circuit_breaker::{CALLS, CIRCUIT, OPENED, REFUSED};
 use payments::provider::https::{CAPTURE_TIMEOUT, TIMEOUT};
 use payments::reactor::{CAPTURES, DIFFERENT};
 use registry::sales::api::ReportsApi;
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
@@ -109,7 +111,7 @@ fn every_dead_letter_queue_has_an_alarm() {
 /// pipe fails when its function does and when the bus refuses; a relay fails for both.
 #[test]
 fn what_keeps_failing_to_publish_has_an_alarm() {
-    let relayed = wiring::model_with(&Contracts::of(&root()), "relay").unwrap();
+    let relayed = wiring::model_with(&Contracts::of(&root()), &wiring::RELAYED).unwrap();
     let watched = |model: &Model, metric: (&str, &str), name: (&str, &str)| {
         model.alarms.iter().any(|alarm| {
             let minutes = alarm.period.unwrap_or(0) * alarm.evaluation_periods / 60;
@@ -185,7 +187,7 @@ fn every_delivery_has_a_dead_letter_queue() {
         let dead = &pipe.source_parameters.stream.dead_letter_config;
         without.extend(dead.is_none().then_some(pipe.name.as_str()));
     }
-    let relayed = wiring::model_with(&Contracts::of(&root()), "relay").unwrap();
+    let relayed = wiring::model_with(&Contracts::of(&root()), &wiring::RELAYED).unwrap();
     assert_eq!(relayed.stream_mappings.len(), model.pipes.len());
     for mapping in &relayed.stream_mappings {
         let dead = &mapping.destination_config;
@@ -207,7 +209,7 @@ fn every_delivery_has_a_dead_letter_queue() {
 /// Guards: the pipe and the relay that may stand in its place give up alike; each isolates a record that fails.
 #[test]
 fn pipes_and_relays_try_alike() {
-    let (model, relayed) = (model(), wiring::model_with(&Contracts::of(&root()), "relay").unwrap());
+    let (model, relayed) = (model(), wiring::model_with(&Contracts::of(&root()), &wiring::RELAYED).unwrap());
     for (pipe, mapping) in model.pipes.iter().zip(&relayed.stream_mappings) {
         let stream = &pipe.source_parameters.stream;
         assert_eq!(stream.maximum_retry_attempts, mapping.maximum_retry_attempts, "{}", pipe.name);
@@ -217,6 +219,31 @@ fn pipes_and_relays_try_alike() {
         assert!(mapping.function_response_types.is_some(), "{}", mapping.function_name);
     }
     assert!(model.stream_mappings.is_empty() && relayed.pipes.is_empty());
+}
+
+/// Guards: X-Ray's parameter reaches every function and the state machine, and with it the permissions, on their roles alone;
+/// without it there are neither. X-Ray has no resource that a permission could name.
+#[test]
+fn what_x_ray_traces_follows_its_parameter() {
+    for (value, mode, is_on) in [("no", "PassThrough", false), ("yes", "Active", true)] {
+        for fan_out in ["pipe", "relay"] {
+            let given = [("FanOut", fan_out), ("XRay", value)];
+            let model = wiring::model_with(&Contracts::of(&root()), &given).unwrap();
+            let traced = |function: &&Function| function.tracing_config.as_ref().unwrap().mode == mode;
+            assert_eq!(model.functions.iter().filter(traced).count(), model.functions.len(), "{given:?}");
+            let machines = model.machines.iter();
+            let mut machines =
+                machines.map(|machine| machine.tracing_configuration.as_ref().unwrap().enabled);
+            assert!(machines.all(|enabled| enabled == is_on), "{given:?}");
+            let roles =
+                model.roles.iter().filter(|(_, role)| json!(role.policies).to_string().contains("xray:"));
+            let roles: BTreeSet<&str> = roles.map(|(arn, _)| arn.as_str()).collect();
+            let of_functions = model.functions.iter().map(|function| function.role.as_str());
+            let of_both = of_functions.chain(model.machines.iter().map(|machine| machine.role_arn.as_str()));
+            let wanted: BTreeSet<&str> = if is_on { of_both.collect() } else { BTreeSet::new() };
+            assert_eq!(roles, wanted, "{given:?}");
+        }
+    }
 }
 
 /// Guards: a function that makes envelopes has no permission but its log.

@@ -57,7 +57,7 @@ fn every_alarm_has_one_entry_and_every_entry_an_alarm() {
     let headings: BTreeSet<String> = entries.iter().map(|(heading, _)| heading.clone()).collect();
     assert_eq!(headings.len(), entries.len(), "two entries have one heading");
     // With a relay in the place of a pipe the alarms are the same ones.
-    let relayed = wiring::model_with(&Contracts::of(&root()), "relay").unwrap();
+    let relayed = wiring::model_with(&Contracts::of(&root()), &wiring::RELAYED).unwrap();
     let name = |alarm: &Alarm| alarm.alarm_name.clone();
     let (alarms, others) = (model().alarms, relayed.alarms);
     assert_eq!(alarms.iter().map(name).collect::<Vec<_>>(), others.iter().map(name).collect::<Vec<_>>());
@@ -188,7 +188,7 @@ fn has_alarm(model: &Model, metric: &str, dimension: &str, value: &str) -> bool 
 #[test]
 fn everything_that_can_fail_has_its_alarms() {
     let contracts = Contracts::of(&root());
-    for model in [model(), wiring::model_with(&contracts, "relay").unwrap()] {
+    for model in [model(), wiring::model_with(&contracts, &wiring::RELAYED).unwrap()] {
         let mut without = Vec::new();
         let mut need = |metric: &str, dimension: &str, value: &str| {
             let has = has_alarm(&model, metric, dimension, value);

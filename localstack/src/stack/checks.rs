@@ -24,6 +24,7 @@ pub fn check(model: &Model, iam: &Iam) -> Result<()> {
         }
     }
     check_logs(model, iam)?;
+    check_traced(model, iam)?;
     for mapping in &model.mappings {
         let queue = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
         iam.require(role_of(model, &mapping.function_name)?, &queue, &mapping.event_source_arn)?;
@@ -44,6 +45,30 @@ fn check_logs(model: &Model, iam: &Iam) -> Result<()> {
     for function in &model.functions {
         if let Some(logs) = &function.logging_config {
             iam.require(&function.role, &WRITE, &names::log_stream_arn(&logs.log_group, "any"))?;
+        }
+    }
+    Ok(())
+}
+
+/// What is traced may send its segments. X-Ray has no resources: a permission is on every one. Lambda refuses to trace a function
+/// whose role lacks it: <https://github.com/functionalone/serverless-iam-roles-per-function/issues/39>.
+///
+/// <https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html>,
+/// <https://docs.aws.amazon.com/lambda/latest/dg/services-xray.html>,
+/// <https://docs.aws.amazon.com/step-functions/latest/dg/xray-iam.html>
+fn check_traced(model: &Model, iam: &Iam) -> Result<()> {
+    const SEND: [&str; 2] = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"];
+    const SAMPLE: [&str; 2] = ["xray:GetSamplingRules", "xray:GetSamplingTargets"];
+    let anything = names::arn("xray", "*");
+    for function in &model.functions {
+        if function.tracing_config.as_ref().is_some_and(|config| config.mode == "Active") {
+            iam.require(&function.role, &SEND, &anything)?;
+        }
+    }
+    for machine in &model.machines {
+        if machine.tracing_configuration.as_ref().is_some_and(|tracing| tracing.enabled) {
+            iam.require(&machine.role_arn, &SEND, &anything)?;
+            iam.require(&machine.role_arn, &SAMPLE, &anything)?;
         }
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! The properties of every resource type that the local stack knows. A property that is not here is refused by name.
 //!
 //! Some properties have no meaning on one machine (encryption at rest, backups, retention of logs, deletion
-//! protection, CPU architecture, descriptions). They are typed and checked like the others and change nothing. The
+//! protection, CPU architecture, descriptions, X-Ray). They are typed and checked like the others and change nothing. The
 //! fields are CloudFormation's own property names.
 
 use serde::{Deserialize, Serialize};
@@ -185,7 +185,9 @@ properties! {
         logging_config: Option<LoggingConfig>,
         dead_letter_config: Option<DeadLetterTarget>,
         reserved_concurrent_executions: Option<u32>,
+        tracing_config: Option<TracingConfig>,
     }
+    TracingConfig { mode: String }
     /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-lambda-eventinvokeconfig.html>
     EventInvokeConfig {
         function_name: String,
@@ -270,7 +272,9 @@ properties! {
         definition_substitutions: Option<BTreeMap<String, String>>,
         role_arn: String,
         logging_configuration: Option<Value>,
+        tracing_configuration: Option<TracingConfiguration>,
     }
+    TracingConfiguration { enabled: bool }
 
     /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-apigatewayv2-api.html>
     Api { name: String, protocol_type: String, cors_configuration: Option<Cors> }

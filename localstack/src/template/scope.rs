@@ -82,7 +82,10 @@ impl Scope<'_> {
             Kind::Scalar { text, plain } => {
                 Ok(if *plain { plain_scalar(text) } else { text.as_str().into() })
             }
-            Kind::Seq(nodes) => nodes.iter().map(|node| self.resolve(node, at, depth + 1)).collect(),
+            Kind::Seq(nodes) => {
+                let items = nodes.iter().map(|node| self.resolve(node, at, depth + 1));
+                items.filter(|item| item.as_ref().ok() != Some(&no_value())).collect()
+            }
             Kind::Map(entries) => {
                 if let [(key, argument)] = entries.as_slice()
                     && let Some(function) = key.strip_prefix("Fn::").or((key == "Ref").then_some("Ref"))
@@ -206,7 +209,7 @@ impl Scope<'_> {
     }
 }
 
-/// Stands for `AWS::NoValue` until the mapping around it drops the key.
+/// Stands for `AWS::NoValue` until the mapping around it drops the key, or the list the item.
 fn no_value() -> Value {
     Value::String("\u{0}AWS::NoValue".into())
 }

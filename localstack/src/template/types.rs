@@ -72,7 +72,7 @@ static TYPES: [ResourceType; 26] = [
     row("AWS::Lambda::Function", |model, it| it.push(&mut model.functions))
         .named("FunctionName")
         .attributes(&[("Arn", |it| names::function_arn(it.name))])
-        .only(&[("Runtime", &["provided.al2023"])]),
+        .only(&[("Runtime", &["provided.al2023"]), ("TracingConfig.Mode", &["Active", "PassThrough"])]),
     row("AWS::Lambda::Permission", |model, it| it.push(&mut model.permissions)),
     row("AWS::Logs::LogGroup", |model, it| it.push(&mut model.log_groups))
         .named("LogGroupName")

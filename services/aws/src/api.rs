@@ -11,6 +11,7 @@ use chassis::ports::{Ids, RandomIds};
 use chassis::spans::{self, Kind, Span};
 use chassis::trace::TraceContext;
 use chrono::{DateTime, TimeDelta, Utc};
+use events::OrderId;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
@@ -37,7 +38,7 @@ async fn answer<A: Api>(
     deadline: Option<DateTime<Utc>>,
 ) -> Response {
     let correlation_id = RandomIds.fresh();
-    let about = About { correlation_id, subject: None };
+    let about = About { correlation_id, subject: order(&event) };
     let answered = answered(api, caller, event, deadline, correlation_id);
     log::about(Some(about), answered).await.correlated(correlation_id)
 }
@@ -67,6 +68,13 @@ async fn answered<A: Api>(
         tracing::info!(status = u64::from(answer.status), duration_ms, "request");
     }
     answer
+}
+
+/// The order that a request is about; nothing else of a path is logged.
+fn order(event: &ApiGatewayV2httpRequest) -> Option<String> {
+    let is_about_one = event.route_key.as_deref().is_some_and(|route| route.contains(" /orders/{id}"));
+    let id = event.path_parameters.get("id").filter(|_| is_about_one)?;
+    id.parse::<OrderId>().ok().map(|id| id.to_string())
 }
 
 /// What a request's span says of it.
@@ -202,6 +210,21 @@ mod tests {
         event.headers.insert("idempotency-key", HeaderValue::from_bytes(b"k\xc3\xa4").unwrap());
         let request = read(event, Uuid::nil(), None).unwrap();
         assert_eq!(request.header("idempotency-key"), Some("k\u{e4}"));
+    }
+
+    /// Guards: the log names the order that a request is about, and no other text of a path: a customer's id is personal data.
+    #[test]
+    fn an_order_is_named_and_no_customer() {
+        let named = |route: &str, id: &str| {
+            let mut event = ApiGatewayV2httpRequest::default();
+            event.route_key = Some(route.to_owned());
+            event.path_parameters.insert("id".to_owned(), id.to_owned());
+            order(&event)
+        };
+        let id = "018f2b9e-7c1a-7d3e-9f00-4b6a1c2d3e4f";
+        assert_eq!(named("POST /orders/{id}/cancel", id).as_deref(), Some(id));
+        assert_eq!(named("POST /orders/{id}/cancel", "ada"), None);
+        assert_eq!(named("PUT /customers/{id}/payment-method", id), None);
     }
 
     /// Guards: a server error gives the client an id to ask about, and nothing of what went wrong.

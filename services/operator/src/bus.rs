@@ -11,7 +11,7 @@ use events::{Envelope, OrderId, catalogue};
 use operator::mask;
 use serde_json::json;
 use std::io::Write;
-use tokio::signal::ctrl_c;
+use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Subcommand)]
 pub enum BusCommand {
@@ -49,14 +49,16 @@ pub async fn run(session: &Session, BusCommand::Tail(arguments): BusCommand) -> 
     );
     let bus = format!("{}-quadrille", session.stage);
     Tail::sweep(&session.sdk, &bus, Utc::now()).await?;
-    let stopped = ctrl_c();
-    tokio::pin!(stopped);
+    let (mut interrupted, mut terminated, mut hung_up) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
     let tail = Tail::start(&session.sdk, &bus).await?;
     // On AWS a rule needs a moment until it matches.
     let _ = writeln!(std::io::stderr(), "looking at {bus}; Ctrl-C ends");
     let done = tokio::select! {
         done = follow(session, &tail, &arguments) => done,
-        _ = &mut stopped => Ok(()),
+        _ = interrupted.recv() => Ok(()),
+        _ = terminated.recv() => Ok(()),
+        _ = hung_up.recv() => Ok(()),
     };
     let ended = tail.end().await;
     done?;

@@ -40,7 +40,7 @@ pub async fn run(session: &Session, command: OrderCommand) -> Result<()> {
         OrderCommand::Cancel { order } => cancel(session, order).await,
         OrderCommand::RetryCompensation { order } => retry_compensation(session, order).await,
         OrderCommand::Trace { order } => {
-            trace(session, &story::correlations(&read(session, order).await?)).await
+            trace(session, order, &story::correlations(&read(session, order).await?)).await
         }
     }
 }

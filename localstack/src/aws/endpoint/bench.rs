@@ -78,23 +78,27 @@ pub fn published(topics: &Topics, topic: &str) -> Response {
     http::json(200, "application/json", shown.to_string())
 }
 
-/// What the functions logged under a correlation id, `correlation_id=…`, by time; the newest lines where there are too many.
+/// What the functions logged under a correlation id, `correlation_id=…`, or about an order, `order_id=…`, by time; the newest lines
+/// where there are too many.
 pub async fn logs(functions: &Functions, folder: &Path, query: &str) -> Response {
-    let id = query.strip_prefix("correlation_id=").and_then(|id| id.parse::<Uuid>().ok());
-    let Some(id) = id.map(|id| id.to_string()) else {
-        let message = "the query is correlation_id= and a UUID";
+    let asked = query.split_once('=').and_then(|(name, id)| {
+        let name = ["correlation_id", "order_id"].into_iter().find(|known| *known == name)?;
+        Some((name, id.parse::<Uuid>().ok()?.to_string()))
+    });
+    let Some(asked) = asked else {
+        let message = "the query is correlation_id= or order_id=, and a UUID";
         return http::json(400, "application/json", json!({ "message": message }).to_string());
     };
     let log = |name: &String| (name.clone(), folder.join(format!("{name}.log")));
     let logs: Vec<(String, PathBuf)> = functions.all().map(|function| log(&function.name)).collect();
     // The files may be long, and whatever is answered meanwhile must not wait for them.
-    let read = tokio::task::spawn_blocking(move || lines_of(&logs, &id)).await;
+    let read = tokio::task::spawn_blocking(move || lines_of(&logs, (asked.0, &asked.1))).await;
     http::json(200, "application/json", json!(read.unwrap_or_default()).to_string())
 }
 
-fn lines_of(logs: &[(String, PathBuf)], id: &str) -> Vec<Value> {
+fn lines_of(logs: &[(String, PathBuf)], asked: (&str, &str)) -> Vec<Value> {
     let mut lines: Vec<Value> =
-        logs.iter().flat_map(|(function, log)| matching(function, log, id)).flatten().collect();
+        logs.iter().flat_map(|(function, log)| matching(function, log, asked)).flatten().collect();
     lines.sort_by(|a, b| a["timestamp"].as_str().cmp(&b["timestamp"].as_str()));
     let mut bytes = 0;
     let fits = |line: &&Value| {
@@ -106,12 +110,12 @@ fn lines_of(logs: &[(String, PathBuf)], id: &str) -> Vec<Value> {
 }
 
 /// A function's own lines; what it printed besides is no JSON, and has no id.
-fn matching(function: &str, log: &Path, id: &str) -> Option<Vec<Value>> {
+fn matching(function: &str, log: &Path, (name, id): (&str, &str)) -> Option<Vec<Value>> {
     // A function that has not started has no log.
     let file = BufReader::new(File::open(log).ok()?);
     let lines = file.lines().map_while(Result::ok).filter(|line| line.contains(id));
     let read = lines.filter_map(|line| serde_json::from_str::<Value>(&line).ok());
-    let mut found: Vec<Value> = read.filter(|line| line["correlation_id"] == id).collect();
+    let mut found: Vec<Value> = read.filter(|line| line[name] == id).collect();
     for line in &mut found {
         line["function"] = function.into();
     }
@@ -134,7 +138,7 @@ mod tests {
         let log = std::env::temp_dir().join(format!("quadrille-logs-{}", std::process::id()));
         std::fs::write(&log, text.join("\n")).unwrap();
         let logs = [("f".to_owned(), log.clone()), ("none".to_owned(), log.with_extension("none"))];
-        let lines = lines_of(&logs, &id);
+        let lines = lines_of(&logs, ("correlation_id", &id));
         assert_eq!(
             (lines.len(), &lines[0]["timestamp"], &lines[0]["function"]),
             (MAX_LINES, &json!("00005"), &json!("f"))
@@ -144,7 +148,7 @@ mod tests {
             vec![json!({"correlation_id": id, "x": "y".repeat(MAX_LOG_BYTES)}).to_string(); 2].join("\n"),
         )
         .unwrap();
-        assert_eq!(lines_of(&logs, &id), Vec::<Value>::new());
+        assert_eq!(lines_of(&logs, ("correlation_id", &id)), Vec::<Value>::new());
         std::fs::remove_file(&log).unwrap();
     }
 }
