@@ -165,7 +165,7 @@ async fn with_a_dead_letter(options: &Options) -> (Platform, [OrderId; 2]) {
     platform.api.ended(&shipped.to_string(), TIMEOUT).await.unwrap();
     (&platform).settle().await;
     let function = Some("test-quadrille-fulfillment-reactor".to_owned());
-    platform.stack.faults.set(Fault::Conflict { function, table: None, times: 100_000 }).unwrap();
+    platform.stack.faults.set(Fault::Throttle { function, times: 100_000 }).unwrap();
     let waiting = place(&platform, &platform.product(9).await).await;
     let deadline = Instant::now() + TIMEOUT;
     while !platform.dead_letters().iter().any(|(queue, _)| queue == DEAD_LETTERS) {
