@@ -323,6 +323,9 @@ fn a_rule_may_match_the_versions_that_its_service_reads() {
     assert_eq!(gate::breaches(&contracts).unwrap(), Vec::<String>::new());
 }
 
+/// A file, what is done to it, and the breach that this is.
+type Act = (&'static str, fn(PathBuf), &'static str);
+
 /// Guards: a promise is neither changed nor removed, and no file lies about that belongs to no event.
 #[test]
 fn a_release_that_shrinks_and_a_stray_file_are_named() {
@@ -330,7 +333,7 @@ fn a_release_that_shrinks_and_a_stray_file_are_named() {
     let forget: fn(PathBuf) = |path| fs::remove_dir_all(path).unwrap();
     let make: fn(PathBuf) = |path| fs::write(path, "[]").unwrap();
     // Each group is done to one copy: nothing of a group leads to the breach of another one of it.
-    let groups: &[&[(&str, fn(PathBuf), &str)]] = &[
+    let groups: &[&[Act]] = &[
         &[("released", forget, "there is no release, and there was one")],
         &[
             (
