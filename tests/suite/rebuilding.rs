@@ -298,8 +298,33 @@ fn orders_that_go_on_during_a_rebuild_are_in_it_once() {
     });
 }
 
-/// Guards: the condition on the row of generations. A second rebuild is refused while one goes on; one that goes on with it
-/// replaces it, and the first can do nothing more.
+/// Guards: the version in the condition of an order's row. A delivery and a rebuild, which has no inbox row, book the same event
+/// at the same time: wherever the one is when the other comes, it counts once.
+#[test]
+fn a_delivery_beside_the_rebuild_of_its_order_counts_once() {
+    run(async {
+        let expected = plain_report(1..2).await;
+        let [confirmed, cancelled] = &events_of([1])[..] else { panic!("not confirmed and cancelled") };
+        for later in 0..12 {
+            let shop = Shop::with([1]);
+            shop.deliver(confirmed).await;
+            let log = EventLog::new(vec![Faulty::new(shop.orders.clone(), Crash::Before)]);
+            let mut rebuild = Rebuild::begin(&shop.sales, &log, false).await.unwrap().unwrap();
+            let rebuilding = async { while rebuild.step().await.unwrap() {} };
+            let delivering = async {
+                for _ in 0..later {
+                    tokio::task::yield_now().await;
+                }
+                shop.deliver(cancelled).await;
+            };
+            tokio::join!(rebuilding, delivering);
+            assert_eq!(shop.report().await, expected, "{later}");
+        }
+    });
+}
+
+/// Guards: the condition on the row of generations, and the place in the log that the row holds. A second rebuild is refused
+/// while one goes on; one that goes on with it replaces it, reads what that one had not, and the first can do nothing more.
 #[test]
 fn two_rebuilds_at_a_time_are_refused() {
     run(async {
@@ -309,9 +334,11 @@ fn two_rebuilds_at_a_time_are_refused() {
         let mut first = Rebuild::begin(&table, &log, false).await.unwrap().unwrap();
         assert!(first.step().await.unwrap());
         assert!(matches!(Rebuild::begin(&table, &log, false).await, Err(NotRebuilt::Begun(_))));
+        let read = first.rebuilt.read;
         let mut second = Rebuild::begin(&table, &log, true).await.unwrap().unwrap();
         assert!(matches!(first.step().await, Err(NotRebuilt::GoingOn)));
         while second.step().await.unwrap() {}
+        assert_eq!(read + second.rebuilt.read, u64::try_from(events_of(0..12).len()).unwrap());
         assert!(matches!(first.step().await, Err(NotRebuilt::GoingOn)));
         assert_eq!(Generations::load(&table.store).await.unwrap().open(), [2]);
         assert_eq!(shop.report().await, plain_report(0..12).await);
@@ -353,21 +380,103 @@ fn listing(seq: u64, cents: u64) -> (Item, Item) {
     (row, numbered(&event, view))
 }
 
-/// Guards: the condition on what was read of a view's row. While a row is put right, a newer event comes into the log and is
-/// projected: the older one does not come back.
+/// Guards: the condition on what was read of a view's row, also that there was none. While a row is put right or added, a newer
+/// event comes into the log and is projected: the older one does not come back.
 #[test]
 fn a_view_that_moves_on_meanwhile_is_not_set_back() {
     run(async {
         let [(first, was), (second, newer)] = [listing(1, 1450), listing(2, 1550)];
-        let (log, table) = (Faulty::<MemoryStore>::default(), Faulty::<MemoryStore>::default());
-        let put = |item: Item| Write::Put { item, when: Condition::Newer("seq", i64::MAX) };
-        log.inner.commit(vec![put(first)]).await.unwrap();
-        table.inner.commit(vec![put(was.with("unit_price", 1))]).await.unwrap();
-        log.after_page(vec![put(second)]);
-        table.crash(0, Crash::WriteFirst(put(newer.clone())));
-        let log = EventLog::new(vec![log]);
-        let viewed = Viewed { view: &PRICES, table: &table, log: &log, dry_run: false };
-        assert_eq!(viewed.rebuild().await.unwrap(), Outcome { unchanged: 1, ..Outcome::default() });
-        assert_eq!(table.inner.load(&newer.key).await.unwrap(), Some(newer));
+        for spoiled in [Some(was.with("unit_price", 1)), None] {
+            let (log, table) = (Faulty::<MemoryStore>::default(), Faulty::<MemoryStore>::default());
+            if let Some(spoiled) = spoiled {
+                write(&table.inner, put(spoiled)).await;
+            }
+            write(&log.inner, put(first.clone())).await;
+            log.after_page(vec![put(second.clone())]);
+            table.crash(0, Crash::WriteFirst(put(newer.clone())));
+            let log = EventLog::new(vec![log]);
+            let viewed = Viewed { view: &PRICES, table: &table, log: &log, dry_run: false };
+            assert_eq!(viewed.rebuild().await.unwrap(), Outcome { unchanged: 1, ..Outcome::default() });
+            assert_eq!(table.inner.load(&newer.key).await.unwrap(), Some(newer.clone()));
+        }
     });
+}
+
+/// Guards: nothing that cannot be read is passed over. A report, a delivery and a rebuild end with an error that names the row;
+/// once it is mended, the rebuild goes on.
+#[test]
+fn a_row_that_cannot_be_read_stops_what_reads_it() {
+    run(async {
+        let shop = Shop::with(0..12);
+        shop.deliver_all(&events_of(0..12)).await;
+        let (expected, table, log) = (shop.report().await, shop.table(), shop.log());
+        let period = Period { from: day(1), to: day(30), currency: Currency::USD };
+        let key = Key::new("day#1#2026-11-02", "count#0#else#x");
+        write(&table.store, Write::Count { key: key.clone(), by: vec![(counters::SOLD, 1)] }).await;
+        names(Report::read(&table, period).await.map(drop), &key);
+        assert_eq!(differences(&table.store, &log).await.unwrap().len(), 1);
+        table.store.expire(&key);
+
+        // The books of an order; the generations; the log.
+        let [confirmed, cancelled] = &events_of([1])[..] else { panic!("not confirmed and cancelled") };
+        let key = Key::state(AggregateId::order(confirmed.data::<OrderConfirmed>().unwrap().order_id).pk);
+        let books = spoiled(&table.store, &key, "data").await;
+        shop.sales.store.expire_inbox();
+        names(Bookkeeper { ports: shop.sales.clone() }.handle(cancelled).await.map(drop), &key);
+        write(&table.store, mended(books)).await;
+
+        let mut rebuild = Rebuild::begin(&table, &log, false).await.unwrap().unwrap();
+        let key = Key::event(&key.pk, 2);
+        let event = spoiled(&shop.orders, &key, "data").await;
+        let stopped = async {
+            while rebuild.step().await? {}
+            Ok::<_, NotRebuilt>(())
+        };
+        names(stopped.await, &key);
+        names(differences(&table.store, &log).await.map(drop), &key);
+        assert_eq!(shop.report().await, expected);
+        write(&shop.orders, mended(event)).await;
+        let key = Key::new("projection#sales", "generations");
+        let generations = spoiled(&table.store, &key, "live").await;
+        names(Report::read(&table, period).await.map(drop), &key);
+        names(Rebuild::begin(&table, &log, true).await.map(drop), &key);
+        write(&table.store, mended(generations)).await;
+        let mut rebuild = Rebuild::begin(&table, &log, true).await.unwrap().unwrap();
+        while rebuild.step().await.unwrap() {}
+        assert_eq!(shop.report().await, expected);
+
+        let (listed, row) = listing(1, 1450);
+        let (log, table) = (MemoryStore::of([listed.with("data", "{}")]), MemoryStore::of([row.clone()]));
+        let viewed = Viewed { view: &PRICES, table: &table, log: &EventLog::new(vec![log]), dry_run: false };
+        assert!(viewed.rebuild().await.is_err());
+        assert_eq!(table.load(&row.key).await.unwrap(), Some(row));
+    });
+}
+
+async fn write(table: &MemoryStore, write: Write) {
+    table.commit(vec![write]).await.unwrap();
+}
+
+/// Of an event or view row: written unless it is there in a later state.
+fn put(item: Item) -> Write {
+    Write::Put { item, when: Condition::Newer("seq", i64::MAX) }
+}
+
+/// The row as it was, in place of the spoiled one.
+const fn mended(item: Item) -> Write {
+    Write::Put { item, when: Condition::Matches(Vec::new()) }
+}
+
+/// Makes one attribute of a row unreadable; the row as it was.
+async fn spoiled(table: &MemoryStore, key: &Key, name: &str) -> Item {
+    let row = table.load(key).await.unwrap().unwrap();
+    write(table, mended(row.clone().with(name, "["))).await;
+    row
+}
+
+/// It ended with an error that names the row.
+#[track_caller]
+fn names<E: std::fmt::Display>(ended: Result<(), E>, key: &Key) {
+    let error = ended.map_err(|error| error.to_string()).expect_err("it was passed over");
+    assert!(error.contains(&key.to_string()), "{key}: {error}");
 }

@@ -206,6 +206,24 @@ fn every_delivery_has_a_dead_letter_queue() {
     assert_eq!(without, Vec::<&str>::new());
 }
 
+/// Guards: a table whose service publishes nothing has no stream, no pipe and no relay: each is paid for, and may read the rows.
+#[test]
+fn only_who_publishes_has_a_way_out() {
+    let names = |end: &str| -> BTreeSet<String> {
+        let producers = events::catalogue::entries().into_iter().map(|entry| entry.producer);
+        producers.map(|producer| format!("dev-quadrille-{producer}{end}")).collect()
+    };
+    let (model, relayed) = (model(), wiring::model_with(&Contracts::of(&root()), "relay").unwrap());
+    assert!(names("").len() < registry::SERVICES.len(), "there is a service that publishes nothing");
+    for tables in [model.tables, relayed.tables] {
+        let streamed = tables.into_iter().filter(|table| table.stream_specification.is_some());
+        assert_eq!(streamed.map(|table| table.table_name).collect::<BTreeSet<_>>(), names(""));
+    }
+    assert_eq!(model.pipes.into_iter().map(|pipe| pipe.name).collect::<BTreeSet<_>>(), names(""));
+    let relays = relayed.stream_mappings.iter().map(|it| template::names::last_part(&it.function_name));
+    assert_eq!(relays.map(str::to_owned).collect::<BTreeSet<_>>(), names("-relay"));
+}
+
 /// Guards: the pipe and the relay that may stand in its place give up alike; each isolates a record that fails.
 #[test]
 fn pipes_and_relays_try_alike() {

@@ -59,6 +59,12 @@ fn of_the_trace(collected: &Collected) -> BTreeMap<String, (String, Span)> {
     ours.map(|(service, span)| (hex(&span.span_id), (service.clone(), span.clone()))).collect()
 }
 
+/// The service that published what a span reacts to.
+fn publisher(name: &str) -> Option<&'static str> {
+    let kind = name.strip_prefix("process ")?.split(':').next()?;
+    events::catalogue::entries().iter().find(|entry| entry.kind == kind).map(|entry| entry.producer)
+}
+
 /// What a trace of a refunded order still lacks: services, spans, and parents.
 fn missing(spans: &BTreeMap<String, (String, Span)>, services: &BTreeSet<&str>) -> Vec<String> {
     let found: BTreeSet<&str> = spans.values().map(|(service, _)| service.as_str()).collect();
@@ -74,15 +80,23 @@ fn missing(spans: &BTreeMap<String, (String, Span)>, services: &BTreeSet<&str>) 
     missing.extend(wanted.iter().filter(|span| !is_there(span)).map(|(of, name)| format!("{of}: {name}")));
     for (service, span) in spans.values() {
         let parent = hex(&span.parent_span_id);
-        if parent != PARENT && !spans.contains_key(&parent) {
-            missing.push(format!("the parent {parent} of {service}: {}", span.name));
+        match spans.get(&parent) {
+            None if parent == PARENT => {}
+            None => missing.push(format!("the parent {parent} of {service}: {}", span.name)),
+            Some((of, _)) if publisher(&span.name).is_some_and(|publisher| publisher != of) => {
+                missing.push(format!(
+                    "the publisher's span above {service}: {}, which is below {of}",
+                    span.name
+                ));
+            }
+            Some(_) => {}
         }
     }
     missing
 }
 
-/// Guards: each event row's trace context is the span that published it. Every service is found in the one trace, and every
-/// span of it but the first has its parent in it.
+/// Guards: each event row's trace context is the span that published it. Every service is found in the one trace, every span
+/// of it but the first has its parent in it, and that of a reaction is a span of the service that published the event.
 #[test]
 fn one_order_is_one_trace_with_every_service() {
     run(async {

@@ -79,3 +79,47 @@ fn refused(meter: &Meter, body: &[u8]) {
         None => meter.count(Unit::WriteHalves, request["TableName"].as_str().unwrap_or_default(), 2),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws::dynamodb::Database;
+    use serde_json::json;
+
+    /// What writing a row of so many bytes counts as, alone, and as a part of a transaction; then both again, refused.
+    fn halves_of(bytes: usize) -> [u64; 4] {
+        let table = serde_json::from_value(json!({"TableName": "rows", "BillingMode": "PAY_PER_REQUEST",
+            "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}],
+            "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}]}));
+        let (database, meter) = (Database::start(None, &[table.unwrap()]).unwrap(), Meter::new(true));
+        database.metered_by(&meter);
+        let count = || meter.counts().unwrap().get(&(Unit::WriteHalves, "rows".into())).copied().unwrap_or(0);
+        let call = |operation: &str, key: &str, status: u16| {
+            let before = count();
+            // The names are six bytes of the row, the key is five.
+            let row = json!({"pk": {"S": key}, "text": {"S": "x".repeat(bytes - 11)}});
+            let put =
+                json!({"TableName": "rows", "Item": row, "ConditionExpression": "attribute_not_exists(pk)"});
+            let body = if operation == "PutItem" { put } else { json!({"TransactItems": [{"Put": put}]}) };
+            assert_eq!(database.call(operation, body.to_string().as_bytes()).0, status);
+            count() - before
+        };
+        [
+            call("PutItem", "alone", 200),
+            call("TransactWriteItems", "parts", 200),
+            call("PutItem", "alone", 400),
+            call("TransactWriteItems", "parts", 400),
+        ]
+    }
+
+    /// Guards: a started KiB is a whole unit, a part of a transaction is two, and what is refused is counted.
+    ///
+    /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/on-demand-capacity-mode.html>
+    #[test]
+    fn units_are_rounded_up_and_doubled_in_transactions() {
+        assert_eq!(halves_of(100), [2, 4, 2, 4]);
+        assert_eq!(halves_of(1024), [2, 4, 2, 4]);
+        assert_eq!(halves_of(1100), [4, 8, 2, 4]);
+        assert_eq!(halves_of(2100), [6, 12, 2, 4]);
+    }
+}
