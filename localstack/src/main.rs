@@ -10,12 +10,12 @@ use localstack::aws::lambda::Mode;
 use localstack::faults::Fault;
 use localstack::outside::token_issuer::{self, Dialect};
 use localstack::stack::{self, Options, Stack};
-use localstack::{seed, template};
+use localstack::support::handles;
+use localstack::template;
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{self, ExitCode, Stdio};
-use std::time::Duration;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -100,6 +100,7 @@ impl Arguments {
             data: self.data_dir.clone().unwrap_or_else(|| target.join("quadrille")),
             in_memory: self.in_memory,
             fresh: self.fresh,
+            seed: !self.no_seed,
             api_port: self.api_port,
             aws_port: self.aws_port,
             provider_port: self.provider_port,
@@ -152,6 +153,14 @@ fn main() -> ExitCode {
 }
 
 async fn run(arguments: &Arguments) -> Result<()> {
+    let handles = handles::raise();
+    if handles < handles::ENOUGH {
+        let enough = handles::ENOUGH;
+        writeln!(
+            std::io::stderr(),
+            "warning: this shell allows {handles} open files; `ulimit -Hn {enough}` as root allows more"
+        )?;
+    }
     let here = std::env::current_exe()?;
     let built = here.parent().context("this program lies nowhere")?.to_path_buf();
     let options = arguments.options(&built);
@@ -162,11 +171,10 @@ async fn run(arguments: &Arguments) -> Result<()> {
         let data = options.data.join("report");
         return report::run(report, Options { data, ..options }).await;
     }
-    let mut stack = Stack::start(&options).await?;
-    if stack.is_new && !arguments.no_seed {
-        seed::products(&stack.api, &stack.issuer.token("seed", token_issuer::SCOPES)?).await?;
-        stack.settle(Duration::from_secs(20)).await?;
-    }
+    let mut stack = tokio::select! {
+        started = Stack::start(&options) => started?,
+        stopped = stopped() => return stopped,
+    };
     announce(&stack, &options)?;
     tokio::select! {
         stopped = stopped() => stopped?,

@@ -95,8 +95,15 @@ pub async fn run(arguments: &Arguments, options: Options) -> Result<()> {
     };
     let prices = Prices::read(&text).context("the price file")?;
     let logs = options.data.join("logs");
-    let options =
-        Options { in_memory: true, meter: true, api_port: 0, aws_port: 0, provider_port: 0, ..options };
+    let options = Options {
+        in_memory: true,
+        seed: false,
+        meter: true,
+        api_port: 0,
+        aws_port: 0,
+        provider_port: 0,
+        ..options
+    };
     let stack = Stack::start(&options).await?;
     let token = stack.issuer.token(CUSTOMER, token_issuer::SCOPES)?;
     let shop = Shop { stack, token, client: Client::builder(TokioExecutor::new()).build_http() };

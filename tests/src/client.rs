@@ -40,6 +40,12 @@ impl Client {
         }
     }
 
+    /// Where the API is.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
     /// The client in the name of a token.
     #[must_use]
     pub fn bearing(&self, token: impl Into<String>) -> Self {

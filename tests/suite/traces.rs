@@ -29,7 +29,8 @@ async fn collector() -> (String, Collected) {
     let url = format!("http://{}", listener.local_addr().unwrap());
     let collected = Collected::default();
     let spans = Arc::clone(&collected);
-    tokio::spawn(http::serve(listener, move |request: http::Request| {
+    let guard = http::Guard { pages: false, connections: 100 };
+    tokio::spawn(http::serve(listener, guard, move |request: http::Request| {
         let spans = Arc::clone(&spans);
         async move {
             assert_eq!(request.uri().path(), "/v1/traces");

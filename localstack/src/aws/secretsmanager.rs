@@ -67,12 +67,12 @@ impl Secrets {
         folder: Option<&Path>,
     ) -> Result<Self> {
         let path = folder.map(|folder| folder.join(FILE));
-        let text = path.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
-        let mut kept: BTreeMap<String, String> = match &text {
-            Some(text) => {
-                serde_json::from_str(text).with_context(|| format!("{FILE} does not hold secrets"))?
-            }
-            None => BTreeMap::new(),
+        let text = path.as_deref().map(secret_file::read).transpose()?.flatten();
+        let mut kept: BTreeMap<String, String> = match (&text, &path) {
+            (Some(text), Some(path)) => serde_json::from_slice(text).with_context(|| {
+                format!("{} does not hold secrets; delete it, and they are made anew", path.display())
+            })?,
+            _ => BTreeMap::new(),
         };
         let before = kept.len();
         let mut texts = created;

@@ -29,6 +29,8 @@ pub struct Options {
     pub in_memory: bool,
     /// Deletes what `data` holds.
     pub fresh: bool,
+    /// Lists the first products, unless `data` says that they were.
+    pub seed: bool,
     /// 0 for any free port.
     pub api_port: u16,
     /// 0 for any free port.
@@ -61,7 +63,7 @@ pub struct Urls {
     pub api: String,
     pub endpoint: String,
     pub simulators: String,
-    /// Address of the Runtime API, without a scheme.
+    /// Address of the Runtime API without a scheme, and the first part of its paths.
     pub runtime_api: String,
 }
 

@@ -5,12 +5,15 @@ use anyhow::{Context, Result, bail};
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use tokio::net::TcpListener;
+use uuid::Uuid;
 
 pub struct Ports {
     pub api: TcpListener,
     pub aws: TcpListener,
     pub simulators: TcpListener,
     pub runtime_api: TcpListener,
+    /// The first part of every path of the Runtime API. A page cannot guess it, and so cannot fetch an invocation away.
+    pub secret: String,
 }
 
 impl Ports {
@@ -22,6 +25,7 @@ impl Ports {
             aws: listen(options.aws_port, "the AWS endpoint", "--aws-port").await?,
             simulators: listen(options.provider_port, "the simulators", "--provider-port").await?,
             runtime_api: listen(0, "the Lambda Runtime API", "").await?,
+            secret: Uuid::new_v4().simple().to_string(),
         })
     }
 
@@ -32,7 +36,7 @@ impl Ports {
             api: url(&self.api)?,
             endpoint: url(&self.aws)?,
             simulators: url(&self.simulators)?,
-            runtime_api: self.runtime_api.local_addr()?.to_string(),
+            runtime_api: format!("{}/{}", self.runtime_api.local_addr()?, self.secret),
         })
     }
 }

@@ -5,27 +5,37 @@ use super::options::{Options, Urls};
 use super::parts::{FanOut, Parts, Plan};
 use super::ports::Ports;
 use super::watching;
+use crate::aws::apigateway::gateway::{self, Gateway};
 use crate::aws::dynamodb::Database;
+use crate::aws::endpoint;
 use crate::aws::eventbridge::Replays;
 use crate::aws::lambda::{Functions, Watchdog, runtime_api};
 use crate::aws::sns::Topics;
 use crate::aws::sqs::{Queue, Queues};
 use crate::aws::stepfunctions::StateMachines;
-use crate::aws::{apigateway, endpoint};
 use crate::faults::Faults;
 use crate::outside::carrier::Carrier;
 use crate::outside::payment_provider::Provider;
-use crate::outside::token_issuer::TokenIssuer;
-use crate::support::http;
+use crate::outside::token_issuer::{self, TokenIssuer};
+use crate::seed;
+use crate::support::handles;
+use crate::support::http::{self, Guard};
 use crate::support::meter::Meter;
 use anyhow::{Result, ensure};
 use std::fs::File;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 /// How often expired rows and stream records are deleted.
 const SWEEP_PERIOD: Duration = Duration::from_secs(60);
+/// The key under which the journal keeps that the first products are listed.
+const SEEDED: &str = "seeded/";
+/// How long the first products may be on their way to the price list.
+const SEED_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often in a row the platform must be found idle to count as settled.
 const IDLE_CHECKS: u32 = 3;
 
@@ -37,8 +47,6 @@ pub struct Stack {
     pub endpoint: String,
     /// `http://127.0.0.1:4567`
     pub provider_url: String,
-    /// Whether it started without any data.
-    pub is_new: bool,
     pub functions: Functions,
     pub queues: Queues,
     pub provider: Provider,
@@ -79,10 +87,31 @@ impl Stack {
         let fed = parts.pollers.iter().map(|poller| Arc::clone(&poller.queue)).collect();
         let mut tasks = JoinSet::new();
         run(&mut tasks, &mut parts, &data.database);
-        serve(&mut tasks, &parts, ports);
+        let (gateway, journal) = (Arc::clone(&parts.gateway), data.journal.clone());
+        let is_seeded = !data.past.records::<bool>(SEEDED)?.is_empty();
+        let api = serve(&mut tasks, &parts, ports);
         parts.machines.resume();
         parts.endpoint.replays.resume();
-        Ok(Self::new(parts, urls, data, (fed, tasks)))
+        let mut stack = Self::new(parts, urls, data, (fed, tasks));
+        if options.seed && !is_seeded {
+            stack.seed(&gateway).await?;
+            journal.keep(format!("{SEEDED}products"), &true).await;
+        }
+        stack.tasks.spawn(answer_api(api, gateway));
+        Ok(stack)
+    }
+
+    /// Lists the first products, at a port of its own: nobody else calls the API before there is something to buy.
+    async fn seed(&self, gateway: &Arc<Gateway>) -> Result<()> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let answering = tokio::spawn(answer_api(listener, Arc::clone(gateway)));
+        seed::products(&url, &self.issuer.token("seed", token_issuer::SCOPES)?).await?;
+        if let Err(busy) = self.settle(SEED_TIMEOUT).await {
+            tracing::warn!("the first products will be on the price list later: {busy}");
+        }
+        answering.abort();
+        Ok(())
     }
 
     fn new(parts: Parts, urls: Urls, data: DataFolder, (fed, tasks): (Vec<Arc<Queue>>, JoinSet<()>)) -> Self {
@@ -90,7 +119,6 @@ impl Stack {
             api: urls.api,
             endpoint: urls.endpoint,
             provider_url: urls.simulators,
-            is_new: data.is_new,
             functions: parts.functions,
             queues: parts.queues,
             provider: parts.simulators.provider,
@@ -169,14 +197,24 @@ fn run(tasks: &mut JoinSet<()>, parts: &mut Parts, database: &Database) {
     });
 }
 
-/// Answers at every port.
-fn serve(tasks: &mut JoinSet<()>, parts: &Parts, ports: Ports) {
+/// Answers at every port but the API's, which it returns.
+fn serve(tasks: &mut JoinSet<()>, parts: &Parts, ports: Ports) -> TcpListener {
     let (functions, simulators) = (parts.functions.clone(), parts.simulators.clone());
-    let (endpoint, gateway) = (Arc::clone(&parts.endpoint), Arc::clone(&parts.gateway));
-    let runtime_api = move |request| runtime_api::answer(functions.clone(), request);
-    tasks.spawn(http::serve(ports.runtime_api, runtime_api));
-    tasks.spawn(http::serve(ports.aws, move |request| endpoint::answer(Arc::clone(&endpoint), request)));
-    tasks.spawn(http::serve(ports.simulators, move |request| simulators.clone().answer(request)));
-    let api = move |request| apigateway::gateway::answer(Arc::clone(&gateway), request);
-    tasks.spawn(http::serve(ports.api, api));
+    let (endpoint, secret) = (Arc::clone(&parts.endpoint), ports.secret);
+    let runtime_api = move |request| runtime_api::answer(functions.clone(), secret.clone(), request);
+    let guard = Guard { pages: false, connections: handles::connections() };
+    // The functions' own processes: how many there are is limited elsewhere.
+    let of_functions = Guard { connections: Semaphore::MAX_PERMITS, ..guard };
+    tasks.spawn(http::serve(ports.runtime_api, of_functions, runtime_api));
+    let answer = move |request| endpoint::answer(Arc::clone(&endpoint), request);
+    tasks.spawn(http::serve(ports.aws, guard, answer));
+    tasks.spawn(http::serve(ports.simulators, guard, move |request| simulators.clone().answer(request)));
+    ports.api
+}
+
+/// Answers at the API's port. Which pages may call it is for the gateway to say.
+async fn answer_api(listener: TcpListener, gateway: Arc<Gateway>) {
+    let guard = Guard { pages: true, connections: handles::connections() };
+    let answer = move |request| gateway::answer(Arc::clone(&gateway), request);
+    http::serve(listener, guard, answer).await;
 }

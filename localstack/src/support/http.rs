@@ -1,17 +1,22 @@
 //! Plain HTTP/1.1 on loopback: an accept loop, bodies with a limit, and answers. Everything here talks to
 //! clients that keep their connections, so one service per connection and nothing else is the fastest way.
+//!
+//! Loopback keeps other machines out, and not the pages that a browser shows on this one. [`Guard`] does.
 
 use bytes::Bytes;
+use futures_util::future::Either;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::StatusCode;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 pub type Request = hyper::Request<Incoming>;
 pub type Response = hyper::Response<Full<Bytes>>;
@@ -19,13 +24,16 @@ pub type Response = hyper::Response<Full<Bytes>>;
 /// How long a client may take over its headers.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Answers every request on `listener` with `answer`, for as long as the process lives.
-pub async fn serve<F, Fut>(listener: TcpListener, answer: F)
+/// Answers every request on `listener` that `guard` lets in with `answer`, for as long as the process lives.
+pub async fn serve<F, Fut>(listener: TcpListener, guard: Guard, answer: F)
 where
     F: Fn(Request) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = Response> + Send + 'static,
 {
+    let (places, guard) = (Arc::new(Semaphore::new(guard.connections)), guard.at(&listener));
     loop {
+        // The semaphore is never closed.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -37,11 +45,17 @@ where
         };
         // Nagle's algorithm would hold back small answers; a socket that refuses the option is merely slower.
         let _ = stream.set_nodelay(true);
-        let answer = answer.clone();
+        let (answer, guard) = (answer.clone(), Arc::clone(&guard));
         tokio::spawn(async move {
-            let service = service_fn(move |request| {
-                let answered = answer(request);
-                async move { Ok::<_, Infallible>(answered.await) }
+            let service = service_fn(move |request: Request| {
+                let answered =
+                    guard.refusal(&request).map_or_else(|| Either::Left(answer(request)), Either::Right);
+                async move {
+                    Ok::<_, Infallible>(match answered {
+                        Either::Left(answered) => answered.await,
+                        Either::Right(refused) => refused,
+                    })
+                }
             });
             let mut server = hyper::server::conn::http1::Builder::new();
             let connection = server
@@ -50,8 +64,50 @@ where
                 .serve_connection(TokioIo::new(stream), service);
             // A client that closes its connection in the middle loses nothing but its answer.
             let _ = connection.await;
+            drop(place);
         });
     }
+}
+
+/// Who may call a listener, and how many at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct Guard {
+    /// Whether pages of other origins may: their requests carry an `Origin`.
+    pub pages: bool,
+    /// The most connections. More wait until one of these is closed, as an idle one is after [`HEADER_TIMEOUT`].
+    pub connections: usize,
+}
+
+impl Guard {
+    fn at(self, listener: &TcpListener) -> Arc<Guarded> {
+        let port = listener.local_addr().map_or(0, |address| address.port());
+        let names = ["127.0.0.1", "localhost", "[::1]"].map(|name| format!("{name}:{port}"));
+        Arc::new(Guarded { pages: self.pages, names })
+    }
+}
+
+/// A guard at a port.
+struct Guarded {
+    pages: bool,
+    names: [String; 3],
+}
+
+impl Guarded {
+    /// The answer to a request that is kept out. A page that reached this machine under a name of its own (DNS rebinding)
+    /// names that in `Host`; any other page is given away by its `Origin`, which browsers send with whatever changes
+    /// something or is read.
+    fn refusal(&self, request: &Request) -> Option<Response> {
+        let named = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+        if named.is_some_and(|host| !self.names.iter().any(|name| name.eq_ignore_ascii_case(host))) {
+            return Some(refused(StatusCode::MISDIRECTED_REQUEST, "Host is not a name of this machine"));
+        }
+        let is_page = !self.pages && request.headers().contains_key(ORIGIN);
+        is_page.then(|| refused(StatusCode::FORBIDDEN, "pages of other origins may call the API only"))
+    }
+}
+
+fn refused(status: StatusCode, why: &str) -> Response {
+    json(status.as_u16(), "application/json", serde_json::json!({ "message": why }).to_string())
 }
 
 /// How long a client may take over its body.
@@ -84,4 +140,31 @@ pub fn empty(status: StatusCode) -> Response {
     let mut response = Response::new(Full::default());
     *response.status_mut() = status;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio::time::timeout;
+
+    /// Guards: the cap on connections. One more waits until a place is free, and is answered then.
+    #[tokio::test]
+    async fn a_connection_too_many_waits() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let guard = Guard { pages: false, connections: 1 };
+        tokio::spawn(serve(listener, guard, |_| async { empty(StatusCode::NO_CONTENT) }));
+        let first = TcpStream::connect(address).await.unwrap();
+        // As long as nobody has come after it, the first one may still be on its way in.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let mut second = TcpStream::connect(address).await.unwrap();
+        second.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+        let mut answer = [0; 12];
+        assert!(timeout(Duration::from_millis(200), second.read_exact(&mut answer)).await.is_err());
+        drop(first);
+        timeout(Duration::from_secs(5), second.read_exact(&mut answer)).await.unwrap().unwrap();
+        assert_eq!(&answer, b"HTTP/1.0 204");
+    }
 }

@@ -1,5 +1,6 @@
 //! What several parts of the bench need and no AWS service owns.
 
+pub mod handles;
 pub mod http;
 pub mod journal;
 pub mod meter;

@@ -100,6 +100,7 @@ pub fn options(name: &str) -> Options {
         data: scratch(name),
         in_memory: true,
         fresh: false,
+        seed: false,
         api_port: 0,
         aws_port: 0,
         provider_port: 0,

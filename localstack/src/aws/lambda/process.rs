@@ -20,7 +20,7 @@ pub(super) const MEMORY_MIB: u32 = 128;
 
 /// What every function's process gets besides what its template declares.
 pub struct Sandbox {
-    /// Address of the Runtime API: `127.0.0.1:4570`
+    /// Address of the Runtime API and the first part of its paths: `127.0.0.1:4570/<secret>`
     pub runtime_api: String,
     /// URL of the AWS endpoint.
     pub endpoint: String,

@@ -14,13 +14,16 @@ use hyper::{Method, StatusCode};
 /// The most bytes of a function's answer: <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>.
 const MAX_ANSWER_BYTES: usize = 6 * 1024 * 1024;
 
-/// Answers a call to `/<function>/<environment>/2018-06-01/runtime/…`.
-pub async fn answer(functions: Functions, request: Request) -> Response {
+/// Answers a call to `/<secret>/<function>/<environment>/2018-06-01/runtime/…`.
+pub async fn answer(functions: Functions, secret: String, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let path: Vec<&str> = parts.uri.path().trim_start_matches('/').split('/').collect();
-    let [function, environment, "2018-06-01", "runtime", call @ ..] = path.as_slice() else {
+    let [known, function, environment, "2018-06-01", "runtime", call @ ..] = path.as_slice() else {
         return empty(StatusCode::NOT_FOUND);
     };
+    if *known != secret {
+        return empty(StatusCode::NOT_FOUND);
+    }
     let (Ok(function), Ok(environment)) = (functions.get(function), environment.parse()) else {
         return empty(StatusCode::NOT_FOUND);
     };

@@ -26,6 +26,8 @@ pub const PATH: &str = "/issuer";
 pub const KEY_ID: &str = "local";
 /// RSA, because API Gateway accepts nothing else.
 const BITS: usize = 2048;
+/// The file with the key.
+pub const FILE: &str = "issuer.der";
 /// How long a token is valid: 30 days, for a first look, an export in a shell, a month of tests.
 const SECONDS: i64 = 30 * 24 * 3600;
 /// Every scope that a route asks for, and the operator's.
@@ -66,11 +68,13 @@ impl TokenIssuer {
     /// # Errors
     /// When the key cannot be made, read or kept.
     pub fn open(folder: Option<&Path>, url: &str, dialect: Dialect) -> Result<Self> {
-        let path = folder.map(|folder| folder.join("issuer.der"));
-        let kept = path.as_ref().and_then(|path| std::fs::read(path).ok());
-        let key = match &kept {
-            Some(der) => RsaPrivateKey::from_pkcs1_der(der).context("issuer.der does not hold a key")?,
-            None => RsaPrivateKey::new(&mut OsRng, BITS)?,
+        let path = folder.map(|folder| folder.join(FILE));
+        let kept = path.as_deref().map(secret_file::read).transpose()?.flatten();
+        let key = match (&kept, &path) {
+            (Some(der), Some(path)) => RsaPrivateKey::from_pkcs1_der(der).with_context(|| {
+                format!("{} does not hold a key; delete it, and tokens of before are refused", path.display())
+            })?,
+            _ => RsaPrivateKey::new(&mut OsRng, BITS)?,
         };
         let der = key.to_pkcs1_der()?;
         if let (Some(path), None) = (&path, kept) {
