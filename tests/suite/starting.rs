@@ -71,7 +71,9 @@ async fn refused(options: &Options, name: &str, spoil: impl FnOnce(&Path)) -> St
     copy(&options.data, &data);
     spoil(&data.join(name));
     let spoiled = Options { data, ..options.clone() };
-    let Err(error) = Stack::start(&spoiled).await else { panic!("{name} in {} is believed", spoiled.data.display()) };
+    let Err(error) = Stack::start(&spoiled).await else {
+        panic!("{name} in {} is believed", spoiled.data.display())
+    };
     let fresh = Options { fresh: true, ..spoiled };
     assert!(Stack::start(&fresh).await.is_ok(), "{name} survives --fresh");
     format!("{error:#}")

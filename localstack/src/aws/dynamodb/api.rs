@@ -17,10 +17,15 @@ pub fn answer(database: &Database, call: &Call<'_>) -> Outcome {
     }
     let refused = match call.operation {
         "TransactGetItems" => database.conflicts().check_reads(call.body),
-        "PutItem" | "UpdateItem" | "DeleteItem" => database.conflicts().check_write(call.body),
         _ => Ok(()),
     };
     Ok(refused.map_or_else(|answer| answer, |()| database.call(call.operation, call.body)))
+}
+
+/// Carries out an [`allowed`] PutItem, UpdateItem or DeleteItem, unless a transaction holds its row.
+pub fn write_one(database: &Database, call: &Call<'_>) -> Answer {
+    let refused = database.conflicts().check_write(call.body);
+    refused.map_or_else(|answer| answer, |()| database.call(call.operation, call.body))
 }
 
 /// Carries out an [`allowed`] TransactWriteItems that lasts for `pause` before it writes, and holds its rows until it has

@@ -124,9 +124,7 @@ impl Conflicts {
     pub fn check_write(&self, body: &[u8]) -> Result<(), Answer> {
         let row = serde_json::from_slice::<Part>(body).ok().and_then(|part| self.row(&part));
         match row {
-            Some(row) if self.ongoing().rows.contains(&row) => {
-                Err((400, error_body("TransactionConflictException", ONGOING)))
-            }
+            Some(row) if self.ongoing().rows.contains(&row) => Err(alone()),
             _ => Ok(()),
         }
     }
@@ -138,6 +136,13 @@ impl Drop for Held<'_> {
         ongoing.rows.retain(|row| !self.rows.contains(row));
         ongoing.tokens.retain(|token| self.token.as_ref() != Some(token));
     }
+}
+
+/// The answer to a single write whose row a transaction holds.
+///
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_PutItem.html>
+fn alone() -> Answer {
+    (400, error_body("TransactionConflictException", ONGOING))
 }
 
 fn key_names(schema: &Value) -> Vec<String> {
@@ -163,9 +168,12 @@ fn cancelled(taken: &[bool]) -> Answer {
     (400, body.to_string().into())
 }
 
-/// The answer to a TransactWriteItems that conflicts in each of its parts.
+/// The answer to a TransactWriteItems that conflicts in each of its parts, and to a single write whose row a transaction holds.
 #[must_use]
-pub fn conflict(body: &[u8]) -> Answer {
+pub fn conflict(operation: &str, body: &[u8]) -> Answer {
+    if operation != "TransactWriteItems" {
+        return alone();
+    }
     let parts = serde_json::from_slice::<Transaction>(body).map_or(1, |all| all.transact_items.len());
     cancelled(&vec![true; parts])
 }

@@ -185,7 +185,7 @@ impl Endpoint {
             std::future::pending::<()>().await;
         }
         match call.operation {
-            "TransactWriteItems" => {
+            "TransactWriteItems" | "PutItem" | "UpdateItem" | "DeleteItem" => {
                 let caller = function.as_deref().map(|function| (function, environment(headers)));
                 transaction::commit(&self.faults, caller, &self.dynamodb, call).await
             }

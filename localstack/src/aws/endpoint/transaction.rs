@@ -1,4 +1,4 @@
-//! A transaction, with the fault that the dial holds ready for it.
+//! What writes: a transaction or a single row, with the fault that the dial holds ready for it.
 
 use crate::aws::dynamodb::{Database, api, conflicts};
 use crate::aws::lambda::Function;
@@ -9,7 +9,7 @@ use std::time::Duration;
 /// How long it may take until a process that was killed is gone.
 const DYING: Duration = Duration::from_secs(2);
 
-/// Writes a transaction of a function, in one of its environments, or of another caller.
+/// Carries out what a function writes, in one of its environments, or of another caller.
 pub async fn commit(
     faults: &Faults,
     caller: Option<(&Function, u64)>,
@@ -17,12 +17,15 @@ pub async fn commit(
     call: &Call<'_>,
 ) -> Outcome {
     let tables = api::allowed(call)?;
-    let write = async || api::transact(database, call, faults.held(&tables)).await;
+    let write = async || match call.operation {
+        "TransactWriteItems" => api::transact(database, call, faults.held(&tables)).await,
+        _ => api::write_one(database, call),
+    };
     let lost = || ApiError { status: 500, ..ApiError::new("InternalServerError", "the answer was lost") };
     match faults.transaction(caller.map(|(function, _)| &*function.name), &tables) {
         None => Ok(write().await),
         Some(TransactionFault::Throttle) => Err(ApiError::new("ThrottlingException", "Rate exceeded")),
-        Some(TransactionFault::Conflict) => Ok(conflicts::conflict(call.body)),
+        Some(TransactionFault::Conflict) => Ok(conflicts::conflict(call.operation, call.body)),
         Some(TransactionFault::LoseAnswer) => {
             write().await;
             Err(lost())
