@@ -62,7 +62,7 @@ orders *flags:
 waiting *flags:
     @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} waiting "$@"
 
-# Remind every silent step now, `just sweep --ahead 600`: also what will be overdue within so many seconds
+# Remind every silent step now, `just sweep --ahead 3600`: also what will be overdue within so many seconds
 sweep *flags:
     @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} sweep "$@"
 

@@ -25,7 +25,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// No account, no containers. Everything listens on 127.0.0.1. Ctrl-C stops it; what was acknowledged is
 /// there at the next start.
 #[derive(Parser)]
-#[command(name = "quadrille", bin_name = "quadrille dev", version, args_conflicts_with_subcommands = true)]
+#[command(name = "quadrille", bin_name = "cargo dev", version, args_conflicts_with_subcommands = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,

@@ -253,7 +253,21 @@ fn a_dead_letter_is_dropped_with_a_copy() {
         assert!(code == 2 && why.contains("--copy"), "{why}");
         assert_eq!(depth(platform, DEAD), (1, 0));
         stop_in_the_middle(platform).await;
+        drop_a_queue(platform).await;
     });
+}
+
+/// Every message of a queue is deleted, each with a copy, and not without a yes.
+async fn drop_a_queue(platform: &Platform) {
+    send(platform, DEAD, "a third one");
+    let all = ["dlq", "drop", DEAD, "--all"];
+    assert_eq!(refused(platform, &all).await.0, 2);
+    let folder = scratch("operated-copies");
+    let mut command = here(platform, &[&all[..], &["--yes"]].concat());
+    command.current_dir(&folder);
+    let dropped = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert!(dropped.status.success(), "{}", String::from_utf8_lossy(&dropped.stderr));
+    assert_eq!((depth(platform, DEAD), std::fs::read_dir(&folder).unwrap().count()), ((0, 0), 2));
 }
 
 /// Ctrl-C leaves nothing hidden.
@@ -338,6 +352,7 @@ fn what_is_used_wrongly_is_refused_in_a_line() {
             &["order", "events", NO_ORDER],
             &["order", "trace", NO_ORDER],
             &["order", "cancel", NO_ORDER, "--yes"],
+            &["order", "retry-compensation", NO_ORDER],
             &["orders"],
             &["orders", "--status", "LOST"],
             &["orders", "--since", "yesterday"],
@@ -348,13 +363,15 @@ fn what_is_used_wrongly_is_refused_in_a_line() {
             &["dlq", "redrive", "nowhere-dlq"],
             &["dlq", "drop", "payments-events-dlq", "--yes", "--message", "../x"],
             &["bus", "tail", "--type", "order.lost"],
+            &["dlq", "drop", "payments-events-dlq"],
+            &["pipes", "stop", "sales"],
+            &["republish", "--pipe", "sales", "--since", "2026-01-01T00:00:00Z"],
             &["stock", "count", "beans", "-1", "--seen", "1-0"],
             &["completions", "tcsh"],
             &["nonsense"],
         ] {
             assert_eq!(refused(platform, wrong).await.0, 2, "{wrong:?}");
         }
-        assert_eq!(refused(platform, &["order", "retry-compensation", NO_ORDER]).await.0, 1);
     });
 }
 
@@ -364,6 +381,11 @@ fn a_stage_that_is_not_there_says_what_helps() {
     let mut nothing = quadrille(&["waiting"]);
     let (code, why) = one_line(&nothing.env("AWS_ENDPOINT_URL", "http://127.0.0.1:1").output().unwrap());
     assert!(code == 1 && why.contains("127.0.0.1:1") && why.contains("cargo dev"), "{why}");
+    for nowhere in ["127.0.0.1:4566", "nonsense", "http://", "ftp://127.0.0.1:4566"] {
+        let mut ignored = quadrille(&["waiting"]);
+        let (code, why) = one_line(&ignored.env("AWS_ENDPOINT_URL", nowhere).output().unwrap());
+        assert!(code == 2 && why.contains(nowhere), "{why}");
+    }
     let endpoint = "http://127.0.0.1:1";
     let mut no_region = quadrille(&["waiting", "--stage", "prod"]);
     let (code, why) = one_line(&no_region.env("AWS_ENDPOINT_URL", endpoint).output().unwrap());

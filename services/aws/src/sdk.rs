@@ -89,6 +89,9 @@ pub enum Unreachable {
         "nothing answers at {0}: the local stack does not run; `cargo dev` starts it, and AWS_ENDPOINT_URL names another address"
     )]
     NoLocalStack(String),
+    /// An endpoint that the SDK would leave aside without a sound, for another one.
+    #[error("AWS_ENDPOINT_URL: {0:?} is no address such as http://127.0.0.1:4566")]
+    NoAddress(String),
     /// A stage on AWS, and no region.
     #[error("no region: set AWS_REGION, or run `aws configure`")]
     NoRegion,
@@ -108,6 +111,9 @@ pub enum Unreachable {
 /// # Errors
 /// [`Unreachable`], before the first call: an SDK's own error would not name what helps.
 pub async fn operators_config(stage: &str) -> Result<SdkConfig, Unreachable> {
+    if let Some(text) = std::env::var("AWS_ENDPOINT_URL").ok().filter(|text| !is_address(text)) {
+        return Err(Unreachable::NoAddress(text));
+    }
     let config = config(TimeoutConfig::builder().operation_attempt_timeout(OPERATORS_ATTEMPT)).await;
     if stage != "local" {
         return with_credentials(config).await;
@@ -120,6 +126,12 @@ pub async fn operators_config(stage: &str) -> Result<SdkConfig, Unreachable> {
     let key = Credentials::new("local", "local", None, None, "the local stack");
     let key = SharedCredentialsProvider::new(key);
     Ok(config.into_builder().endpoint_url(endpoint).region(region).credentials_provider(key).build())
+}
+
+/// Whether a text has the scheme and the host that the SDK wants.
+fn is_address(text: &str) -> bool {
+    let uri = text.parse::<hyper::Uri>().ok();
+    uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some())
 }
 
 /// Whether anything listens at an address.

@@ -3,7 +3,6 @@
 use crate::session::{Misuse, Session, bar, say};
 use anyhow::{Context, Result, bail, ensure};
 use aws::dynamodb::DynamoStore;
-use aws::sqs::Received;
 use chrono::Utc;
 use clap::Subcommand;
 use events::OrderId;
@@ -46,15 +45,18 @@ pub enum DlqCommand {
         #[arg(long, conflicts_with = "queue")]
         all: bool,
     },
-    /// Delete a dead letter that can never be read; a copy is written into a file first
+    /// Delete dead letters that can never be read; a copy of each is written into a file first
     Drop {
         /// The dead-letter queue, `payments-events-dlq`
         queue: String,
         /// The message, as `quadrille dlq list` names it
-        #[arg(long)]
-        message: String,
+        #[arg(long, required_unless_present = "all")]
+        message: Option<String>,
+        /// Every message of the queue
+        #[arg(long, conflicts_with = "message")]
+        all: bool,
         /// The file for the copy; without it QUEUE-MESSAGE.json in this folder
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, value_name = "FILE", conflicts_with = "all")]
         copy: Option<PathBuf>,
     },
 }
@@ -100,8 +102,12 @@ async fn act(session: &Session, stage: &Stage<DynamoStore>, command: DlqCommand)
             };
             redrive(session, stage, &meant).await
         }
-        DlqCommand::Drop { queue, message, copy } => {
-            drop_one(session, stage, &whole_name(session, &queue)?, &message, copy).await
+        DlqCommand::Drop { queue, message, copy, .. } => {
+            let queue = whole_name(session, &queue)?;
+            match message {
+                Some(message) => drop_one(session, stage, &queue, &message, copy).await,
+                None => drop_all(session, stage, &queue).await,
+            }
         }
     }
 }
@@ -179,6 +185,9 @@ fn shown(dead_letter: &DeadLetter, raw: bool) -> Value {
     json!({"message_id": message.id, "sent_at": sent_at, "reason": reason, "body": body})
 }
 
+const NOT_ALL: &str = "not every dead letter is dealt with; `quadrille dlq drop QUEUE --message ID` deletes what can never be read, \
+    `quadrille dlq drop QUEUE --all` a whole queue";
+
 async fn redrive(session: &Session, stage: &Stage<DynamoStore>, meant: &Meant) -> Result<()> {
     let (mut rows, bar) = (Vec::new(), bar(None, "dead letters"));
     let said = |fate| {
@@ -198,7 +207,7 @@ async fn redrive(session: &Session, stage: &Stage<DynamoStore>, meant: &Meant) -
         session.rows(&columns, &rows, "nothing to send back")?;
     }
     done?;
-    ensure!(rows.iter().all(|row| row["well"] == true), "not every dead letter is dealt with");
+    ensure!(rows.iter().all(|row| row["well"] == true), "{NOT_ALL}");
     Ok(())
 }
 
@@ -212,24 +221,52 @@ async fn drop_one(
     let is_name = id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
     ensure!(is_name, Misuse(format!("--message: {id} is no message's id")));
     let url = stage.dead_letter_queue(queue).await?;
-    session.confirm(&format!("Delete the message {id} of {queue} for good?"))?;
-    let file = copy.unwrap_or_else(|| PathBuf::from(format!("{queue}-{id}.json")));
     let dead_letter = find(stage, queue, &url, id).await?;
-    keep(&file, queue, &dead_letter.message)?;
-    stage.delete(&url, &dead_letter.message).await?;
+    let about = dead_letter.subject().map(|subject| format!(" about {subject}")).unwrap_or_default();
+    session
+        .confirm(&format!("Delete the message {id} of {queue}, {}{about}, for good?", dead_letter.kind()))?;
+    delete(session, stage, (queue, &url), &dead_letter, copy).await
+}
+
+async fn drop_all(session: &Session, stage: &Stage<DynamoStore>, queue: &str) -> Result<()> {
+    let url = stage.dead_letter_queue(queue).await?;
+    session.confirm(&format!("Delete every message of {queue} for good?"))?;
+    let opened = stage.open_all(queue, &url).await?;
+    if opened.is_empty() && !session.json {
+        return say("no dead letters");
+    }
+    for dead_letter in opened {
+        delete(session, stage, (queue, &url), &dead_letter, None).await?;
+    }
+    Ok(())
+}
+
+/// Deletes a message, once its copy is safe.
+async fn delete(
+    session: &Session,
+    stage: &Stage<DynamoStore>,
+    (queue, url): (&str, &str),
+    dead_letter: &DeadLetter,
+    copy: Option<PathBuf>,
+) -> Result<()> {
+    let id = &dead_letter.message.id;
+    let file = copy.unwrap_or_else(|| PathBuf::from(format!("{queue}-{id}.json")));
+    keep(&file, queue, dead_letter)?;
+    stage.delete(url, &dead_letter.message).await?;
     let file = file.display().to_string();
     let line = format!("deleted, a copy is in {file}");
     session.done(&line, &json!({"queue": queue, "message_id": id, "copy": file}))
 }
 
 /// Writes a message into a new file that only its owner can read, and waits until it is on disk.
-fn keep(file: &Path, queue: &str, message: &Received) -> Result<()> {
+fn keep(file: &Path, queue: &str, dead_letter: &DeadLetter) -> Result<()> {
+    let DeadLetter { message, reason, .. } = dead_letter;
     let mut options = OpenOptions::new();
     let opened = options.write(true).create_new(true).mode(0o600).open(file);
     let mut out = opened.with_context(|| Misuse(format!("--copy: {}", file.display())))?;
     let sent_at = message.sent_at.as_ref().map(millis::text);
     let copy = json!({
-        "queue": queue, "message_id": message.id, "sent_at": sent_at, "group": message.group, "error": message.error,
+        "queue": queue, "message_id": message.id, "sent_at": sent_at, "group": message.group, "error": reason,
         "body": message.body,
     });
     writeln!(out, "{copy:#}")?;
@@ -242,6 +279,7 @@ fn keep(file: &Path, queue: &str, message: &Received) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aws::sqs::Received;
 
     fn dead_letter(body: &str) -> DeadLetter {
         let message = Received {
@@ -273,10 +311,10 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let file = std::env::temp_dir().join(format!("quadrille-copy-{}", std::process::id()));
         let _ = std::fs::remove_file(&file);
-        let message = dead_letter("x").message;
-        keep(&file, "q", &message).unwrap();
+        let dead_letter = dead_letter("x");
+        keep(&file, "q", &dead_letter).unwrap();
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-        let again = keep(&file, "q", &message).unwrap_err();
+        let again = keep(&file, "q", &dead_letter).unwrap_err();
         assert!(again.downcast_ref::<Misuse>().is_some(), "{again:#}");
         std::fs::remove_file(&file).unwrap();
     }

@@ -60,8 +60,9 @@ pub async fn run(session: &Session, arguments: ForgetArguments) -> Result<()> {
     let (orders, kept, before) = (found.orders, found.kept.len(), found.forgotten);
     let known =
         format!("{customer}: orders: {orders}, readable addresses: {kept}, forgotten before: {before}");
+    let cancels = cancels(&found.needed);
     if kept > 0 {
-        session.confirm(&format!("{known}. Delete the keys of {kept}, which do not come back?"))?;
+        session.confirm(&format!("{known}.{cancels} Delete the keys of {kept}, which do not come back?"))?;
     }
     let forgotten = records.forget(&found.kept).await?;
     let provider_customer = records.provider_customer(&customer).await?;
@@ -71,8 +72,16 @@ pub async fn run(session: &Session, arguments: ForgetArguments) -> Result<()> {
             "provider_customer": provider_customer});
         return say(&report.to_string());
     }
-    say(&known)?;
+    say(format!("{known}.{cancels}").trim_end_matches('.'))?;
     remains(forgotten, &found, provider_customer.as_deref()).iter().try_for_each(|line| say(line))
+}
+
+/// What becomes of the orders that have not left yet.
+fn cancels(needed: &[OrderId]) -> String {
+    if needed.is_empty() {
+        return String::new();
+    }
+    format!(" Cancelled and paid back: {}.", listed(needed))
 }
 
 /// What was done, and what remains of the customer.

@@ -21,6 +21,7 @@ mod waiting;
 
 use anyhow::Result;
 use auditing::AuditArguments;
+use aws::sdk::Unreachable;
 use breaker::BreakerCommand;
 use bus::BusCommand;
 use clap::error::ErrorKind;
@@ -141,6 +142,7 @@ fn is_misuse(error: &anyhow::Error) -> bool {
     error.downcast_ref::<Misuse>().is_some()
         || matches!(error.downcast_ref(), Some(NotThere::Queue(_) | NotThere::Message { .. }))
         || matches!(error.downcast_ref(), Some(NotResumed::NoSuchReplay(_)))
+        || matches!(error.downcast_ref(), Some(Unreachable::NoAddress(_)))
 }
 
 /// Whether the reader of the output has seen enough: `quadrille orders … | head`.

@@ -88,6 +88,12 @@ fn lines(shown: &Value) -> Vec<String> {
     if shown["failure"].is_object() {
         lines.push(format!("failure   {}", shown["failure"]));
     }
+    if shown["status"] == "FAILED" {
+        let id = text(&shown["order_id"]);
+        lines.push(format!(
+            "refund    refused for good: `quadrille order retry-compensation {id}` has it tried again"
+        ));
+    }
     lines
 }
 
@@ -132,6 +138,7 @@ async fn cancel(session: &Session, order: OrderId) -> Result<()> {
 }
 
 async fn retry_compensation(session: &Session, order: OrderId) -> Result<()> {
+    read(session, order).await?;
     let function = session.name("payments-compensator");
     let answer = invoke(&session.sdk, &function, &json!({"task": "Retry", "order_id": order})).await?;
     let published = answer["published_again"].as_str();

@@ -1,7 +1,7 @@
 //! The commands about the pipes by which events leave the services' tables.
 
-use crate::session::Session;
-use anyhow::Result;
+use crate::session::{Misuse, Session};
+use anyhow::{Result, ensure};
 use aws::pipes::{Pipe, Pipes};
 use clap::Subcommand;
 use events::envelope::millis;
@@ -36,7 +36,14 @@ pub async fn run(session: &Session, command: PipesCommand) -> Result<()> {
         PipesCommand::Stop { service } => (service, false),
         PipesCommand::Start { service } => (service, true),
     };
-    let name = session.name(&service);
+    let own = session.name("");
+    let service = service.strip_prefix(&own).unwrap_or(&service);
+    let publishes = events::catalogue::entries().iter().any(|entry| entry.producer == service);
+    ensure!(
+        publishes,
+        Misuse(format!("{service} is no service with a pipe: `quadrille pipes list` names them"))
+    );
+    let name = session.name(service);
     pipes.set(&name, running).await?;
     let state = if running { "starts" } else { "stops" };
     session.done(&format!("{name} {state}"), &json!({"pipe": name, "state": state}))

@@ -1,7 +1,7 @@
 //! The command `rebuild`: a projection is built anew from the log.
 
 use crate::session::{self, Misuse, Session, bar};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use aws::dynamodb::DynamoStore;
 use chassis::Ports;
 use clap::{Args, ValueEnum};
@@ -58,7 +58,12 @@ pub async fn run(session: &Session, arguments: RebuildArguments) -> Result<()> {
     }
     let log = EventLog::new(vec![table(view.producer)]);
     let viewed = Viewed { view, table: &table("orders"), log: &log, dry_run: arguments.dry_run };
-    say(&viewed_lines(view, &viewed.rebuild().await?, session.json, &arguments))
+    let outcome = viewed.rebuild().await?;
+    say(&viewed_lines(view, &outcome, session.json, &arguments))?;
+    let Outcome { changed, added, removed, .. } = outcome;
+    let is_as_the_log_says = changed.is_empty() && added.is_empty() && removed.is_empty();
+    ensure!(!arguments.dry_run || is_as_the_log_says, "{} is not as the log says", view.name);
+    Ok(())
 }
 
 /// Builds the next generation, swaps, and deletes what is left of the old ones.
@@ -69,23 +74,26 @@ async fn sales(
     arguments: RebuildArguments,
 ) -> Result<()> {
     if arguments.dry_run {
-        return say(&would_change(&differences(&ports.store, log).await?, session.json));
+        let differences = differences(&ports.store, log).await?;
+        say(&would_change(&differences, session.json))?;
+        ensure!(differences.is_empty(), "sales is not as the log says");
+        return Ok(());
     }
-    let mut rebuilt = Rebuilt::default();
-    if let Some(rebuild) = Rebuild::begin(ports, log, arguments.resume).await? {
-        rebuilt = build(rebuild, &session.stage).await?;
-    }
+    let rebuilt = match Rebuild::begin(ports, log, arguments.resume).await? {
+        Some(rebuild) => Some(build(rebuild, &session.stage).await?),
+        None => None,
+    };
     let (live, deleted) = clean(ports).await.context("the new generation is live; the old one's rows are not all deleted: the next rebuild deletes them, or quadrille rebuild --projection sales --resume")?;
+    let under_way = match &rebuilt {
+        Some(Rebuilt { read, booked }) => format!("{read} events read, {booked} booked"),
+        None => "no rebuild of sales is under way".to_owned(),
+    };
     if session.json {
-        let (read, booked) = (rebuilt.read, rebuilt.booked);
+        let Rebuilt { read, booked } = rebuilt.unwrap_or_default();
         let done = json!({"generation": live, "read": read, "booked": booked, "deleted": deleted});
         return say(&[done.to_string()]);
     }
-    let Rebuilt { read, booked } = rebuilt;
-    say(&[
-        format!("{read} events read, {booked} booked"),
-        format!("sales: generation {live} is live; {deleted} rows of older ones deleted"),
-    ])
+    say(&[under_way, format!("sales: generation {live} is live; {deleted} rows of older ones deleted")])
 }
 
 /// Page after page, until the new generation is live, or Ctrl-C.

@@ -120,13 +120,20 @@ impl Replay {
 pub struct Pace {
     rate: u32,
     next: Instant,
+    sent: u64,
 }
 
 impl Pace {
     /// `rate` events a second, at least one.
     #[must_use]
     pub fn new(rate: u32) -> Self {
-        Self { rate: rate.max(1), next: Instant::now() }
+        Self { rate: rate.max(1), next: Instant::now(), sent: 0 }
+    }
+
+    /// How many events the bus has accepted so far.
+    #[must_use]
+    pub const fn sent(&self) -> u64 {
+        self.sent
     }
 
     /// Waits until `events` more may be published.
@@ -178,6 +185,7 @@ pub async fn publish<B: Bus>(events: &[Envelope], bus: &B, pace: &mut Pace) -> R
     for some in events.chunks(CALL) {
         pace.wait(some.len()).await;
         bus.publish(some).await?;
+        pace.sent = pace.sent.saturating_add(u64::try_from(some.len()).unwrap_or(u64::MAX));
     }
     Ok(())
 }

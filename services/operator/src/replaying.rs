@@ -1,7 +1,7 @@
 //! The command `replay`: what is selected is counted by type first, then published, or written into a file.
 
 use crate::session::{Misuse, Session, bar, say};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use aws::archive::Archive;
 use aws::{dynamodb::DynamoStore, eventbridge::EventBus};
 use chassis::AggregateId;
@@ -13,8 +13,9 @@ use operator::replay::{self, Counts, Pace, Replay};
 use registry::{CONSUMES, SERVICES};
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::{signal::ctrl_c, time::sleep};
@@ -90,6 +91,9 @@ impl Tools {
     pub async fn run(&self, arguments: ReplayArguments) -> Result<()> {
         if let Some(id) = arguments.resume {
             let replay = Replay::saved(&self.orders, id).await?;
+            if replay.position.is_none() {
+                return self.had_ended(&replay);
+            }
             return self.go_on(replay, None, arguments.rate).await;
         }
         let selection = selection(&arguments, Utc::now())?;
@@ -136,6 +140,7 @@ impl Tools {
     /// Publishes page after page, until there is no more, or Ctrl-C.
     async fn go_on(&self, mut replay: Replay, total: Option<u64>, rate: u32) -> Result<()> {
         let (mut pace, bar) = (Pace::new(rate), bar(total, "events"));
+        let before = sum(&replay.published);
         let stopped = ctrl_c();
         tokio::pin!(stopped);
         while replay.position.is_some() {
@@ -144,9 +149,9 @@ impl Tools {
             tokio::select! {
                 // A page that is cut off here is published again by the next run.
                 stepped = replay::step(&mut replay, &self.log, (&self.bus, &mut pace), &self.orders) => {
-                    stepped.with_context(|| resume)?;
+                    stepped.map_err(|why| anyhow!("{why}; {}; {resume}", so_far(&replay, before, &pace)))?;
                 }
-                _ = &mut stopped => bail!("stopped after {} events; {resume}", replay.published.values().sum::<u64>()),
+                _ = &mut stopped => bail!("stopped; {}; {resume}", so_far(&replay, before, &pace)),
             }
             bar.set_position(replay.published.values().sum());
         }
@@ -205,6 +210,14 @@ impl Tools {
         say(&format!("{:>9}  in all", counts.values().sum::<u64>()))
     }
 
+    fn had_ended(&self, replay: &Replay) -> Result<()> {
+        if self.json {
+            return say(&json!({"replay": replay.id, "published": Counts::new()}).to_string());
+        }
+        let published = sum(&replay.published);
+        say(&format!("replay {} had ended after {published} events: nothing is published", replay.id))
+    }
+
     /// The last line: what came of it.
     fn done(&self, counts: &Counts, mut what: serde_json::Value) -> Result<()> {
         let sum: u64 = counts.values().sum();
@@ -217,6 +230,16 @@ impl Tools {
             (_, file) => say(&format!("{sum} events written to {}", file.unwrap_or_default())),
         }
     }
+}
+
+fn sum(counts: &Counts) -> u64 {
+    counts.values().sum()
+}
+
+/// How far this run has come, when `before` events were published by earlier ones.
+fn so_far(replay: &Replay, before: u64, pace: &Pace) -> String {
+    let again = before.saturating_add(pace.sent()).saturating_sub(sum(&replay.published));
+    format!("{} events published, the last {again} of which will be published again", pace.sent())
 }
 
 /// What the arguments select. A selection ends now at the latest, so that it is the same when it is read again.
@@ -252,7 +275,9 @@ struct Lines {
 impl Lines {
     /// A new file: one that is there already is not written over.
     fn create(path: &Path) -> Result<Self> {
-        let file = File::create_new(path).with_context(|| Misuse(format!("--log: {}", path.display())))?;
+        // It may hold personal data: only its owner reads it.
+        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let file = opened.with_context(|| Misuse(format!("--log: {}", path.display())))?;
         Ok(Self { path: path.display().to_string(), file: BufWriter::new(file) })
     }
 

@@ -67,6 +67,8 @@ pub async fn run(session: &Session, arguments: RepublishArguments) -> Result<()>
             arguments.done(session, &counted)
         }
         (None, Some(service)) => {
+            let publishes = events::catalogue::entries().iter().any(|entry| entry.producer == service);
+            ensure!(publishes, Misuse(format!("--pipe: {service} publishes nothing, and has no pipe")));
             let (log, selection) = (log(&[service]), arguments.window(Utc::now())?);
             let counted = replay::count(&log, &selection).await?;
             if arguments.announce(session, &counted)? {

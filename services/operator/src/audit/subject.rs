@@ -9,6 +9,7 @@ use chassis::outbox::{EntryKind, envelope_of};
 use chassis::store::{EVENTS, INBOX, Item, Key, MAX_WRITES, Scan, every_row};
 use chrono::{DateTime, Utc};
 use events::catalogue;
+use events::inventory::ProductListed;
 use events::{Envelope, EventId};
 use futures_util::future::try_join_all;
 use std::collections::{BTreeMap, BTreeSet};
@@ -186,12 +187,7 @@ fn outdated(service: &'static str, wanted: &Item, stored: Option<&Item>, event: 
     );
     let what =
         format!("shows {seq}, the newest event is {} number {}", event.metadata.kind, event.metadata.seq);
-    let mend = match event.metadata.kind.as_str() {
-        "product.listed" => format!(
-            "needs a person: PUT /products/{} again publishes a newer listing",
-            event.metadata.subject
-        ),
-        _ => "needs a person: the next event of the circuit writes it anew".into(),
-    };
+    let view = if event.is::<ProductListed>() { "prices" } else { "admission" };
+    let mend = format!("quadrille rebuild --projection {view}");
     Difference::new(service, &wanted.key, what).mended_by(mend)
 }
