@@ -122,9 +122,12 @@ async fn opened(platform: &Platform, sealed: &[(OrderId, SealedAddress)]) -> usi
 }
 
 async fn forget(platform: &Platform, flags: &[&str]) -> Output {
+    forget_one(platform, &platform.customer("ada"), flags).await
+}
+
+async fn forget_one(platform: &Platform, customer: &str, flags: &[&str]) -> Output {
     let mut command = Command::new(BINARIES.join("quadrille"));
-    let customer = platform.customer("ada");
-    command.args(["--stage", "test", "forget", "--customer", &customer]).args(flags).stdin(Stdio::null());
+    command.args(["--stage", "test", "forget", "--customer", customer]).args(flags).stdin(Stdio::null());
     command.env("AWS_ENDPOINT_URL", &platform.stack.endpoint).env("AWS_REGION", "us-east-1");
     command.env("AWS_ACCESS_KEY_ID", "local").env("AWS_SECRET_ACCESS_KEY", "local");
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
@@ -194,6 +197,11 @@ fn a_forgotten_address_is_readable_nowhere() {
         assert_eq!(refused.status.code(), Some(1), "{said}");
         assert!(said.contains(&orders[1].to_string()) && !said.contains(&orders[0].to_string()), "{said}");
         assert_eq!(forget(&platform, &["--also-open"]).await.status.code(), Some(2));
+        assert_eq!(
+            forget_one(&platform, "adda", &["--yes"]).await.status.code(),
+            Some(2),
+            "no such customer"
+        );
         assert_eq!(opened(&platform, &addresses).await, 2);
         assert_eq!(forgotten(&platform, &["--also-open", "--yes"]).await, [2, 0]);
         assert_eq!(opened(&platform, &addresses).await, 0);

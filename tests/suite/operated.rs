@@ -386,6 +386,12 @@ fn a_stage_that_is_not_there_says_what_helps() {
         let (code, why) = one_line(&ignored.env("AWS_ENDPOINT_URL", nowhere).output().unwrap());
         assert!(code == 2 && why.contains(nowhere), "{why}");
     }
+    for stage in ["", "../x", "Prod", "a-b", "local-quadrille-payments", "\u{1b}[31mred"] {
+        let (code, why) = one_line(&quadrille(&["waiting", "--stage", stage]).output().unwrap());
+        assert!(code == 2 && why.contains("--stage") && !why.contains('\u{1b}'), "{stage}: {why}");
+    }
+    let (_, why) = one_line(&quadrille(&["\u{1b}[31mred"]).output().unwrap());
+    assert!(!why.contains('\u{1b}'), "{why:?}");
     let endpoint = "http://127.0.0.1:1";
     let mut no_region = quadrille(&["waiting", "--stage", "prod"]);
     let (code, why) = one_line(&no_region.env("AWS_ENDPOINT_URL", endpoint).output().unwrap());
@@ -422,7 +428,7 @@ fn shells_and_man_know_every_command() {
 }
 
 /// Guards: events are printed as they come, those that were asked for; and rule and queue are gone afterwards, be it ended by Ctrl-C,
-/// by SIGTERM or by a terminal that closes; as is what was left over an hour ago.
+/// by SIGTERM or by a terminal that closes; as is what was left over long ago.
 #[test]
 fn the_bus_is_tailed_until_ctrl_c() {
     run(async {

@@ -261,6 +261,25 @@ fn a_rebuild_that_dies_at_any_commit_is_gone_on_with() {
     });
 }
 
+/// Guards: what another rebuild is building. One that has ended deletes what is older than the live generation, and nothing that
+/// another has begun since it looked.
+#[test]
+fn cleaning_leaves_what_another_rebuild_builds() {
+    run(async {
+        let shop = Shop::with(0..3);
+        shop.deliver_all(&events_of(0..3)).await;
+        let live = Generations::load(&shop.sales.store).await.unwrap();
+        let of = |generation: u32| {
+            let key = Key::new(format!("day#{generation}#{}", day(1)), "count#0#orders#USD");
+            Write::Count { key, by: vec![("cents", 7)] }
+        };
+        let next = live.next();
+        shop.sales.store.commit(vec![of(next)]).await.unwrap();
+        assert_eq!(clean(&shop.table()).await.unwrap(), (live.live, 0));
+        assert_eq!(shop.generations(), [live.live, next]);
+    });
+}
+
 /// Guards: that a delivery books in both generations, and that the log is read only once that is so. Orders go on before,
 /// during and after the rebuild; one delivery reads the generations before it begins and commits afterwards; another is on
 /// its way all the time.

@@ -54,6 +54,15 @@ pub async fn output(platform: &Platform, arguments: &[&str]) -> Output {
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 
+/// How it ends when the reader of its output is gone.
+pub async fn unread(platform: &Platform, arguments: &[&str]) -> Option<i32> {
+    let mut command = quadrille(platform, arguments);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    command.stdout(writer);
+    tokio::task::spawn_blocking(move || command.output().unwrap().status.code()).await.unwrap()
+}
+
 /// Every row of a service's table.
 async fn rows(platform: &Platform, service: &str) -> Vec<Item> {
     let table = platform.table(&format!("test-quadrille-{service}")).await;

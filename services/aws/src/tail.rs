@@ -9,12 +9,14 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use chassis::Failure;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// How long SQS keeps an event that nobody has looked at, in seconds: its least.
 const RETENTION: &str = "60";
-/// What is older was left over by a process that could not end well.
-const LEFT_OVER: TimeDelta = TimeDelta::hours(1);
+/// How long one may look. What is older was left over by a process that could not end well.
+pub const LONGEST: Duration = Duration::from_secs(12 * 3600);
+const LEFT_OVER: TimeDelta = TimeDelta::hours(13);
 /// The id of the rule's one target.
 const TARGET: &str = "tail";
 
@@ -95,7 +97,7 @@ impl Tail {
         ended
     }
 
-    /// Deletes what others left over an hour ago or more.
+    /// Deletes what others left over: what is older than the longest look.
     ///
     /// # Errors
     /// A [`Failure`] with AWS's own text.
@@ -149,7 +151,7 @@ fn policy(queue: &str, rule: &str) -> Value {
     })
 }
 
-/// Whether a name is one of ours, and made an hour ago or more.
+/// Whether a name is one of ours, and older than the longest look.
 fn is_left_over(prefix: &str, name: &str, now: DateTime<Utc>) -> bool {
     let id = name.strip_prefix(prefix).and_then(|id| id.parse::<Uuid>().ok());
     let made = id.and_then(|id| id.get_timestamp()).and_then(|made| {
@@ -163,7 +165,7 @@ fn is_left_over(prefix: &str, name: &str, now: DateTime<Utc>) -> bool {
 mod tests {
     use super::*;
 
-    /// Guards: only what is ours, and an hour old, is deleted.
+    /// Guards: only what is ours, and older than the longest look, is deleted.
     #[test]
     fn what_is_younger_or_not_ours_stays() {
         let (prefix, id, now) = ("dev-quadrille-tail-", Uuid::now_v7(), Utc::now());

@@ -2,9 +2,11 @@
 
 use crate::notification::{Fact, Message, Notice, Notification, Outcome};
 use crate::subscriptions::{Cancelled, Confirmed, Failed, Fulfilled, Refunded};
+use chassis::aggregate::read_state;
 use chassis::audit::{Audited, Kind};
 use chassis::outbox::OutboxEntry;
 use chassis::ports::Topic;
+use chassis::store::Item;
 use chassis::{Aggregate, AggregateId, Attempt, Effects, Failure, Live, Reactor};
 use events::orders::{OrderCancelled, OrderConfirmed, OrderFailed, OrderFulfilled};
 use events::payments::PaymentRefunded;
@@ -89,9 +91,14 @@ impl<T: Topic> Effects for Publishing<T> {
     }
 }
 
+fn is_publishing(row: &Item) -> bool {
+    let state = read_state::<Notification>(row).map(|loaded| loaded.state);
+    matches!(state, Ok(Notification::Publishing(_)))
+}
+
 /// What an audit compares.
 pub const AUDITED: Audited = Audited {
-    kinds: &[Kind::by_events::<Notification>("notice")],
+    kinds: &[Kind::by_events::<Notification>("notice").waiting(is_publishing)],
     views: &[],
     inbox: <Notification as Reactor>::id,
 };

@@ -1,9 +1,9 @@
 //! The command `bus tail`: live events, like a log.
 
-use crate::session::{Misuse, Session, say};
-use anyhow::{Result, ensure};
+use crate::session::{Misuse, Session, Signals};
+use anyhow::{Result, anyhow, ensure};
 use aws::eventbridge::read_body;
-use aws::tail::Tail;
+use aws::tail::{LONGEST, Tail};
 use chrono::Utc;
 use clap::{Args, Subcommand};
 use events::envelope::millis;
@@ -11,7 +11,6 @@ use events::{Envelope, OrderId, catalogue};
 use operator::mask;
 use serde_json::json;
 use std::io::Write;
-use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Subcommand)]
 pub enum BusCommand {
@@ -49,16 +48,16 @@ pub async fn run(session: &Session, BusCommand::Tail(arguments): BusCommand) -> 
     );
     let bus = format!("{}-quadrille", session.stage);
     Tail::sweep(&session.sdk, &bus, Utc::now()).await?;
-    let (mut interrupted, mut terminated, mut hung_up) =
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+    let mut signals = Signals::listen()?;
     let tail = Tail::start(&session.sdk, &bus).await?;
     // On AWS a rule needs a moment until it matches.
     let _ = writeln!(std::io::stderr(), "looking at {bus}; Ctrl-C ends");
     let done = tokio::select! {
         done = follow(session, &tail, &arguments) => done,
-        _ = interrupted.recv() => Ok(()),
-        _ = terminated.recv() => Ok(()),
-        _ = hung_up.recv() => Ok(()),
+        () = signals.next() => Ok(()),
+        () = tokio::time::sleep(LONGEST) => {
+            Err(anyhow!("looked for {} hours, which is the most; begin again", LONGEST.as_secs() / 3600))
+        }
     };
     let ended = tail.end().await;
     done?;
@@ -79,7 +78,8 @@ async fn follow(session: &Session, tail: &Tail, arguments: &TailArguments) -> Re
 
 fn print(session: &Session, mut event: Envelope) -> Result<()> {
     mask::event(&mut event);
-    say(&if session.json { json!(event).to_string() } else { line(&event) })
+    // Once its reader is gone there is nobody to look for.
+    Ok(writeln!(std::io::stdout(), "{}", if session.json { json!(event).to_string() } else { line(&event) })?)
 }
 
 /// `2026-11-22T09:30:00.125Z  order.created             018f…  1  018f…`

@@ -1,6 +1,6 @@
 //! The commands about dead letters. Whatever ends one of them, even Ctrl-C, nothing stays hidden from others.
 
-use crate::session::{Misuse, Session, bar, say};
+use crate::session::{Misuse, Session, Signals, bar, say};
 use anyhow::{Context, Result, bail, ensure};
 use aws::dynamodb::DynamoStore;
 use chrono::Utc;
@@ -15,7 +15,6 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use tokio::signal::ctrl_c;
 
 #[derive(Subcommand)]
 pub enum DlqCommand {
@@ -64,14 +63,14 @@ pub enum DlqCommand {
 /// Does what the command says.
 pub async fn run(session: &Session, command: DlqCommand) -> Result<()> {
     let stage = session.stage();
-    let work = act(session, &stage, command);
+    let (work, mut signals) = (act(session, &stage, command), Signals::listen()?);
     tokio::pin!(work);
     let done = tokio::select! {
         done = &mut work => done,
-        _ = ctrl_c() => {
+        () = signals.next() => {
             stage.stop();
-            // A second Ctrl-C does not wait for the call that is under way.
-            tokio::select! { _ = &mut work => {}, _ = ctrl_c() => {} }
+            // A second one does not wait for the call that is under way.
+            tokio::select! { _ = &mut work => {}, () = signals.next() => {} }
             Err(anyhow::anyhow!("stopped"))
         }
     };

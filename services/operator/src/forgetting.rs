@@ -1,7 +1,7 @@
 //! The command `forget`: shows what there is of a customer's addresses, asks, deletes their keys, and says what remains.
 
-use crate::session::{Session, say};
-use anyhow::{Result, bail};
+use crate::session::{Misuse, Session, say};
+use anyhow::{Result, bail, ensure};
 use chassis::keys::Keys;
 use clap::Args;
 use events::{CustomerId, OrderId};
@@ -51,6 +51,7 @@ pub async fn run(session: &Session, arguments: ForgetArguments) -> Result<()> {
     let keys = Keys(session.table("keys"));
     let records = Records { orders: session.table("orders"), keys, payments: session.table("payments") };
     let found = Found::of(&records.addresses(&customer).await?);
+    ensure!(found.orders > 0, Misuse(format!("--customer: {} has no order of {customer}", session.stage)));
     if !found.needed.is_empty() && !also_open {
         let (number, orders) = (found.needed.len(), listed(&found.needed));
         bail!(
@@ -68,7 +69,7 @@ pub async fn run(session: &Session, arguments: ForgetArguments) -> Result<()> {
     let provider_customer = records.provider_customer(&customer).await?;
     if session.json {
         let report = json!({"customer": customer, "orders": orders, "forgotten": forgotten,
-            "forgotten_before": before, "cancelled": found.needed, "in_the_clear": found.clear,
+            "forgotten_before": before, "open": found.needed, "in_the_clear": found.clear,
             "provider_customer": provider_customer});
         return say(&report.to_string());
     }
@@ -81,7 +82,7 @@ fn cancels(needed: &[OrderId]) -> String {
     if needed.is_empty() {
         return String::new();
     }
-    format!(" Cancelled and paid back: {}.", listed(needed))
+    format!(" Not left yet, so cancelled and paid back unless the carrier has it: {}.", listed(needed))
 }
 
 /// What was done, and what remains of the customer.

@@ -103,6 +103,9 @@ enum Command {
     Man,
 }
 
+/// The most characters of an error.
+const LONGEST_LINE: usize = 2_000;
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let done = match Arguments::try_parse() {
@@ -113,7 +116,7 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            let _ = writeln!(std::io::stderr(), "error: {}", printable(&format!("{error:#}")));
             ExitCode::from(if is_misuse(&error) { 2 } else { 1 })
         }
     }
@@ -133,9 +136,21 @@ fn refuse(error: &clap::Error) -> ExitCode {
         let text = error.to_string();
         let first = text.split("\n\n").next().unwrap_or_default();
         let line = first.split_whitespace().collect::<Vec<_>>().join(" ");
-        let _ = writeln!(std::io::stderr(), "{line}; try --help");
+        let _ = writeln!(std::io::stderr(), "{}; try --help", printable(&line));
     }
     ExitCode::from(if error.exit_code() == 0 { 0 } else { 2 })
+}
+
+/// A text without what moves a terminal's cursor or turns its writing round, and not longer than a person reads.
+fn printable(text: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let shown =
+        text.chars().map(|c| if c.is_control() || turns(c) { char::REPLACEMENT_CHARACTER } else { c });
+    let mut line: String = shown.take(LONGEST_LINE).collect();
+    if text.chars().nth(LONGEST_LINE).is_some() {
+        line.push('…');
+    }
+    line
 }
 
 fn is_misuse(error: &anyhow::Error) -> bool {

@@ -136,16 +136,17 @@ fn read(position: &str) -> Result<Position, Failure> {
         .map_err(|_| Failure::Poison("the place of the rebuild is unreadable".into()))
 }
 
-/// Deletes the counters of every generation that is neither live nor being built: which is live, and how many rows it deleted.
+/// Deletes the counters of every generation before the live one: which is live, and how many rows it deleted. A generation
+/// after it is another rebuild's, which may have begun since this one looked.
 ///
 /// # Errors
 /// A [`Failure`] when the table does not answer. What is left, the next rebuild deletes.
 pub async fn clean<S: Scan>(ports: &Ports<S>) -> Result<(u32, u64), Failure> {
     let generations = Generations::load(&ports.store).await?;
-    let (open, mut deleted) = (generations.open(), 0);
+    let mut deleted = 0;
     let visit = async |rows: Vec<Item>| {
         let is_old =
-            |row: &&Item| counters::generation_of(&row.key.pk).is_none_or(|one| !open.contains(&one));
+            |row: &&Item| counters::generation_of(&row.key.pk).is_none_or(|one| one < generations.live);
         let old: Vec<&Item> = rows.iter().filter(is_old).collect();
         for some in old.chunks(BATCH) {
             delete(&ports.store, some).await?;

@@ -1,6 +1,6 @@
 //! The command `rebuild`: a projection is built anew from the log.
 
-use crate::session::{self, Misuse, Session, bar};
+use crate::session::{self, Misuse, Session, Signals, bar};
 use anyhow::{Context, Result, bail, ensure};
 use aws::dynamodb::DynamoStore;
 use chassis::Ports;
@@ -11,7 +11,6 @@ use operator::event_log::EventLog;
 use operator::rebuild::{Counters, Difference, Rebuild, Rebuilt, clean, differences};
 use operator::views::{ADMISSION, Outcome, PRICES, View, Viewed};
 use serde_json::{Value, json};
-use tokio::signal::ctrl_c;
 
 /// How many rows a list shows.
 const SHOWN: usize = 20;
@@ -98,8 +97,7 @@ async fn sales(
 
 /// Page after page, until the new generation is live, or Ctrl-C.
 async fn build(mut rebuild: Rebuild<'_, DynamoStore>, stage: &str) -> Result<Rebuilt> {
-    let (bar, stopped) = (bar(None, ""), ctrl_c());
-    tokio::pin!(stopped);
+    let (bar, mut signals) = (bar(None, ""), Signals::listen()?);
     loop {
         let resume = format!("go on with: quadrille rebuild --stage {stage} --projection sales --resume");
         tokio::select! {
@@ -109,7 +107,7 @@ async fn build(mut rebuild: Rebuild<'_, DynamoStore>, stage: &str) -> Result<Reb
                     break;
                 }
             }
-            _ = &mut stopped => bail!("stopped after {} events; {resume}", rebuild.rebuilt.read),
+            () = signals.next() => bail!("stopped after {} events; {resume}", rebuild.rebuilt.read),
         }
         bar.set_message(format!("{} events", rebuild.rebuilt.read));
     }

@@ -1,6 +1,6 @@
 //! The command `replay`: what is selected is counted by type first, then published, or written into a file.
 
-use crate::session::{Misuse, Session, bar, say};
+use crate::session::{Misuse, Session, Signals, bar, say};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use aws::archive::Archive;
 use aws::{dynamodb::DynamoStore, eventbridge::EventBus};
@@ -18,7 +18,7 @@ use std::io::{BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::{signal::ctrl_c, time::sleep};
+use tokio::time::sleep;
 use uuid::Uuid;
 
 /// How long to wait until EventBridge is asked again how far it is.
@@ -141,8 +141,7 @@ impl Tools {
     async fn go_on(&self, mut replay: Replay, total: Option<u64>, rate: u32) -> Result<()> {
         let (mut pace, bar) = (Pace::new(rate), bar(total, "events"));
         let before = sum(&replay.published);
-        let stopped = ctrl_c();
-        tokio::pin!(stopped);
+        let mut signals = Signals::listen()?;
         while replay.position.is_some() {
             let resume =
                 format!("go on with: quadrille replay --stage {} --resume {}", self.stage, replay.id);
@@ -151,7 +150,7 @@ impl Tools {
                 stepped = replay::step(&mut replay, &self.log, (&self.bus, &mut pace), &self.orders) => {
                     stepped.map_err(|why| anyhow!("{why}; {}; {resume}", so_far(&replay, before, &pace)))?;
                 }
-                _ = &mut stopped => bail!("stopped; {}; {resume}", so_far(&replay, before, &pace)),
+                () = signals.next() => bail!("stopped; {}; {resume}", so_far(&replay, before, &pace)),
             }
             bar.set_position(replay.published.values().sum());
         }
@@ -167,7 +166,7 @@ impl Tools {
             named.map(|service| format!("{}-quadrille-{service}-archive", self.stage)).collect();
         let id = Uuid::now_v7();
         self.archive.start(id, (selection.from, selection.to), &rules).await?;
-        let (name, bar) = (Archive::replay_name(id), bar(None, "events"));
+        let (name, bar, mut signals) = (Archive::replay_name(id), bar(None, "events"), Signals::listen()?);
         let progress = loop {
             let progress = self.archive.progress(id).await?;
             if progress.has_ended {
@@ -176,7 +175,7 @@ impl Tools {
             bar.set_message(progress.last.map_or_else(String::new, |last| format!("up to {last}")));
             tokio::select! {
                 () = sleep(LOOK) => {}
-                _ = ctrl_c() => bail!("not waiting any longer: EventBridge goes on with its replay {name}"),
+                () = signals.next() => bail!("not waiting any longer: EventBridge goes on with its replay {name}"),
             }
         };
         bar.finish_and_clear();

@@ -1,14 +1,15 @@
 //! What every command has: the stage, the clients' configuration, how it prints and how it asks.
 
 use crate::table::{Column, Table};
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use aws::sdk::SdkConfig;
 use aws::{dynamodb::DynamoStore, eventbridge::EventBus, sqs::Queues};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use operator::dead_letters::Stage;
 use serde_json::Value;
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, ErrorKind, IsTerminal, Write};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What a command line said that cannot be.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +48,10 @@ impl Session {
     /// # Errors
     /// When the stage cannot be reached: what is missing, and the command that helps.
     pub async fn open(global: &Global) -> Result<Self> {
+        ensure!(
+            is_stage(&global.stage),
+            Misuse("--stage: has to be a letter and up to 15 more letters or digits, in lower case".into())
+        );
         let sdk = aws::sdk::operators_config(&global.stage).await?;
         Ok(Self { stage: global.stage.clone(), sdk, json: global.json, yes: global.yes })
     }
@@ -110,15 +115,50 @@ impl Session {
     }
 }
 
+/// As the templates allow it, so that no name of a resource means another one.
+fn is_stage(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    text.len() <= 16 && text.starts_with(|c: char| c.is_ascii_lowercase()) && text.chars().all(plain)
+}
+
 /// Whether headers stand out: on a terminal, unless <https://no-color.org> is asked for.
 fn has_colour() -> bool {
     let is_off = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     !is_off && std::io::stdout().is_terminal()
 }
 
-/// Prints a line.
+/// Prints a line. A reader who has seen enough (`quadrille orders … | head`) does not end a command in the middle of its work, and
+/// does not change how it ends.
 pub fn say(line: &str) -> Result<()> {
-    Ok(writeln!(std::io::stdout().lock(), "{line}")?)
+    match writeln!(std::io::stdout().lock(), "{line}") {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        said => Ok(said?),
+    }
+}
+
+/// What ends a command from outside: Ctrl-C, SIGTERM, or a terminal that closes.
+pub struct Signals([Signal; 3]);
+
+impl Signals {
+    /// Listens to them from now on.
+    ///
+    /// # Errors
+    /// When the system does not let it.
+    pub fn listen() -> Result<Self> {
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        let [interrupt, terminate, hangup] = kinds.map(signal);
+        Ok(Self([interrupt?, terminate?, hangup?]))
+    }
+
+    /// Returns at the next one.
+    pub async fn next(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
 }
 
 /// A progress bar over so many things, or a spinner where their number is not known; nothing without a terminal.

@@ -20,6 +20,8 @@ pub struct Partition<'a> {
     pub pk: &'a str,
     /// All of its rows, by key.
     pub rows: &'a [Item],
+    /// Whether something may have made its state that has left no row in it.
+    pub is_explained: bool,
 }
 
 /// The rows whose sort key begins so.
@@ -139,7 +141,7 @@ impl Partition<'_> {
     fn invented(&self, state: &Item, now: DateTime<Utc>) -> Option<Difference> {
         let mut made = with(self.rows, EVENTS).chain(with(self.rows, INBOX));
         let is_remembered = time(state, "updated_at").is_none_or(|at| at > remembered_since(now));
-        let is_invented = self.kind.by_events && is_remembered && made.next().is_none();
+        let is_invented = self.kind.by_events && is_remembered && !self.is_explained && made.next().is_none();
         is_invented.then(|| self.differs(&state.key, "was invented: no event made it"))
     }
 }

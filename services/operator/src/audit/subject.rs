@@ -2,7 +2,7 @@
 
 use super::gathered::Subject;
 use super::orders;
-use super::rows::{Partition, with};
+use super::rows::{Partition, state_of, with};
 use super::{Audit, Counts, Difference, Table, kind_of};
 use chassis::Failure;
 use chassis::outbox::{EntryKind, envelope_of};
@@ -12,6 +12,7 @@ use events::catalogue;
 use events::inventory::ProductListed;
 use events::{Envelope, EventId};
 use futures_util::future::try_join_all;
+use registry::CONSUMES;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl<S: Scan> Audit<S> {
@@ -28,8 +29,9 @@ impl<S: Scan> Audit<S> {
         counts.events += u64::try_from(subject.published.len()).unwrap_or(u64::MAX);
         for table in &self.tables {
             if let Some(kind) = table.kind(pk) {
-                let partition =
-                    Partition { service: table.service, kind, pk, rows: subject.of(table.service) };
+                let service = table.service;
+                let is_explained = subject.published.iter().any(|(_, event)| consumes(service, event));
+                let partition = Partition { service, kind, pk, rows: subject.of(service), is_explained };
                 found.extend(partition.check(now, counts));
             }
         }
@@ -125,7 +127,8 @@ impl<S: Scan> Audit<S> {
         for (pk, rows) in partitions {
             let Some(kind) = table.kind(pk) else { continue };
             counts.subjects += 1;
-            let partition = Partition { service: table.service, kind, pk, rows };
+            let is_explained = state_of(rows).is_some_and(kind.waits);
+            let partition = Partition { service: table.service, kind, pk, rows, is_explained };
             found.entry(pk.clone()).or_default().extend(partition.check(now, counts));
             for row in with(rows, INBOX) {
                 match producer_row(row) {
@@ -160,6 +163,14 @@ impl<S: Scan> Audit<S> {
         }
         Ok(unknown)
     }
+}
+
+/// Whether a service may have made a state of an event: before it calls outside it commits its intent, without an inbox row;
+/// and an inbox row is gone after some days, while the state may be written again.
+fn consumes(service: &str, event: &Envelope) -> bool {
+    let consumed =
+        CONSUMES.iter().find(|(name, _)| *name == service).map_or(&[][..], |(_, consumed)| consumed);
+    consumed.iter().any(|one| one.kind == event.metadata.kind)
 }
 
 /// Where the event of an inbox row lies, which says what that event is about.
