@@ -35,7 +35,7 @@ const SWEEP_PERIOD: Duration = Duration::from_secs(60);
 /// The key under which the journal keeps that the first products are listed.
 const SEEDED: &str = "seeded/";
 /// How long the first products may be on their way to the price list.
-const SEED_TIMEOUT: Duration = Duration::from_secs(20);
+const SEED_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often in a row the platform must be found idle to count as settled.
 const IDLE_CHECKS: u32 = 3;
 
