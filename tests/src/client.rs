@@ -13,6 +13,10 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// How often an order is looked at again that the API refused to show for now, and the pause before each time.
+const THROTTLED_TRIES: u32 = 50;
+const THROTTLED_PAUSE: Duration = Duration::from_millis(100);
+
 /// A client of one API. Clones share its connections.
 #[derive(Clone)]
 pub struct Client {
@@ -191,7 +195,15 @@ impl Client {
     /// # Errors
     /// When there is no such order.
     pub async fn order(&self, id: &str) -> Result<Value> {
-        let answer = self.get(&format!("/orders/{id}")).await?;
+        let mut answer = self.get(&format!("/orders/{id}")).await?;
+        // The API's rate has its limits: who looks often waits for its turn.
+        for _ in 0..THROTTLED_TRIES {
+            if answer.status != 429 {
+                break;
+            }
+            tokio::time::sleep(THROTTLED_PAUSE).await;
+            answer = self.get(&format!("/orders/{id}")).await?;
+        }
         ensure!(answer.status == 200, "order {id}: {} {}", answer.status, answer.body);
         Ok(answer.body)
     }

@@ -235,7 +235,7 @@ fn a_function_that_dies_gets_its_batch_again() {
 #[test]
 fn a_record_that_is_too_old_is_given_up() {
     both_ways(async |way| {
-        let changes = [("MaximumRecordAgeInSeconds: 82800", "MaximumRecordAgeInSeconds: 1")];
+        let changes = [("MaximumRecordAgeInSeconds: 82800", "MaximumRecordAgeInSeconds: 100")];
         let platform = platform("old", way, &changes).await;
         platform.stack.settle(TIMEOUT).await.unwrap();
         platform.stack.faults.set(Fault::Stop { pipe: platform.reader("rewards") }).unwrap();

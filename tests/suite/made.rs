@@ -95,22 +95,25 @@ fn what_cannot_be_made_is_refused() {
         let url = create(&queue, "60").await.unwrap().queue_url.unwrap();
         assert_eq!(create(&queue, "60").await.unwrap().queue_url.as_deref(), Some(url.as_str()));
         for (name, seconds, code) in [
-            (queue.as_str(), "61", "QueueNameExists"),
+            (queue.as_str(), "61", "QueueAlreadyExists"),
             ("short", "59", "InvalidAttributeValue"),
             ("a.b", "60", "InvalidParameterValue"),
-            ("a.fifo", "60", "UnsupportedOperation"),
-            ("test-quadrille-orders-events", "60", "UnsupportedOperation"),
+            ("a.fifo", "60", "AWS.SimpleQueueService.UnsupportedOperation"),
+            ("test-quadrille-orders-events", "60", "AWS.SimpleQueueService.UnsupportedOperation"),
         ] {
             assert_eq!(create(name, seconds).await.unwrap_err().code(), Some(code), "{name}");
         }
         let declared = url.replace(&queue, "test-quadrille-orders-events");
         let refused = sqs.delete_queue().queue_url(declared).send().await.unwrap_err();
-        assert_eq!(refused.code(), Some("UnsupportedOperation"));
+        assert_eq!(refused.code(), Some("AWS.SimpleQueueService.UnsupportedOperation"));
         sqs.delete_queue().queue_url(&url).send().await.unwrap();
-        assert_eq!(create(&queue, "60").await.unwrap_err().code(), Some("QueueDeletedRecently"));
+        assert_eq!(
+            create(&queue, "60").await.unwrap_err().code(),
+            Some("AWS.SimpleQueueService.QueueDeletedRecently")
+        );
         assert_eq!(
             sqs.delete_queue().queue_url(&url).send().await.unwrap_err().code(),
-            Some("QueueDoesNotExist")
+            Some("AWS.SimpleQueueService.NonExistentQueue")
         );
 
         let put = |bus: &str, name: &str, pattern: &str| {

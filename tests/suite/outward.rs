@@ -4,7 +4,9 @@ use crate::envelopes::envelope;
 use crate::outside::MemoryTopic;
 use crate::platform::run;
 use crate::seeded::Counter;
+use crate::stores::{Crash, Faulty};
 use chassis::outbox::OutboxEntry;
+use chassis::ports::Topic;
 use chassis::reaction::react;
 use chassis::store::MemoryStore;
 use chassis::{Aggregate, Attempt, Decider, Effects, Failure, Live, Ports, Reactor, Refusal, Verdict};
@@ -13,8 +15,8 @@ use events::{Envelope, Unreadable, envelope::Replay};
 use notifications::reactor::Publishing;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use uuid::Uuid;
 
 /// Whatever it learns, it asks again.
@@ -97,6 +99,51 @@ fn a_replayed_event_calls_nothing_and_leaves_nothing() {
         assert_eq!(react(&ports, &publishing, &live).await, Ok(Verdict::Applied));
         assert_eq!(react(&ports, &publishing, &replayed).await, Ok(Verdict::Duplicate));
         assert_eq!(topic.0.lock().unwrap().len(), 1);
+    });
+}
+
+/// Counts what is published, and lets go through what the test allows.
+#[derive(Clone, Default)]
+struct Counted {
+    ids: Arc<Mutex<Vec<String>>>,
+    fails: Arc<AtomicBool>,
+}
+
+impl Topic for Counted {
+    async fn publish(&self, _group: &str, id: &str, _body: String) -> Result<(), Failure> {
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(Failure::Transient("no topic".into()));
+        }
+        self.ids.lock().unwrap().push(id.to_owned());
+        Ok(())
+    }
+}
+
+/// Guards: a message is published before it is committed that it was, and always under its event's id. A topic that fails leaves
+/// no record of a message, a crash before the commit has it published again under the same id, and an event that is known is
+/// published no more, however late it comes.
+#[test]
+fn a_message_is_recorded_once_the_topic_has_it() {
+    run(async {
+        let Ports { clock, ids, .. } = ports();
+        let store = Faulty::new(MemoryStore::default(), Crash::Before);
+        let (ports, topic) = (Ports { store, clock, ids }, Counted::default());
+        let publishing = Publishing { topic: topic.clone() };
+        let data = json!({"order_id": "018f2b9e-7c1a-7d3e-9f00-4b6a1c2d3e4f", "customer_id": "ada"});
+        let event = envelope("order.confirmed", 1, "orders", data);
+        let is_recorded = || ports.store.inner.rows().iter().any(|row| row.key.sk == "state");
+        topic.fails.store(true, Ordering::SeqCst);
+        // This delivery's one commit is the note of why it failed, and crashes.
+        assert!(react(&ports, &publishing, &event).await.is_err());
+        assert!(!is_recorded());
+        topic.fails.store(false, Ordering::SeqCst);
+        ports.store.crash(0, Crash::Before);
+        assert!(react(&ports, &publishing, &event).await.is_err());
+        assert!(!is_recorded());
+        assert_eq!(react(&ports, &publishing, &event).await, Ok(Verdict::Applied));
+        assert_eq!(react(&ports, &publishing, &event).await, Ok(Verdict::Duplicate));
+        let id = event.metadata.id.to_string();
+        assert_eq!(*topic.ids.lock().unwrap(), [id.clone(), id], "the crash's, and the one that is recorded");
     });
 }
 

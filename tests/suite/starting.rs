@@ -34,7 +34,7 @@ fn a_first_start_that_failed_leaves_no_empty_shop() {
         let options = on_disk("first-start");
         let without_binaries = Options { binaries: options.data.clone(), ..options.clone() };
         assert!(Stack::start(&without_binaries).await.is_err());
-        assert!(options.data.join("tables.db").exists());
+        assert!(options.data.join("store").exists());
         // As far as a start comes that is killed before it has listed anything.
         drop(Platform::start(&Options { seed: false, ..options.clone() }).await.unwrap());
         let platform = Platform::start(&options).await.unwrap();
@@ -79,7 +79,15 @@ async fn refused(options: &Options, name: &str, spoil: impl FnOnce(&Path)) -> St
     format!("{error:#}")
 }
 
-/// Guards: what cannot be read, and one half of a life without the other, stop the start with a file and a way out.
+/// The log of a store, below the data folder.
+fn newest_log(store: &Path) -> String {
+    let names = fs::read_dir(store).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let newest = names.filter(|name| name.ends_with(".jnl")).max_by_key(String::len).unwrap();
+    format!("store/{newest}")
+}
+
+/// Guards: what cannot be read, what was acknowledged and is gone, and what an earlier version left, stop the start with a file and
+/// a way out.
 #[test]
 fn what_is_spoiled_is_named_with_a_way_out() {
     run(async {
@@ -87,19 +95,19 @@ fn what_is_spoiled_is_named_with_a_way_out() {
         let platform = Platform::start(&options).await.unwrap();
         platform.stack.settle(TIMEOUT).await.unwrap();
         drop(platform);
-        let garble = |path: &Path| {
-            fs::write(path, [b'x'; 5000]).unwrap();
-            // What has not left the write-ahead log yet would mend the file.
-            let _ = fs::remove_file(path.with_extension("db-wal"));
-        };
+        let garble = |path: &Path| fs::write(path, [b'x'; 5000]).unwrap();
         let empty = |path: &Path| fs::write(path, "").unwrap();
         let gone = |path: &Path| fs::remove_file(path).unwrap();
-        let fresh = "start with --fresh";
+        let all_gone = |path: &Path| fs::remove_dir_all(path).unwrap();
+        let log = newest_log(&options.data.join("store"));
+        let (fresh, log) = ("start with --fresh", log.as_str());
         for (name, way_out, error) in [
-            ("tables.db", fresh, refused(&options, "tables.db", garble).await),
-            ("journal.db", fresh, refused(&options, "journal.db", garble).await),
-            ("tables.db", fresh, refused(&options, "tables.db", gone).await),
-            ("journal.db", fresh, refused(&options, "journal.db", gone).await),
+            ("store", fresh, refused(&options, log, garble).await),
+            ("store", fresh, refused(&options, log, empty).await),
+            ("store", fresh, refused(&options, log, gone).await),
+            ("store", fresh, refused(&options, "store/version", gone).await),
+            ("store", fresh, refused(&options, "store/keyspaces", all_gone).await),
+            ("tables.db", fresh, refused(&options, "tables.db", empty).await),
             ("issuer.der", "delete it", refused(&options, "issuer.der", empty).await),
             ("secrets.json", "delete it", refused(&options, "secrets.json", empty).await),
         ] {

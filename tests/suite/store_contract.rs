@@ -1,10 +1,11 @@
 //! One contract for both stores: what the reaction loop relies on, in memory and on DynamoDB.
 
 use crate::platform::{in_trouble, on_platform, run};
+use crate::stores::Faulty;
 use chassis::Failure;
 use chassis::store::{
-    Attr, CommitError, Condition, EVENTS, Indexed, Item, Key, MAX_PAGE, MemoryStore, Rejected, Scan, Store,
-    Write, all_until, every_row,
+    Attr, CommitError, Condition, EVENTS, Grouped, Indexed, Item, Key, Limits, MAX_PAGE, MemoryStore,
+    Rejected, Scan, Store, Write, all_until, every_row,
 };
 use futures_util::future::join_all;
 use localstack::faults::Fault;
@@ -324,6 +325,67 @@ fn the_memory_store_keeps_the_contract() {
     run(keys_beside_rows(&store, &store.keys()));
 }
 
+/// The grouped stores whose limits are tried: everything together, little together, and nothing.
+fn grouped<S: Store>(inner: &S) -> impl Iterator<Item = Grouped<S>> {
+    let limits = [Limits::default(), Limits { writes: 4, pause: 1 }, Limits { writes: 0, pause: 0 }];
+    limits.into_iter().map(|limits| Grouped::new(inner.clone(), limits))
+}
+
+/// Guards: what is asked for at the same time is one transaction, with one write for a hot row; and the pause after one that was
+/// refused, in which each commit goes alone.
+#[test]
+fn commits_at_the_same_time_are_one_until_one_is_refused() {
+    // One thread, as the functions have: there `yield_now` gives way to everything that is ready.
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let behind: Faulty = Faulty::default();
+        let store = Grouped::new(behind.clone(), Limits { pause: 2, ..Limits::default() });
+        let stock = key("stock");
+        seed(&store, Item::new(stock.clone()).with("available", 10)).await;
+        let take = Write::Adjust { key: stock.clone(), by: vec![("available", -1)] };
+        let (free, taken) =
+            (|n: u32| vec![put(&key(&n.to_string()), 1, Condition::Absent), take.clone()], key("taken"));
+        let calls = async |commits: Vec<Vec<Write>>| {
+            let before = behind.commits();
+            let outcomes = join_all(commits.into_iter().map(|writes| store.commit(writes))).await;
+            (behind.commits() - before, outcomes.iter().filter(|outcome| outcome.is_ok()).count())
+        };
+        assert_eq!(calls((0..5).map(free).collect()).await, (1, 5));
+        assert_eq!(store.load(&stock).await.unwrap().unwrap().count("available"), Some(5));
+        seed(&store, Item::new(taken.clone())).await;
+        let refused = vec![put(&taken, 1, Condition::Absent)];
+        assert_eq!(
+            calls(vec![free(5), refused, free(6)]).await,
+            (3, 2),
+            "the joint one, and each that it does not name"
+        );
+        assert_eq!(calls(vec![free(7), free(8)]).await, (2, 2), "the pause");
+        assert_eq!(calls(vec![free(9), vec![put(&key("last"), 1, Condition::Absent)]]).await, (1, 2));
+        assert_eq!(store.load(&stock).await.unwrap().unwrap().count("available"), Some(0));
+    });
+}
+
+#[test]
+fn the_grouped_memory_store_keeps_the_contract() {
+    let store = MemoryStore::default();
+    for grouped in grouped(&store) {
+        run(contract(&grouped));
+        run(keys_beside_rows(&grouped, &store.keys()));
+    }
+}
+
+#[test]
+fn the_grouped_dynamodb_store_keeps_the_contract() {
+    on_platform(async |platform| {
+        let orders = platform.table("test-quadrille-orders").await;
+        let keys = platform.table("test-quadrille-keys").await;
+        for grouped in grouped(&orders.with_keys("test-quadrille-keys")) {
+            contract(&grouped).await;
+            keys_beside_rows(&grouped, &keys).await;
+        }
+    });
+}
+
 #[test]
 fn the_dynamodb_store_keeps_the_contract() {
     on_platform(async |platform| {
@@ -346,6 +408,8 @@ fn the_dynamodb_store_keeps_the_contract_among_conflicts() {
         for fault in [conflict, unprocessed, hold] {
             platform.stack.faults.set(fault).unwrap();
         }
-        contract(&platform.table("test-quadrille-orders").await).await;
+        let table = platform.table("test-quadrille-orders").await;
+        contract(&table).await;
+        contract(&Grouped::new(table, Limits::default())).await;
     });
 }

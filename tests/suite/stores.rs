@@ -71,14 +71,14 @@ impl Faulty {
 
 impl<S: Store> Store for Faulty<S> {
     async fn load(&self, key: &Key) -> Result<Option<Item>, Failure> {
-        // Lets the other worker run in between, where there is one.
-        tokio::task::yield_now().await;
-        let is_silent = *self.is_silent.lock().unwrap();
-        if is_silent { pending().await } else { self.inner.load(key).await }
+        Ok(self.load_many(std::slice::from_ref(key)).await?.pop().flatten())
     }
 
     async fn load_many(&self, keys: &[Key]) -> Result<Vec<Option<Item>>, Failure> {
-        self.inner.load_many(keys).await
+        // Lets the other worker run in between, where there is one.
+        tokio::task::yield_now().await;
+        let is_silent = *self.is_silent.lock().unwrap();
+        if is_silent { pending().await } else { self.inner.load_many(keys).await }
     }
 
     async fn page(

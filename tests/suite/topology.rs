@@ -213,8 +213,7 @@ fn only_who_publishes_has_a_way_out() {
         let producers = events::catalogue::entries().into_iter().map(|entry| entry.producer);
         producers.map(|producer| format!("dev-quadrille-{producer}{end}")).collect()
     };
-    let (model, relayed) =
-        (model(), wiring::model_with(&Contracts::of(&root()), &[("FanOut", "relay")]).unwrap());
+    let (model, relayed) = (model(), wiring::model_with(&Contracts::of(&root()), &wiring::RELAYED).unwrap());
     assert!(names("").len() < registry::SERVICES.len(), "there is a service that publishes nothing");
     for tables in [model.tables, relayed.tables] {
         let streamed = tables.into_iter().filter(|table| table.stream_specification.is_some());

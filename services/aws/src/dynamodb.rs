@@ -450,9 +450,11 @@ impl Store for DynamoStore {
 
     async fn commit(&self, writes: Vec<Write>) -> Result<(), CommitError> {
         check_shape(&writes)?;
-        if let [Write::Put { item, when }] = writes.as_slice() {
-            return self.put(item.clone(), when.clone()).await;
-        }
+        let writes = match <[Write; 1]>::try_from(writes) {
+            Ok([Write::Put { item, when }]) => return self.put(item, when).await,
+            Ok(other) => other.into(),
+            Err(several) => several,
+        };
         let actions = writes.into_iter().map(|write| self.action(write)).collect::<Result<Vec<_>, _>>()?;
         let sent = self.client.transact_write_items().set_transact_items(Some(actions)).send().await;
         sent.map(|_| ()).map_err(|error| match error.as_service_error() {

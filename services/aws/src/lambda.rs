@@ -14,6 +14,7 @@ use chassis::config::{self, ConfigError};
 use chassis::http::Api;
 use chassis::keys::Keys;
 use chassis::log::About;
+use chassis::store::{Grouped, Limits};
 use chassis::task::{Task, TaskError};
 use chassis::{EventHandler, Failure, Ports, log};
 use chrono::{DateTime, Utc};
@@ -81,6 +82,12 @@ impl Function {
     #[must_use]
     pub fn handler(&self) -> &str {
         &self.handler
+    }
+
+    /// The ports of a function that works on many things at a time: what they ask the table for goes out together.
+    #[must_use]
+    pub fn grouped(&self) -> Ports<Grouped<DynamoStore>> {
+        self.ports.clone().grouped(Limits::default())
     }
 
     /// The error for a handler that the binary does not have; `known` names those that it has.

@@ -22,8 +22,6 @@ pub struct Kind {
     pub name: &'static str,
     /// Whether only events begin one, and so leave an event row or an inbox row.
     pub by_events: bool,
-    /// Whether a state row waits for an outward call. Its intent was committed without an event row or inbox row.
-    pub waits: fn(&Item) -> bool,
     /// The attributes of the state row that other writes adjust.
     pub adjusted: fn() -> Vec<&'static str>,
     /// Both sides of a comparison: a state row, and the event rows of its aggregate, oldest first.
@@ -51,13 +49,7 @@ impl Kind {
     /// Aggregates that only events begin.
     #[must_use]
     pub const fn by_events<A: Aggregate>(name: &'static str) -> Self {
-        Self { name, by_events: true, waits: |_| false, adjusted: adjusted::<A>, compare: compare::<A> }
-    }
-
-    /// The same, some of whose states wait for an outward call.
-    #[must_use]
-    pub const fn waiting(self, waits: fn(&Item) -> bool) -> Self {
-        Self { waits, ..self }
+        Self { name, by_events: true, adjusted: adjusted::<A>, compare: compare::<A> }
     }
 
     /// Aggregates that commands begin too.

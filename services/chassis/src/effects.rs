@@ -1,12 +1,13 @@
 //! Outward calls. A state that waits for a call says so; the shell makes the call between two commits, and its outcome
-//! is the next message.
+//! is the next message. A call that is harmless to repeat needs no such state: it is made before the facts are committed
+//! that say so.
 
 use crate::decider::Decider;
 use crate::failure::Failure;
 use crate::live::Live;
 use crate::reactor::Reactor;
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::marker::PhantomData;
 
 /// Whether a call may have been made before.
@@ -27,6 +28,17 @@ pub trait Effects: Send + Sync + 'static {
     /// Whether there are calls. A service with calls leaves replayed events alone: it could not make the call that its state
     /// would wait for.
     const CALLS: bool = true;
+
+    /// Does outside what the facts say, just before they are committed. A crash, or a commit that another worker beats,
+    /// leaves no record of it, and it is done again: here belongs only what is harmless to repeat for as long as the queue
+    /// delivers again. Whatever else happens outside is a call that a state waits for.
+    fn carry_out(
+        &self,
+        _facts: &[<Self::Reactor as Decider>::Fact],
+        _live: Live,
+    ) -> impl Future<Output = Result<(), Failure>> + Send {
+        ready(Ok(()))
+    }
 
     /// The call that a state waits for.
     fn pending_call(state: &Self::Reactor) -> Option<Self::Call>;

@@ -5,7 +5,7 @@
 //! 3. The loop: [`reactor`] and [`effects`] (what reacts, and whom it calls while it is [`live`]), [`reaction`] (the one bounded loop),
 //!    [`consumer`] (a queue's events), [`versions`] (events of versions that it does not know).
 //!
-//! Beside them stand what an HTTP API needs ([`http`]), the [`keys`] of addresses, and the ports. Nothing here knows AWS: its adapters are the crate
+//! Beside them stand what an HTTP API needs ([`http`]), the [`keys`] of addresses, what puts requests together ([`gather`]), and the ports. Nothing here knows AWS: its adapters are the crate
 //! `aws`.
 
 pub mod aggregate;
@@ -16,6 +16,7 @@ pub mod decider;
 pub mod digest;
 pub mod effects;
 pub mod failure;
+pub mod gather;
 pub mod http;
 pub mod inbox;
 pub mod keys;

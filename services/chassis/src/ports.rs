@@ -2,7 +2,7 @@
 //! same code runs on Lambda, in tests and under a seeded simulation.
 
 use crate::failure::Failure;
-use crate::store::{CommitError, Store, Write};
+use crate::store::{CommitError, Grouped, Limits, Store, Write};
 use aes_gcm::{Aes256Gcm, KeyInit, aead::OsRng};
 use chrono::{DateTime, Utc};
 use events::Envelope;
@@ -132,6 +132,11 @@ impl<S> Ports<S> {
 }
 
 impl<S: Store> Ports<S> {
+    /// The same around a store that puts together what is asked for at the same time.
+    pub fn grouped(self, limits: Limits) -> Ports<Grouped<S>> {
+        Ports { store: Grouped::new(self.store, limits), clock: self.clock, ids: self.ids }
+    }
+
     /// Commits one write that depends on no decision, again and again while other transactions hold its row.
     ///
     /// # Errors

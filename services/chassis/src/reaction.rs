@@ -4,6 +4,7 @@
 //! faster it decides again from fresh state, a bounded number of times. Events and commands run through the same loop.
 //! An outward call is made between two commits: the intent is committed first and without the inbox row, because that
 //! row belongs to the transaction of the outcome; a crash in between must look like work to finish, not like a duplicate.
+//! A call that is harmless to repeat is made between deciding and the only commit.
 
 use crate::aggregate::{Aggregate, Loaded, SideWrite, append, load};
 use crate::decider::{Decider, Refusal};
@@ -19,7 +20,7 @@ use crate::spans::{self, Kind, Span};
 use crate::store::{AggregateId, CommitError, Key, Rejected, Store, Write};
 use chrono::{DateTime, Utc};
 use events::{Envelope, Metadata};
-use std::marker::PhantomData;
+use std::future::{Future, ready};
 
 /// How many outward calls one delivery may lead to.
 const MAX_CALLS: u32 = 2;
@@ -49,7 +50,7 @@ where
     if live.is_none() && E::CALLS {
         return inbox::leave_alone(ports, &envelope.metadata, &E::Reactor::id(&envelope.metadata)).await;
     }
-    let mut stand = begin::<E, S>(ports, envelope).await?;
+    let mut stand = begin(ports, effects, envelope).await?;
     for calls in 0.. {
         stand = match stand {
             Stand::Ended(verdict) => return Ok(verdict),
@@ -60,7 +61,7 @@ where
                 let outcome = effects.perform(call, attempt, live).await;
                 spans::record(|| call_span::<E, S>(ports, &envelope.metadata, began, &outcome));
                 let outcome = outcome?;
-                resume::<E, S>(ports, envelope, state, outcome).await?
+                resume(ports, effects, envelope, state, outcome).await?
             }
         };
     }
@@ -107,8 +108,12 @@ pub enum Stand<E: Effects> {
 ///
 /// # Errors
 /// A [`Failure`]; nothing was written.
-pub async fn begin<E: Effects, S: Store>(ports: &Ports<S>, envelope: &Envelope) -> Result<Stand<E>, Failure> {
-    advance(ports, envelope, None, E::Reactor::read(envelope)?).await
+pub async fn begin<E: Effects, S: Store>(
+    ports: &Ports<S>,
+    effects: &E,
+    envelope: &Envelope,
+) -> Result<Stand<E>, Failure> {
+    advance(ports, effects, envelope, None, E::Reactor::read(envelope)?).await
 }
 
 /// Goes on with what a call came to, up to the next one.
@@ -117,15 +122,17 @@ pub async fn begin<E: Effects, S: Store>(ports: &Ports<S>, envelope: &Envelope) 
 /// A [`Failure`]; nothing was written since the call.
 pub async fn resume<E: Effects, S: Store>(
     ports: &Ports<S>,
+    effects: &E,
     envelope: &Envelope,
     state: Loaded<E::Reactor>,
     outcome: <E::Reactor as Decider>::Message,
 ) -> Result<Stand<E>, Failure> {
-    advance(ports, envelope, Some(state), outcome).await
+    advance(ports, effects, envelope, Some(state), outcome).await
 }
 
 async fn advance<E: Effects, S: Store>(
     ports: &Ports<S>,
+    effects: &E,
     envelope: &Envelope,
     loaded: Option<Loaded<E::Reactor>>,
     message: <E::Reactor as Decider>::Message,
@@ -133,8 +140,8 @@ async fn advance<E: Effects, S: Store>(
     let metadata = &envelope.metadata;
     let id = E::Reactor::id(metadata);
     let turn = Turn { ports, id: &id, cause: &Cause::from(metadata) };
-    let (state, attempt, verdict) = match turn.run(loaded, message, &Delivery::<E>::of(metadata, &id)).await?
-    {
+    let delivery = Delivery { metadata, pk: &id.pk, effects };
+    let (state, attempt, verdict) = match turn.run(loaded, message, &delivery).await? {
         Ended::Refused(refusal, _) => {
             return inbox::settle(ports, metadata, &id, refusal.into()).await.map(Stand::Ended);
         }
@@ -204,9 +211,13 @@ where
 }
 
 /// What distinguishes an event's delivery from a command: the write beside the facts.
-trait Origin<A: Aggregate> {
+trait Origin<A: Aggregate>: Sync {
     /// What it notes of the state before.
-    type Note;
+    type Note: Send;
+    /// Does outside what the facts say.
+    fn carry_out(&self, _facts: &[A::Fact]) -> impl Future<Output = Result<(), Failure>> + Send {
+        ready(Ok(()))
+    }
     fn note(&self, before: &A, facts: &[A::Fact]) -> Self::Note;
     fn beside(&self, note: &Self::Note, after: &A, now: DateTime<Utc>) -> Vec<Write>;
     /// The row that shows, where it is there, that nothing is left to do; asked for only when it matters.
@@ -219,13 +230,7 @@ trait Origin<A: Aggregate> {
 struct Delivery<'a, E> {
     metadata: &'a Metadata,
     pk: &'a str,
-    effects: PhantomData<fn() -> E>,
-}
-
-impl<'a, E> Delivery<'a, E> {
-    fn of(metadata: &'a Metadata, id: &'a AggregateId) -> Self {
-        Self { metadata, pk: &id.pk, effects: PhantomData }
-    }
+    effects: &'a E,
 }
 
 /// What a delivery notes of the state before.
@@ -236,6 +241,14 @@ struct Noted {
 
 impl<E: Effects> Origin<E::Reactor> for Delivery<'_, E> {
     type Note = Noted;
+
+    async fn carry_out(&self, facts: &[<E::Reactor as Decider>::Fact]) -> Result<(), Failure> {
+        match Live::of(self.metadata) {
+            Some(live) => self.effects.carry_out(facts, live).await,
+            // A service that acts outside leaves a replayed event alone.
+            None => Ok(()),
+        }
+    }
 
     fn note(&self, before: &E::Reactor, facts: &[<E::Reactor as Decider>::Fact]) -> Noted {
         // A delivery that finds the call still pending may be the second to make it.
@@ -338,6 +351,7 @@ impl<S: Store> Turn<'_, S> {
         {
             return Ok(Next::Ended(Ended::Known(Rejected { current: Some(row) })));
         }
+        origin.carry_out(&facts).await?;
         let sides: Vec<_> = facts.iter().flat_map(A::side_writes).collect();
         let measured = before.state.measured(&facts);
         let (after, mut writes) = append(before, &facts, self.id, &Context { cause: self.cause, now })?;

@@ -14,6 +14,6 @@ fn main() -> ExitCode {
         let key = function.secret("CARRIER_SECRET")?;
         let carrier = HttpCarrier::new(&config::parsed("CARRIER_URL")?, key).await?;
         let (keys, bus) = (function.keys()?, function.bus()?);
-        serve_queue(Consumer::new(function.ports, Shipping { carrier, keys }).answering(bus)).await
+        serve_queue(Consumer::new(function.grouped(), Shipping { carrier, keys }).answering(bus)).await
     })
 }

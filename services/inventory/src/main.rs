@@ -13,7 +13,7 @@ fn main() -> ExitCode {
         }
         "reactor" => {
             let bus = function.bus()?;
-            serve_queue(Consumer::new(function.ports, Reactions::default()).answering(bus)).await
+            serve_queue(Consumer::new(function.grouped(), Reactions::default()).answering(bus)).await
         }
         "counter" => serve_tasks(Counter { ports: function.ports }).await,
         _ => Err(function.unknown_handler("api, reactor, counter")),

@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     lambda::run("notifications", async |function| match function.handler() {
         "reactor" => {
             let topic = function.topic()?;
-            serve_queue(Consumer::new(function.ports, Publishing { topic })).await
+            serve_queue(Consumer::new(function.grouped(), Publishing { topic })).await
         }
         _ => Err(function.unknown_handler("reactor")),
     })

@@ -1,17 +1,16 @@
 //! Which events notifications consumes, and how it publishes messages about them.
 
-use crate::notification::{Fact, Message, Notice, Notification, Outcome};
+use crate::notification::{Notice, Notification, Outcome, Published};
 use crate::subscriptions::{Cancelled, Confirmed, Failed, Fulfilled, Refunded};
-use chassis::aggregate::read_state;
 use chassis::audit::{Audited, Kind};
 use chassis::outbox::OutboxEntry;
 use chassis::ports::Topic;
-use chassis::store::Item;
 use chassis::{Aggregate, AggregateId, Attempt, Effects, Failure, Live, Reactor};
 use events::orders::{OrderCancelled, OrderConfirmed, OrderFailed, OrderFulfilled};
 use events::payments::PaymentRefunded;
 use events::{Envelope, Metadata, Unreadable};
 use serde_json::json;
+use std::convert::Infallible;
 
 /// The message that an event makes.
 fn notice(envelope: &Envelope) -> Result<Notice, Unreadable> {
@@ -43,11 +42,11 @@ fn notice(envelope: &Envelope) -> Result<Notice, Unreadable> {
 impl Aggregate for Notification {
     const SERVICE: &'static str = "notifications";
 
-    fn event(_fact: &Fact) -> Option<OutboxEntry> {
+    fn event(_fact: &Published) -> Option<OutboxEntry> {
         None
     }
 
-    fn facts(&self, event: &Envelope) -> Result<Vec<Fact>, Unreadable> {
+    fn facts(&self, event: &Envelope) -> Result<Vec<Published>, Unreadable> {
         Err(event.not_consumed_by(Self::SERVICE))
     }
 
@@ -55,15 +54,11 @@ impl Aggregate for Notification {
     fn visible(&self) -> String {
         String::new()
     }
-
-    fn starts_aggregate(message: &Message) -> bool {
-        matches!(message, Message::Happened(_))
-    }
 }
 
 impl Reactor for Notification {
-    fn read(envelope: &Envelope) -> Result<Message, Unreadable> {
-        notice(envelope).map(Message::Happened)
+    fn read(envelope: &Envelope) -> Result<Notice, Unreadable> {
+        notice(envelope)
     }
 
     fn id(metadata: &Metadata) -> AggregateId {
@@ -71,34 +66,36 @@ impl Reactor for Notification {
     }
 }
 
-/// Publishes messages on a topic.
+/// Publishes messages on a topic, before it is committed that the topic has them. After a crash in between the event comes
+/// again, and its message is published again under the same id: within five minutes the topic drops it, later the mailer does.
 pub struct Publishing<T> {
     pub topic: T,
 }
 
 impl<T: Topic> Effects for Publishing<T> {
     type Reactor = Notification;
-    type Call = Notice;
+    type Call = Infallible;
 
-    fn pending_call(notification: &Notification) -> Option<Notice> {
-        if let Notification::Publishing(notice) = notification { Some(notice.clone()) } else { None }
+    async fn carry_out(&self, facts: &[Published], _live: Live) -> Result<(), Failure> {
+        for Published(notice) in facts {
+            let (group, id) = (notice.order_id.to_string(), notice.event_id.to_string());
+            self.topic.publish(&group, &id, json!(notice).to_string()).await?;
+        }
+        Ok(())
     }
 
-    async fn perform(&self, notice: Notice, _attempt: Attempt, _live: Live) -> Result<Message, Failure> {
-        let (group, id) = (notice.order_id.to_string(), notice.event_id.to_string());
-        self.topic.publish(&group, &id, json!(notice).to_string()).await?;
-        Ok(Message::Published)
+    fn pending_call(_notification: &Notification) -> Option<Infallible> {
+        None
     }
-}
 
-fn is_publishing(row: &Item) -> bool {
-    let state = read_state::<Notification>(row).map(|loaded| loaded.state);
-    matches!(state, Ok(Notification::Publishing(_)))
+    async fn perform(&self, call: Infallible, _attempt: Attempt, _live: Live) -> Result<Notice, Failure> {
+        match call {}
+    }
 }
 
 /// What an audit compares.
 pub const AUDITED: Audited = Audited {
-    kinds: &[Kind::by_events::<Notification>("notice").waiting(is_publishing)],
+    kinds: &[Kind::by_events::<Notification>("notice")],
     views: &[],
     inbox: <Notification as Reactor>::id,
 };

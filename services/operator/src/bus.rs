@@ -78,7 +78,7 @@ async fn follow(session: &Session, tail: &Tail, arguments: &TailArguments) -> Re
 
 fn print(session: &Session, mut event: Envelope) -> Result<()> {
     mask::event(&mut event);
-    // Once its reader is gone there is nobody to look for.
+    // Without a reader there is nothing to look for: a closed pipe ends this command.
     Ok(writeln!(std::io::stdout(), "{}", if session.json { json!(event).to_string() } else { line(&event) })?)
 }
 

@@ -1,7 +1,7 @@
 //! The commands about dead letters. Whatever ends one of them, even Ctrl-C, nothing stays hidden from others.
 
-use crate::session::{Misuse, Session, Signals, bar, say};
-use anyhow::{Context, Result, bail, ensure};
+use crate::session::{Misuse, Session, Signals, bar, private_file, say};
+use anyhow::{Result, bail, ensure};
 use aws::dynamodb::DynamoStore;
 use chrono::Utc;
 use clap::Subcommand;
@@ -11,9 +11,7 @@ use operator::dead_letters::{DeadLetter, NotThere, Stage};
 use operator::mask;
 use operator::redrive::Meant;
 use serde_json::{Value, json};
-use std::fs::OpenOptions;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 #[derive(Subcommand)]
@@ -260,9 +258,7 @@ async fn delete(
 /// Writes a message into a new file that only its owner can read, and waits until it is on disk.
 fn keep(file: &Path, queue: &str, dead_letter: &DeadLetter) -> Result<()> {
     let DeadLetter { message, reason, .. } = dead_letter;
-    let mut options = OpenOptions::new();
-    let opened = options.write(true).create_new(true).mode(0o600).open(file);
-    let mut out = opened.with_context(|| Misuse(format!("--copy: {}", file.display())))?;
+    let mut out = private_file(file, "--copy")?;
     let sent_at = message.sent_at.as_ref().map(millis::text);
     let copy = json!({
         "queue": queue, "message_id": message.id, "sent_at": sent_at, "group": message.group, "error": reason,

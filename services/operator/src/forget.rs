@@ -5,10 +5,9 @@ use chassis::keys::{self, Keys};
 use chassis::store::{CommitError, Condition, EVENTS, Item, Key, Store, Write, every_row};
 use chassis::{AggregateId, Failure};
 use events::{CustomerId, Event, OrderId, orders as published};
+use registry::orders::reactor::BY_CUSTOMER;
 use serde_json::Value;
 
-/// The index of orders by customer and time.
-const BY_CUSTOMER: &str = "customer";
 /// How many orders are looked up in the index at a time.
 const PAGE: u32 = 100;
 /// The type of the event row that keeps an order's address.

@@ -1,6 +1,6 @@
 //! The commands about the pipes by which events leave the services' tables.
 
-use crate::session::{Misuse, Session};
+use crate::session::{Misuse, Session, publishes};
 use anyhow::{Result, ensure};
 use aws::pipes::{Pipe, Pipes};
 use clap::Subcommand;
@@ -38,9 +38,8 @@ pub async fn run(session: &Session, command: PipesCommand) -> Result<()> {
     };
     let own = session.name("");
     let service = service.strip_prefix(&own).unwrap_or(&service);
-    let publishes = events::catalogue::entries().iter().any(|entry| entry.producer == service);
     ensure!(
-        publishes,
+        publishes(service),
         Misuse(format!("{service} is no service with a pipe: `quadrille pipes list` names them"))
     );
     let name = session.name(service);

@@ -1,7 +1,7 @@
 //! The command `replay`: what is selected is counted by type first, then published, or written into a file.
 
-use crate::session::{Misuse, Session, Signals, bar, say};
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use crate::session::{Misuse, Session, Signals, bar, private_file, say};
+use anyhow::{Result, anyhow, bail, ensure};
 use aws::archive::Archive;
 use aws::{dynamodb::DynamoStore, eventbridge::EventBus};
 use chassis::AggregateId;
@@ -13,9 +13,8 @@ use operator::replay::{self, Counts, Pace, Replay};
 use registry::{CONSUMES, SERVICES};
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::time::sleep;
@@ -132,7 +131,7 @@ impl Tools {
                 }
                 let mut replay = Replay::new(Uuid::now_v7(), selection, arguments.consumer);
                 replay.save(&self.orders).await?;
-                self.go_on(replay, Some(counts.values().sum()), arguments.rate).await
+                self.go_on(replay, Some(sum(&counts)), arguments.rate).await
             }
         }
     }
@@ -152,7 +151,7 @@ impl Tools {
                 }
                 () = signals.next() => bail!("stopped; {}; {resume}", so_far(&replay, before, &pace)),
             }
-            bar.set_position(replay.published.values().sum());
+            bar.set_position(sum(&replay.published));
         }
         bar.finish_and_clear();
         self.done(&replay.published, json!({"replay": replay.id}))
@@ -191,7 +190,7 @@ impl Tools {
         let visit = async |events: Vec<Envelope>| {
             lines.add(&events)?;
             replay::add(&mut counts, &events);
-            bar.set_position(counts.values().sum());
+            bar.set_position(sum(&counts));
             anyhow::Ok(())
         };
         self.log.walk(selection, visit).await?;
@@ -206,7 +205,7 @@ impl Tools {
         for (kind, number) in counts {
             say(&format!("{number:>9}  {kind}"))?;
         }
-        say(&format!("{:>9}  in all", counts.values().sum::<u64>()))
+        say(&format!("{:>9}  in all", sum(counts)))
     }
 
     fn had_ended(&self, replay: &Replay) -> Result<()> {
@@ -219,7 +218,7 @@ impl Tools {
 
     /// The last line: what came of it.
     fn done(&self, counts: &Counts, mut what: serde_json::Value) -> Result<()> {
-        let sum: u64 = counts.values().sum();
+        let sum = sum(counts);
         if self.json {
             what["published"] = json!(counts);
             return say(&what.to_string());
@@ -274,10 +273,7 @@ struct Lines {
 impl Lines {
     /// A new file: one that is there already is not written over.
     fn create(path: &Path) -> Result<Self> {
-        // It may hold personal data: only its owner reads it.
-        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        let file = opened.with_context(|| Misuse(format!("--log: {}", path.display())))?;
-        Ok(Self { path: path.display().to_string(), file: BufWriter::new(file) })
+        Ok(Self { path: path.display().to_string(), file: BufWriter::new(private_file(path, "--log")?) })
     }
 
     fn add(&mut self, events: &[Envelope]) -> Result<()> {

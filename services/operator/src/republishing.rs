@@ -1,6 +1,6 @@
 //! The command `republish`: what is selected is counted first, and asked about where it is more than one subject.
 
-use crate::session::{Misuse, Session, bar, say};
+use crate::session::{Misuse, Session, bar, publishes, say};
 use anyhow::{Context, Result, bail, ensure};
 use aws::{dynamodb::DynamoStore, eventbridge::EventBus};
 use chassis::AggregateId;
@@ -67,8 +67,10 @@ pub async fn run(session: &Session, arguments: RepublishArguments) -> Result<()>
             arguments.done(session, &counted)
         }
         (None, Some(service)) => {
-            let publishes = events::catalogue::entries().iter().any(|entry| entry.producer == service);
-            ensure!(publishes, Misuse(format!("--pipe: {service} publishes nothing, and has no pipe")));
+            ensure!(
+                publishes(service),
+                Misuse(format!("--pipe: {service} publishes nothing, and has no pipe"))
+            );
             let (log, selection) = (log(&[service]), arguments.window(Utc::now())?);
             let counted = replay::count(&log, &selection).await?;
             if arguments.announce(session, &counted)? {

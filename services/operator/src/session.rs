@@ -1,14 +1,17 @@
 //! What every command has: the stage, the clients' configuration, how it prints and how it asks.
 
 use crate::table::{Column, Table};
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use aws::sdk::SdkConfig;
 use aws::{dynamodb::DynamoStore, eventbridge::EventBus, sqs::Queues};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use operator::dead_letters::Stage;
 use serde_json::Value;
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead, ErrorKind, IsTerminal, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What a command line said that cannot be.
@@ -125,6 +128,21 @@ fn is_stage(text: &str) -> bool {
 fn has_colour() -> bool {
     let is_off = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     !is_off && std::io::stdout().is_terminal()
+}
+
+/// Whether a service publishes events, and so has a pipe.
+pub fn publishes(service: &str) -> bool {
+    events::catalogue::entries().iter().any(|entry| entry.producer == service)
+}
+
+/// A new file that only its owner can read, because what is written may be personal data. One that is there already is not
+/// written over.
+///
+/// # Errors
+/// [`Misuse`], which names the flag.
+pub fn private_file(path: &Path, flag: &str) -> Result<File> {
+    let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    opened.with_context(|| Misuse(format!("{flag}: {}", path.display())))
 }
 
 /// Prints a line. A reader who has seen enough (`quadrille orders … | head`) does not end a command in the middle of its work, and

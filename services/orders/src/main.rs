@@ -5,6 +5,7 @@ use aws::dynamodb::DynamoStore;
 use aws::lambda::{self, Function, serve_api, serve_queue, serve_tasks};
 use aws::secrets::Secret;
 use chassis::ports::Secret as _;
+use chassis::store::{Grouped, Limits};
 use chassis::{config, http::cursor::Cursors};
 use orders::http::{OrdersApi, renewed::Renewed};
 use orders::{reactor::Tracker, sweeper::Sweeper};
@@ -15,7 +16,7 @@ use std::time::Duration;
 fn main() -> ExitCode {
     lambda::run("orders", async |function| match function.handler() {
         "api" => serve_api(api(function).await?).await,
-        "reactor" => serve_queue(Tracker { ports: function.ports }).await,
+        "reactor" => serve_queue(Tracker { ports: function.grouped() }).await,
         "sweeper" => {
             let bus = function.bus()?;
             serve_tasks(Sweeper { ports: function.ports, bus }).await
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
     })
 }
 
-async fn api(function: Function) -> Result<Renewed<OrdersApi<DynamoStore>, Secret>> {
+async fn api(function: Function) -> Result<Renewed<OrdersApi<Grouped<DynamoStore>>, Secret>> {
     let key = function.secret("CURSOR_KEY")?;
     let cursors = Cursors::new(&key.read().await?).context("no key for cursors")?;
     let (stage, auth) = (config::required("STAGE")?, config::parsed("AUTH")?);
@@ -32,6 +33,7 @@ async fn api(function: Function) -> Result<Renewed<OrdersApi<DynamoStore>, Secre
     let clock = Arc::clone(&function.ports.clock);
     let mut ports = function.ports;
     ports.store = ports.store.with_keys(config::required("KEYS")?);
+    let ports = ports.grouped(Limits::default());
     let api = OrdersApi { ports, stage, auth, cursors: cursors.clone(), max_wait };
     Ok(Renewed::new(api, cursors, key, clock))
 }

@@ -16,21 +16,23 @@ fn main() -> ExitCode {
     lambda::run("payments", async |function| {
         let provider = provider(&function).await?;
         let open_for = TimeDelta::seconds(config::parsed::<u32>("CIRCUIT_OPEN_SECONDS")?.into());
-        let circuit = CircuitBreaker::new(provider, function.ports.clone(), open_for);
         match function.handler() {
             "reactor" => {
                 let bus = function.bus()?;
-                let (store, fallback) =
-                    (function.ports.store.clone(), config::optional("FALLBACK_PAYMENT_METHOD"));
+                let ports = function.grouped();
+                let circuit = CircuitBreaker::new(provider, ports.clone(), open_for);
+                let (store, fallback) = (ports.store.clone(), config::optional("FALLBACK_PAYMENT_METHOD"));
                 let charges = Charges { circuit, store, fallback };
-                serve_queue(Consumer::new(function.ports, charges).answering(bus)).await
+                serve_queue(Consumer::new(ports, charges).answering(bus)).await
             }
             "api" => {
                 let auth = config::parsed("AUTH")?;
+                let circuit = CircuitBreaker::new(provider, function.ports.clone(), open_for);
                 serve_api(CustomersApi { ports: function.ports, circuit, auth }).await
             }
             "compensator" => {
                 let bus = function.bus()?;
+                let circuit = CircuitBreaker::new(provider, function.ports.clone(), open_for);
                 serve_tasks(Compensator { ports: function.ports, bus, circuit }).await
             }
             _ => Err(function.unknown_handler("reactor, api, compensator")),

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     lambda::run("rewards", async |function| match function.handler() {
-        "reactor" => serve_queue(Consumer::new(function.ports, Reactions::default())).await,
+        "reactor" => serve_queue(Consumer::new(function.grouped(), Reactions::default())).await,
         _ => Err(function.unknown_handler("reactor")),
     })
 }

@@ -11,7 +11,7 @@ fn main() -> ExitCode {
             let (currency, auth) = (config::parsed("CURRENCY")?, config::parsed("AUTH")?);
             serve_api(ReportsApi { ports: function.ports, currency, auth }).await
         }
-        "reactor" => serve_queue(Bookkeeper { ports: function.ports }).await,
+        "reactor" => serve_queue(Bookkeeper { ports: function.grouped() }).await,
         _ => Err(function.unknown_handler("api, reactor")),
     })
 }

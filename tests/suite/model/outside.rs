@@ -3,7 +3,8 @@
 
 use chassis::http::client::{Answer, StatusCode};
 use chassis::ports::{Bus, Clock, Ids};
-use chassis::{Failure, ports::Ports, store::MemoryStore};
+use chassis::store::{Grouped, Limits, MemoryStore};
+use chassis::{Failure, ports::Ports};
 use chrono::{DateTime, TimeDelta, Utc};
 use events::orders::Address;
 use events::{Envelope, OrderId};
@@ -177,8 +178,15 @@ pub fn at(hour: u32) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::days(20_000) + TimeDelta::hours(hour.into())
 }
 
+/// A table as the functions see it.
+pub type Table = Grouped<MemoryStore>;
+
+pub fn table(rows: MemoryStore) -> Table {
+    Table::new(rows, Limits::default())
+}
+
 /// Ports around a table, at an hour. `seed` makes its ids different from those of other steps.
-pub fn ports(store: MemoryStore, hour: u32, seed: u128) -> Ports<MemoryStore> {
+pub fn ports(store: MemoryStore, hour: u32, seed: u128) -> Ports<Table> {
     let still = Arc::new(Still { now: at(hour), seed, made: Mutex::new(0) });
-    Ports { store, clock: Arc::clone(&still) as Arc<dyn Clock>, ids: still }
+    Ports { store: table(store), clock: Arc::clone(&still) as Arc<dyn Clock>, ids: still }
 }

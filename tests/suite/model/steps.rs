@@ -1,6 +1,6 @@
 //! The steps: what each move does, by the services' own code.
 
-use super::outside::{ANSWERED, Again, Line, Plan, Vans, at, ports};
+use super::outside::{ANSWERED, Again, Line, Plan, Table, Vans, at, ports, table};
 use super::state::{FULFILLMENT, INVENTORY, ORDERS, PAYMENTS, State};
 use super::system::{Held, Made, Step, System, now};
 use chassis::keys::Keys;
@@ -27,6 +27,9 @@ use serde_json::{Value, json};
 use std::rc::Rc;
 use uuid::Uuid;
 
+/// Payments' calls, on the model's line.
+type Charging = Charges<Stripe<Line>, Table>;
+
 impl System {
     /// A service handles an event in one go.
     pub fn handle(&mut self, state: &State, service: usize, event: u32, refuses: bool) -> Rc<Made> {
@@ -46,8 +49,12 @@ impl System {
         })
     }
 
-    fn charges(&self, line: &Line, hour: u16, is_open: bool) -> Charges<Stripe<Line>, MemoryStore> {
-        Charges { circuit: circuit(line, hour, is_open), store: MemoryStore::default(), fallback: None }
+    fn charges(&self, line: &Line, hour: u16, is_open: bool) -> Charging {
+        Charges {
+            circuit: circuit(line, hour, is_open),
+            store: table(MemoryStore::default()),
+            fallback: None,
+        }
     }
 
     /// Payments reacts to an event, up to its call.
@@ -55,9 +62,7 @@ impl System {
         let (table, hour) = (state.tables[PAYMENTS], state.hour);
         self.remembered(Step::Begin { table, event, hour }, |system| {
             let envelope = system.event(event);
-            system.react(table, &envelope, hour, |ports| {
-                now(begin::<Charges<Stripe<Line>, MemoryStore>, _>(ports, &envelope))
-            })
+            system.react(table, &envelope, hour, |ports, effects| now(begin(ports, effects, &envelope)))
         })
     }
 
@@ -68,8 +73,8 @@ impl System {
             let Held::Outcome { state, message } = system.held(held).clone() else { panic!("no outcome") };
             let envelope = system.event(event);
             let said = format!("{message:?}");
-            let mut made = system.react(table, &envelope, hour, |ports| {
-                now(resume::<Charges<Stripe<Line>, MemoryStore>, _>(ports, &envelope, state, message))
+            let mut made = system.react(table, &envelope, hour, |ports, effects| {
+                now(resume(ports, effects, &envelope, state, message))
             });
             made.words = format!("{said}: {}", made.words);
             made
@@ -81,9 +86,11 @@ impl System {
         table: u32,
         envelope: &Envelope,
         hour: u16,
-        step: impl FnOnce(&Ports<MemoryStore>) -> Result<Stand<Charges<Stripe<Line>, MemoryStore>>, Failure>,
+        step: impl FnOnce(&Ports<Table>, &Charging) -> Result<Stand<Charging>, Failure>,
     ) -> Made {
-        let (made, stand) = self.run(table, |store, _| step(&ports(store.clone(), hour.into(), 3)));
+        // A step between two calls makes none.
+        let charges = self.charges(&Line::new(&Account::default(), 0, ANSWERED, true), hour, false);
+        let (made, stand) = self.run(table, |store, _| step(&ports(store.clone(), hour.into(), 3), &charges));
         let kind = &envelope.metadata.kind;
         let (held, failed, words) = match stand {
             Ok(Stand::Ended(verdict)) => (None, false, format!("{kind} ({})", verdict.as_str())),
@@ -108,7 +115,7 @@ impl System {
             let Held::Call { state, attempt } = system.held(held).clone() else { panic!("no call") };
             let line = system.line(account, hour, plan, is_down);
             let charges = system.charges(&line, hour, is_open);
-            let call = Charges::<Stripe<Line>, MemoryStore>::pending_call(&state.state).unwrap();
+            let call = Charging::pending_call(&state.state).unwrap();
             let outcome = now(charges.perform(call, attempt, Live::command()));
             let account = system.accounts.number(line.account());
             let calls = posts(&line);
@@ -283,7 +290,7 @@ fn described(answer: &Result<Value, TaskFailure>) -> String {
 
 async fn handle(
     service: usize,
-    ports: Ports<MemoryStore>,
+    ports: Ports<Table>,
     bus: Again,
     envelope: &Envelope,
     refuses: bool,
@@ -297,14 +304,14 @@ async fn handle(
                 .await
         }
         FULFILLMENT => {
-            let shipping = Shipping { carrier: Vans { refuses }, keys: Keys(MemoryStore::default()) };
+            let shipping = Shipping { carrier: Vans { refuses }, keys: Keys(table(MemoryStore::default())) };
             Consumer::new(ports, shipping).answering(bus).handle(envelope).await
         }
         _ => panic!("payments reacts in steps"),
     }
 }
 
-fn circuit(line: &Line, hour: u16, is_open: bool) -> CircuitBreaker<Stripe<Line>, MemoryStore> {
+fn circuit(line: &Line, hour: u16, is_open: bool) -> CircuitBreaker<Stripe<Line>, Table> {
     let mut rows = Vec::new();
     if is_open {
         let until: DateTime<Utc> = at(hour.into()) + TimeDelta::minutes(1);
@@ -320,7 +327,7 @@ fn compensator(
     line: &Line,
     hour: u16,
     bus: Again,
-) -> Compensator<MemoryStore, Stripe<Line>, Again> {
+) -> Compensator<Table, Stripe<Line>, Again> {
     let circuit = circuit(line, hour, false);
     // Its ids are those of an operator's request.
     Compensator { ports: ports(store.clone(), hour.into(), 200 + u128::from(hour)), bus, circuit }

@@ -8,13 +8,15 @@ use chassis::outbox::{EntryKind, envelope_of};
 use chassis::{Failure, Verdict};
 use events::payments::PaymentCompensationRequested;
 use events::{Envelope, Metadata, catalogue};
-use futures_util::future::join;
+use futures_util::future::{join, join_all};
 use registry::SERVICES;
 
 /// How often a delivery may fail before it is a dead letter: the highest `maxReceiveCount` of the templates.
 const MAX_RECEIVES: u32 = 30;
 /// More deliveries than any test needs. A world that makes more of them never comes to rest.
 const MAX_DELIVERIES: usize = 10_000;
+/// How many events a batch has at most, as in the templates.
+const MAX_BATCH: usize = 10;
 /// How many events [`World::play`] delivers once more.
 const MAX_REPEATS: usize = 200;
 
@@ -47,12 +49,23 @@ impl World {
     /// # Panics
     /// When deliveries lead to ever more deliveries.
     pub async fn deliver(&mut self, service: &'static str, envelope: &Envelope) -> Result<Verdict, Failure> {
-        let outcome = self.react(service, envelope).await;
-        let Metadata { kind, subject, .. } = &envelope.metadata;
-        self.log.push(format!("{service} {kind} {subject} {outcome:?}"));
+        self.deliver_batch(service, std::slice::from_ref(envelope)).await.remove(0)
+    }
+
+    /// Delivers the events of a batch to a service at the same time.
+    async fn deliver_batch(
+        &mut self,
+        service: &'static str,
+        batch: &[Envelope],
+    ) -> Vec<Result<Verdict, Failure>> {
+        let outcomes = join_all(batch.iter().map(|envelope| self.react(service, envelope))).await;
+        for (envelope, outcome) in batch.iter().zip(&outcomes) {
+            let Metadata { kind, subject, .. } = &envelope.metadata;
+            self.log.push(format!("{service} {kind} {subject} {outcome:?}"));
+        }
         assert!(self.log.len() < MAX_DELIVERIES, "no end: {:#?}", &self.log[MAX_DELIVERIES - 20..]);
         self.publish();
-        outcome
+        outcomes
     }
 
     /// Two workers of a service get an event each at the same time; both load before either commits.
@@ -75,11 +88,19 @@ impl World {
         assert!(a.is_ok() && b.is_ok(), "{a:?} {b:?}");
     }
 
-    /// Delivers an event as a queue does: a delivery that fails comes again. One that fails too often is a dead letter, and
+    /// Delivers a batch as a queue does: a delivery that fails comes again. One that fails too often is a dead letter, and
     /// fails the test.
-    async fn receive(&mut self, (service, envelope): Delivery) {
+    async fn receive(&mut self, service: &'static str, batch: Vec<Envelope>) {
+        let outcomes = self.deliver_batch(service, &batch).await;
+        batch
+            .into_iter()
+            .zip(outcomes)
+            .for_each(|(envelope, outcome)| self.received(service, envelope, outcome));
+    }
+
+    fn received(&mut self, service: &'static str, envelope: Envelope, outcome: Result<Verdict, Failure>) {
         let id = envelope.metadata.id;
-        let Err(failure) = self.deliver(service, &envelope).await else {
+        let Err(failure) = outcome else {
             self.transit.failed.remove(&(service, id));
             return;
         };
@@ -92,8 +113,8 @@ impl World {
         }
     }
 
-    /// Delivers what is pending, in the dice's order; what fails comes again, and about every third event is delivered
-    /// once more later.
+    /// Delivers what is pending, in the dice's order, about every other time with what else is pending for the same service; what
+    /// fails comes again, and about every third event is delivered once more later.
     ///
     /// # Panics
     /// When a delivery always fails.
@@ -101,11 +122,18 @@ impl World {
         let mut repeats = 0;
         while !self.pending.is_empty() {
             let (service, envelope) = self.pending.swap_remove(dice.below(self.pending.len()));
-            if repeats < MAX_REPEATS && dice.below(3) == 0 {
-                repeats += 1;
-                self.pending.push((service, envelope.clone()));
+            let mut batch = vec![envelope];
+            while batch.len() < MAX_BATCH && dice.below(2) == 0 {
+                let same = self.pending.iter().position(|(to, _)| *to == service);
+                batch.extend(same.map(|at| self.pending.swap_remove(at).1));
             }
-            self.receive((service, envelope)).await;
+            for envelope in &batch {
+                if repeats < MAX_REPEATS && dice.below(3) == 0 {
+                    repeats += 1;
+                    self.pending.push((service, envelope.clone()));
+                }
+            }
+            self.receive(service, batch).await;
         }
     }
 
@@ -131,8 +159,8 @@ impl World {
     /// One delivery; false when none is pending.
     pub async fn deliver_next(&mut self) -> bool {
         match self.next() {
-            Some(delivery) => {
-                self.receive(delivery).await;
+            Some((service, envelope)) => {
+                self.receive(service, vec![envelope]).await;
                 true
             }
             None => false,

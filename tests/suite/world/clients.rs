@@ -1,8 +1,7 @@
 //! Who calls the services from outside: customers, the shop's clerk, and the operator.
 
-use super::World;
+use super::{Table, World};
 use crate::outside::{MemoryBus, MemoryProvider};
-use crate::stores::Faulty;
 use chassis::http::access::Auth;
 use chassis::http::cursor::Cursors;
 use chassis::http::{Api, Request, Response};
@@ -17,17 +16,17 @@ use std::time::Duration;
 
 impl World {
     /// Inventory's HTTP API.
-    pub fn products(&self) -> ProductsApi<Faulty> {
+    pub fn products(&self) -> ProductsApi<Table> {
         ProductsApi { ports: self.of("inventory").clone(), currency: Currency::USD, auth: Auth::Off }
     }
 
     /// Payments' HTTP API, open to everybody.
-    pub fn customers(&self) -> CustomersApi<MemoryProvider, Faulty> {
+    pub fn customers(&self) -> CustomersApi<MemoryProvider, Table> {
         CustomersApi { ports: self.of("payments").clone(), circuit: self.circuit(), auth: Auth::Off }
     }
 
     /// Orders' HTTP API, open to everybody.
-    pub fn api(&self) -> OrdersApi<Faulty> {
+    pub fn api(&self) -> OrdersApi<Table> {
         let cursors = Cursors::new("test").unwrap();
         let (stage, max_wait) = ("test".to_owned(), Duration::from_secs(10));
         OrdersApi { ports: self.of("orders").clone(), stage, auth: Auth::Off, cursors, max_wait }
@@ -89,7 +88,7 @@ impl World {
         swept.is_err()
     }
 
-    fn sweeper(&self) -> Sweeper<Faulty, MemoryBus> {
+    fn sweeper(&self) -> Sweeper<Table, MemoryBus> {
         Sweeper { ports: self.of("orders").clone(), bus: self.bus.clone() }
     }
 }

@@ -16,6 +16,7 @@ use crate::seeded::Counter;
 use crate::stores::{Crash, Faulty};
 use chassis::Ports;
 use chassis::ports::{Clock, Ids};
+use chassis::store::{Grouped, Limits};
 use localstack::aws::stepfunctions::definition::Definition;
 use registry::SERVICES;
 use std::collections::BTreeMap;
@@ -25,12 +26,15 @@ use transit::{Delivery, InTransit};
 /// Where requests to undo a charge go: the state machine.
 pub const FLOW: &str = "payment-compensation";
 
+/// A service's table: as in the functions, what is asked for at the same time goes out together.
+pub type Table = Grouped<Faulty>;
+
 /// The executions of the state machine by order: the id of each, and what is seen of it.
 type Flows = BTreeMap<String, Vec<(String, Flow)>>;
 
 /// The services, the bus between them, and a log of what happened.
 pub struct World {
-    ports: BTreeMap<&'static str, Ports<Faulty>>,
+    ports: BTreeMap<&'static str, Ports<Table>>,
     clock: Arc<Counter>,
     provider: Line,
     carrier: MemoryCarrier,
@@ -52,7 +56,7 @@ impl World {
     pub fn new() -> Self {
         let counter = Arc::new(Counter::default());
         let ports = || Ports {
-            store: Faulty::default(),
+            store: Table::new(Faulty::default(), Limits::default()),
             clock: Arc::clone(&counter) as Arc<dyn Clock>,
             ids: Arc::clone(&counter) as Arc<dyn Ids>,
         };
@@ -73,13 +77,13 @@ impl World {
         }
     }
 
-    fn of(&self, service: &str) -> &Ports<Faulty> {
+    fn of(&self, service: &str) -> &Ports<Table> {
         let unknown = || panic!("{service} is not in services/registry: run `just bless`");
         self.ports.get(service).unwrap_or_else(unknown)
     }
 
     fn store(&self, service: &str) -> &Faulty {
-        &self.of(service).store
+        &self.of(service).store.inner
     }
 
     /// Lets time pass.
@@ -108,7 +112,10 @@ impl World {
 
     /// The same world again, going its own way from here.
     pub fn fork(&self) -> Self {
-        let ports = |from: &Ports<Faulty>| Ports { store: from.store.fork(), ..from.clone() };
+        let ports = |from: &Ports<Table>| Ports {
+            store: Table::new(from.store.inner.fork(), Limits::default()),
+            ..from.clone()
+        };
         Self {
             ports: self.ports.iter().map(|(service, from)| (*service, ports(from))).collect(),
             clock: Arc::clone(&self.clock),

@@ -1,8 +1,7 @@
 //! How each service is put together in the world.
 
-use super::{FLOW, World};
+use super::{FLOW, Table, World};
 use crate::outside::{MemoryBus, MemoryProvider};
-use crate::stores::Faulty;
 use chassis::keys::Keys;
 use chassis::{Consumer, Effects, EventHandler, Failure, Verdict};
 use chrono::TimeDelta;
@@ -69,16 +68,16 @@ impl World {
         consumer.handle(envelope).await
     }
 
-    fn charging(&self) -> Charges<MemoryProvider, Faulty> {
+    fn charging(&self) -> Charges<MemoryProvider, Table> {
         let store = self.of("payments").store.clone();
         Charges { circuit: self.circuit(), store, fallback: Some("pm_card_visa".into()) }
     }
 
-    pub(super) fn circuit(&self) -> CircuitBreaker<MemoryProvider, Faulty> {
+    pub(super) fn circuit(&self) -> CircuitBreaker<MemoryProvider, Table> {
         CircuitBreaker::new(Stripe(self.provider.clone()), self.of("payments").clone(), TimeDelta::minutes(1))
     }
 
-    pub(super) fn compensator(&self) -> Compensator<Faulty, MemoryProvider, MemoryBus> {
+    pub(super) fn compensator(&self) -> Compensator<Table, MemoryProvider, MemoryBus> {
         let ports = self.of("payments").clone();
         Compensator { ports, bus: self.bus.clone(), circuit: self.circuit() }
     }

@@ -1,11 +1,15 @@
 //! The store port: strongly consistent reads, and one atomic, conditional commit.
 
+mod group;
+mod held;
+mod joint;
 mod memory;
 pub mod overdue;
 mod rows;
 mod scan;
 mod shape;
 
+pub use group::{Grouped, Limits};
 pub use memory::MemoryStore;
 pub use rows::{AggregateId, Attr, Condition, EVENTS, INBOX, Item, Key, Write};
 pub use scan::{Scan, Scanned, scan_all};

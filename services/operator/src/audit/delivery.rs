@@ -7,6 +7,7 @@ use chassis::inbox::failure_key;
 use chassis::store::{Item, Key, Scan, load_all};
 use chrono::{DateTime, Utc};
 use events::Envelope;
+use events::catalogue::Subscription;
 use registry::CONSUMES;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,10 +60,7 @@ impl<S: Scan> Audit<S> {
         let due = |event: &Envelope| event.metadata.time <= now - self.grace && is_remembered(event, now);
         let mut all = Vec::new();
         for (producer, event) in subject.published.iter().filter(|(_, event)| due(event)) {
-            let consuming = CONSUMES.iter().filter(|(_, consumed)| {
-                consumed.iter().any(|subscription| subscription.kind == event.metadata.kind)
-            });
-            for (consumer, _) in consuming {
+            for consumer in consumers(event) {
                 let Some(table) = self.table(consumer) else { continue };
                 let pk = (table.audited.inbox)(&event.metadata).pk;
                 let inbox = Key::inbox(&pk, event.metadata.id);
@@ -71,6 +69,14 @@ impl<S: Scan> Audit<S> {
         }
         all
     }
+}
+
+/// The services that consume an event.
+pub fn consumers(event: &Envelope) -> impl Iterator<Item = &'static str> {
+    let consume = |(_, consumed): &&(&str, &[Subscription])| {
+        consumed.iter().any(|subscription| subscription.kind == event.metadata.kind)
+    };
+    CONSUMES.iter().filter(consume).map(|(service, _)| *service)
 }
 
 impl Expected<'_> {

@@ -1,8 +1,9 @@
 //! One subject across the tables: what each service keeps of it, and what they published about it.
 
+use super::delivery::consumers;
 use super::gathered::Subject;
 use super::orders;
-use super::rows::{Partition, state_of, with};
+use super::rows::{Partition, with};
 use super::{Audit, Counts, Difference, Table, kind_of};
 use chassis::Failure;
 use chassis::outbox::{EntryKind, envelope_of};
@@ -12,7 +13,6 @@ use events::catalogue;
 use events::inventory::ProductListed;
 use events::{Envelope, EventId};
 use futures_util::future::try_join_all;
-use registry::CONSUMES;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl<S: Scan> Audit<S> {
@@ -30,7 +30,10 @@ impl<S: Scan> Audit<S> {
         for table in &self.tables {
             if let Some(kind) = table.kind(pk) {
                 let service = table.service;
-                let is_explained = subject.published.iter().any(|(_, event)| consumes(service, event));
+                // Before a service calls outside it commits its intent, without an inbox row; and an inbox row is gone after some
+                // days, while the state may be written again.
+                let may_have_made = |event| consumers(event).any(|consumer| consumer == service);
+                let is_explained = subject.published.iter().any(|(_, event)| may_have_made(event));
                 let partition = Partition { service, kind, pk, rows: subject.of(service), is_explained };
                 found.extend(partition.check(now, counts));
             }
@@ -127,8 +130,8 @@ impl<S: Scan> Audit<S> {
         for (pk, rows) in partitions {
             let Some(kind) = table.kind(pk) else { continue };
             counts.subjects += 1;
-            let is_explained = state_of(rows).is_some_and(kind.waits);
-            let partition = Partition { service: table.service, kind, pk, rows, is_explained };
+            // No event about it is known here: only rows of its own explain its state.
+            let partition = Partition { service: table.service, kind, pk, rows, is_explained: false };
             found.entry(pk.clone()).or_default().extend(partition.check(now, counts));
             for row in with(rows, INBOX) {
                 match producer_row(row) {
@@ -163,14 +166,6 @@ impl<S: Scan> Audit<S> {
         }
         Ok(unknown)
     }
-}
-
-/// Whether a service may have made a state of an event: before it calls outside it commits its intent, without an inbox row;
-/// and an inbox row is gone after some days, while the state may be written again.
-fn consumes(service: &str, event: &Envelope) -> bool {
-    let consumed =
-        CONSUMES.iter().find(|(name, _)| *name == service).map_or(&[][..], |(_, consumed)| consumed);
-    consumed.iter().any(|one| one.kind == event.metadata.kind)
 }
 
 /// Where the event of an inbox row lies, which says what that event is about.
