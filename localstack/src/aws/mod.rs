@@ -1,11 +1,15 @@
 //! The AWS services that the templates use, each under AWS's own name.
 
 pub mod apigateway;
+pub mod cloudformation;
+pub mod cloudwatch;
 pub mod dynamodb;
 pub mod endpoint;
 pub mod eventbridge;
 pub mod iam;
 pub mod lambda;
+pub mod lambda_api;
+pub mod logs;
 pub mod protocol;
 pub mod resource_policies;
 pub mod scheduler;
@@ -14,3 +18,4 @@ pub mod sns;
 pub mod sqs;
 pub mod stepfunctions;
 pub mod streams;
+pub mod sts;

@@ -168,6 +168,36 @@ fn check_rules(model: &Model) -> Result<()> {
 }
 
 fn admits(model: &Model, queue: &str, sender: &Caller<'_>) -> Result<bool> {
-    let policies = model.queue_policies.iter().map(|policy| iam::read(&policy.policy_document));
+    // A policy counts for the queues that it is attached to, whatever its statements say of others.
+    let is_attached = |url: &String| names::last_part(url) == names::last_part(queue);
+    let attached = model.queue_policies.iter().filter(|policy| policy.queues.iter().any(is_attached));
+    let policies = attached.map(|policy| iam::read(&policy.policy_document));
     sender.may("sqs:SendMessage", queue, policies.collect::<Result<_>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn model(attached_to: &str) -> Model {
+        let statement = json!({"Effect": "Allow", "Principal": {"Service": EVENTS}, "Action": "sqs:SendMessage",
+            "Resource": names::queue_arn("q")});
+        let policy = json!({"Queues": [format!("http://local/000000000000/{attached_to}")],
+            "PolicyDocument": {"Version": "2012-10-17", "Statement": [statement]}});
+        let targets = json!([{"Id": "t", "Arn": names::queue_arn("q")}]);
+        let rule = json!({"Name": "r", "EventBusName": "b", "EventPattern": {}, "Targets": targets});
+        Model {
+            queue_policies: vec![serde_json::from_value(policy).unwrap()],
+            rules: vec![serde_json::from_value(rule).unwrap()],
+            ..Model::default()
+        }
+    }
+
+    /// Guards: a policy counts for the queues that it is attached to, and for no other that its statements name.
+    #[test]
+    fn a_policy_counts_where_it_is_attached() {
+        assert!(check_queues(&model("q")).is_ok());
+        assert!(check_queues(&model("other")).unwrap_err().to_string().contains("rule r may not send"));
+    }
 }

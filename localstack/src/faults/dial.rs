@@ -48,7 +48,7 @@ struct State {
 }
 
 /// Makes a table's stream forget its records.
-type Forget = dyn Fn(&str) -> Result<()> + Send + Sync;
+type Forget = dyn Fn(&str) + Send + Sync;
 
 /// Clones share one dial.
 #[derive(Clone, Default)]
@@ -67,7 +67,7 @@ impl Faults {
 
     /// The dial with what makes a stream forget.
     #[must_use]
-    pub fn forgetting(self, forget: impl Fn(&str) -> Result<()> + Send + Sync + 'static) -> Self {
+    pub fn forgetting(self, forget: impl Fn(&str) + Send + Sync + 'static) -> Self {
         Self { forget: Some(Arc::new(forget)), ..self }
     }
 
@@ -78,7 +78,7 @@ impl Faults {
     /// Sets a fault beside those that are set, or does at once what is done only once.
     ///
     /// # Errors
-    /// When it names something that no template declares, or a stream cannot be written.
+    /// When it names something that no template declares.
     pub fn set(&self, fault: Fault) -> Result<()> {
         let (what, name, targets) = match &fault {
             Fault::Duplicate { queue, .. }
@@ -115,7 +115,8 @@ impl Faults {
             bail!("no rule lets in an event {event}");
         }
         if let Fault::ForgetStream { table } = &fault {
-            return self.forget.as_ref().map_or(Ok(()), |forget| forget(table));
+            self.forget.iter().for_each(|forget| forget(table));
+            return Ok(());
         }
         self.state().faults.push(fault);
         self.changed.notify_waiters();

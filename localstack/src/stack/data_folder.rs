@@ -5,26 +5,22 @@ use crate::aws::dynamodb::Database;
 use crate::aws::secretsmanager;
 use crate::outside::token_issuer;
 use crate::support::journal::{Journal, Past};
+use crate::support::storage::Storage;
 use crate::template::resources::Model;
 use anyhow::{Context, Result, ensure};
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-const TABLES: &str = "tables.db";
-const JOURNAL: &str = "journal.db";
+/// The folder of the storage.
+const STORE: &str = "store";
 
-/// Everything that this program writes there besides logs and the lock.
-const FILES: [&str; 8] = [
-    secretsmanager::FILE,
-    token_issuer::FILE,
-    TABLES,
-    "tables.db-wal",
-    "tables.db-shm",
-    JOURNAL,
-    "journal.db-wal",
-    "journal.db-shm",
-];
+/// Everything that this program writes there besides the storage, logs and the lock.
+const FILES: [&str; 2] = [secretsmanager::FILE, token_issuer::FILE];
+
+/// What earlier versions kept there.
+const OLD: [&str; 6] =
+    ["tables.db", "tables.db-wal", "tables.db-shm", "journal.db", "journal.db-wal", "journal.db-shm"];
 
 pub struct DataFolder {
     pub database: Database,
@@ -32,8 +28,20 @@ pub struct DataFolder {
     /// What the journal held when it was opened.
     pub past: Past,
     pub logs: PathBuf,
-    /// Claims the folder for as long as it is held.
-    pub lock: Option<File>,
+    /// Held, not read.
+    pub claim: Claim,
+}
+
+/// Claims the folder for as long as it is held. Then the storage is closed, though others still have it.
+pub struct Claim {
+    storage: Storage,
+    _lock: Option<File>,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.storage.close();
+    }
 }
 
 impl DataFolder {
@@ -44,28 +52,19 @@ impl DataFolder {
         std::fs::create_dir_all(&logs).with_context(|| logs.display().to_string())?;
         let lock = lock(options)?;
         prepare(options)?;
-        let path = |name: &str| options.kept().map(|folder| folder.join(name));
-        let (tables, kept) = (path(TABLES), path(JOURNAL));
-        let [has_tables, has_journal] =
-            [&tables, &kept].map(|path| path.as_deref().is_some_and(Path::exists));
-        ensure!(has_journal || !has_tables, halves(options, TABLES, JOURNAL));
-        // Before the tables: a start that ends between the two leaves a journal without a position, which is none.
-        let (journal, past) = Journal::open(kept.as_deref()).with_context(|| spoiled(options, JOURNAL))?;
-        ensure!(has_tables || past.positions.is_empty(), halves(options, JOURNAL, TABLES));
-        let database =
-            Database::start(tables.as_deref(), &model.tables).with_context(|| spoiled(options, TABLES))?;
-        Ok(Self { database, journal, past, logs, lock })
+        let storage = match options.kept() {
+            Some(folder) => Storage::open(&folder.join(STORE)).with_context(|| spoiled(folder))?,
+            None => Storage::memory(),
+        };
+        let (journal, past) = Journal::open(&storage)?;
+        let database = Database::start(&storage, &model.tables)?;
+        let claim = Claim { storage, _lock: lock };
+        Ok(Self { database, journal, past, logs, claim })
     }
 }
 
-/// One half of a life would be continued without the other: pipes would stand where the tables' streams never come to.
-fn halves(options: &Options, there: &str, gone: &str) -> String {
-    let folder = options.data.display();
-    format!("{folder} has {there} without {gone}: put it back, or start with --fresh, which deletes both")
-}
-
-fn spoiled(options: &Options, name: &str) -> String {
-    let path = options.data.join(name);
+fn spoiled(folder: &Path) -> String {
+    let path = folder.join(STORE);
     format!("cannot use {}; put a copy back, or start with --fresh, which deletes it", path.display())
 }
 
@@ -85,15 +84,26 @@ fn lock(options: &Options) -> Result<Option<File>> {
 
 /// Deletes what is to be deleted.
 fn prepare(options: &Options) -> Result<()> {
-    if options.fresh && options.data.exists() {
+    let Some(folder) = options.kept() else { return Ok(()) };
+    if options.fresh {
         // By name: the folder is the user's choice and may hold other files.
-        FILES.iter().try_for_each(|name| remove(&options.data.join(name)))?;
+        let names = FILES.iter().chain(&OLD);
+        names
+            .into_iter()
+            .try_for_each(|name| remove(&folder.join(name), |path| std::fs::remove_file(path)))?;
+        remove(&folder.join(STORE), |path| std::fs::remove_dir_all(path))?;
     }
+    let old = OLD.iter().map(|name| folder.join(name)).find(|path| path.exists());
+    let old = old.map(|path| path.display().to_string()).unwrap_or_default();
+    ensure!(
+        old.is_empty(),
+        "{old} is of an earlier version, which kept its data otherwise; choose another --data-dir, or start with --fresh, which deletes it"
+    );
     Ok(())
 }
 
-fn remove(path: &Path) -> Result<()> {
-    match std::fs::remove_file(path) {
+fn remove(path: &Path, delete: impl Fn(&Path) -> std::io::Result<()>) -> Result<()> {
+    match delete(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(error).with_context(|| path.display().to_string())
         }

@@ -2,6 +2,7 @@
 
 mod checks;
 mod data_folder;
+mod limits;
 pub mod options;
 mod parts;
 mod ports;

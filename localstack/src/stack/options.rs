@@ -42,8 +42,8 @@ pub struct Options {
     pub no_auth: bool,
     /// Whose tokens the local issuer writes.
     pub issuer: Dialect,
-    /// Divides the waits of state machines and schedules, and of messages and records whose function reported a failure,
-    /// for tests that would otherwise take minutes.
+    /// Divides the waits of state machines and schedules, of messages and records whose function reported a failure, and the age
+    /// of records, for tests that would otherwise last minutes.
     pub time_scale: u32,
     /// How functions are run.
     pub lambda: Mode,

@@ -2,6 +2,7 @@
 
 use super::checks;
 use super::data_folder::DataFolder;
+use super::limits;
 use super::options::{Options, Urls};
 use crate::aws::apigateway::Gateway;
 use crate::aws::dynamodb::Database;
@@ -13,12 +14,17 @@ use crate::aws::eventbridge::replays::Replays;
 use crate::aws::iam::Iam;
 use crate::aws::lambda::asynchronous;
 use crate::aws::lambda::{Account, Function, Functions, Poller, Sandbox, Watchdog};
+use crate::aws::lambda_api::Mappings;
 use crate::aws::scheduler::{self, Schedule};
 use crate::aws::secretsmanager::Secrets;
 use crate::aws::sns::Topics;
 use crate::aws::sqs::Queues;
+use crate::aws::sqs::moves::Moves;
 use crate::aws::stepfunctions::{Setup, StateMachines};
-use crate::aws::streams::{StreamMapping, api::Mappings, shard, switch};
+use crate::aws::streams::{StreamMapping, shard, switch};
+use crate::aws::{
+    apigateway, cloudformation, cloudwatch, eventbridge, lambda_api, logs, sns, sqs, stepfunctions,
+};
 use crate::faults::{Fault, Faults, Targets};
 use crate::outside::simulators::Simulators;
 use crate::outside::token_issuer::TokenIssuer;
@@ -26,6 +32,7 @@ use crate::support::meter::Meter;
 use crate::template::names;
 use crate::template::resources::{self, Model};
 use anyhow::{Context, Result};
+use chrono::Utc;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -99,23 +106,50 @@ impl Parts {
             Messaging::connect(plan, &faults, &queues, &machines, &functions)?;
         let issuer = TokenIssuer::open(options.kept(), &urls.issuer(), options.issuer)?;
         let gateway = Arc::new(Gateway::new(model, &functions, &issuer, (&data.logs, meter))?);
+        let since = Utc::now().timestamp_millis();
+        let shared = Arc::new(model.clone());
+        let time_scale = options.time_scale;
+        let connections =
+            asynchronous::Connections { functions: &functions, queues: &queues, iam: &iam, time_scale };
+        let events = asynchronous::of_all(model, &connections)?;
+        let groups = logs::Groups::new(model, &data.logs);
         let endpoint = Arc::new(Endpoint {
             dynamodb: data.database.clone(),
-            queues: queues.clone(),
-            buses,
-            replays,
+            sqs: sqs::Service {
+                queues: queues.clone(),
+                policies: model.queue_policies.clone(),
+                moves: Moves::default(),
+                endpoint: urls.endpoint.clone(),
+            },
+            events: eventbridge::Service { buses, replays, model: Arc::clone(&shared), since },
             pipes: Pipes(fan_out.pipes.clone()),
-            mappings: Mappings { streams: fan_out.mappings.clone(), queues: model.mappings.clone() },
+            scheduler: scheduler::api::Service { model: Arc::clone(&shared), since },
             secrets: Secrets::open(options.secrets(), &model.secrets, options.kept())?,
             iam,
-            functions: functions.clone(),
-            machines: machines.clone(),
-            topics,
+            lambda: lambda_api::Service {
+                functions: functions.clone(),
+                model: Arc::clone(&shared),
+                mappings: Mappings { streams: fan_out.mappings.clone(), queues: model.mappings.clone() },
+                events,
+                logs: data.logs.clone(),
+                since,
+            },
+            states: stepfunctions::Service { machines: machines.clone(), since },
+            sns: sns::Service { topics, model: Arc::clone(&shared) },
+            logs: logs::Service { groups: groups.clone(), model: Arc::clone(&shared), since },
+            cloudwatch: cloudwatch::Service::new(cloudwatch::Watched {
+                groups,
+                model: Arc::clone(&shared),
+                queues: queues.clone(),
+                machines: machines.clone(),
+                since,
+                states: cloudwatch::States::default(),
+            }),
+            cloudformation: cloudformation::Service { model: Arc::clone(&shared), since },
+            apis: apigateway::api::Service { model: shared, url: urls.api.clone(), since },
             faults,
             meter: meter.clone(),
-            logs: data.logs.clone(),
             issuer,
-            url: urls.endpoint.clone(),
         });
         let poller = |mapping| Poller::new(mapping, &queues, &functions, options.time_scale);
         let pollers = model.mappings.iter().map(poller).collect::<Result<_>>()?;
@@ -167,6 +201,7 @@ impl Compute {
         let Plan { options, urls, model, meter, data: DataFolder { journal, past, logs, .. } } = *plan;
         let queues = Queues::start(&model.queues, &past.messages, journal)?;
         let iam = Iam::new(&model.roles)?;
+        limits::check(model)?;
         checks::check(model, &iam)?;
         let watchdog = Watchdog::start()?;
         let sandbox = Sandbox {

@@ -1,6 +1,6 @@
 //! A running stack: its tasks, and the parts that tests look at.
 
-use super::data_folder::DataFolder;
+use super::data_folder::{Claim, DataFolder};
 use super::options::{Options, Urls};
 use super::parts::{FanOut, Parts, Plan};
 use super::ports::Ports;
@@ -22,7 +22,6 @@ use crate::support::handles;
 use crate::support::http::{self, Guard};
 use crate::support::meter::Meter;
 use anyhow::{Result, ensure};
-use std::fs::File;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -65,7 +64,7 @@ pub struct Stack {
     /// Held, not read.
     _watchdog: Watchdog,
     /// Held, not read.
-    _lock: Option<File>,
+    _claim: Claim,
 }
 
 impl Stack {
@@ -91,7 +90,7 @@ impl Stack {
         let is_seeded = !data.past.records::<bool>(SEEDED)?.is_empty();
         let api = serve(&mut tasks, &parts, ports);
         parts.machines.resume();
-        parts.endpoint.replays.resume();
+        parts.endpoint.events.replays.resume();
         let mut stack = Self::new(parts, urls, data, (fed, tasks));
         if options.seed && !is_seeded {
             stack.seed(&gateway).await?;
@@ -123,18 +122,18 @@ impl Stack {
             queues: parts.queues,
             provider: parts.simulators.provider,
             carrier: parts.simulators.carrier,
-            topics: parts.endpoint.topics.clone(),
+            topics: parts.endpoint.sns.topics.clone(),
             dynamodb: data.database,
             faults: parts.endpoint.faults.clone(),
             issuer: parts.endpoint.issuer.clone(),
             machines: parts.machines,
             meter: parts.endpoint.meter.clone(),
-            replays: parts.endpoint.replays.clone(),
+            replays: parts.endpoint.events.replays.clone(),
             fan_out: parts.fan_out,
             fed,
             tasks,
             _watchdog: parts.watchdog,
-            _lock: data.lock,
+            _claim: data.claim,
         }
     }
 

@@ -12,7 +12,7 @@ use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -48,14 +48,11 @@ where
         let (answer, guard) = (answer.clone(), Arc::clone(&guard));
         tokio::spawn(async move {
             let service = service_fn(move |request: Request| {
-                let answered =
-                    guard.refusal(&request).map_or_else(|| Either::Left(answer(request)), Either::Right);
-                async move {
-                    Ok::<_, Infallible>(match answered {
-                        Either::Left(answered) => answered.await,
-                        Either::Right(refused) => refused,
-                    })
-                }
+                let answered = match guard.refusal(&request) {
+                    Some(refused) => Either::Left(ready(refused)),
+                    None => Either::Right(answer(request)),
+                };
+                async move { Ok::<_, Infallible>(answered.await) }
             });
             let mut server = hyper::server::conn::http1::Builder::new();
             let connection = server

@@ -1,19 +1,21 @@
-//! What survives a restart besides the tables: queue messages, how far each pipe has read, archived events, and the
-//! records of simulators, topics, executions, replays and readers of streams. One SQLite file, one writer thread, and one
-//! commit for all entries that wait together. A stack without a file keeps its archives in memory, and nothing else.
+//! What survives a restart besides the tables, in the same storage: queue messages, how far each pipe has read, archived events,
+//! and the records of simulators, topics, executions, replays and readers of streams. A stack in memory keeps its archives, and
+//! nothing else.
 //!
-//! A pipe's position and the messages that it sent stand in the journal in the order in which they happened. Losing
-//! the journal's end loses both, and the pipe reads the same records again: nothing has to wait for the disk. Only a
+//! A pipe's position and the messages that it sent stand in the storage's log in the order in which they happened. Losing
+//! the log's end loses both, and the pipe reads the same records again: nothing has to wait for the disk. Only a
 //! caller that was promised safety waits for it ([`Journal::flush`]).
 
-use anyhow::{Context, Result};
+use super::storage::{Batch, Range, Space, Storage};
+use crate::aws::dynamodb::place;
+use anyhow::Result;
+use bytes::Bytes;
 use chrono::DateTime;
-use rusqlite::{Connection, params};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
-use std::sync::mpsc;
-use tokio::sync::oneshot;
+use std::ops::{Bound, ControlFlow};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 #[derive(Debug)]
 pub enum Entry {
@@ -60,14 +62,8 @@ pub struct Wanted {
     pub limit: u32,
 }
 
-enum Command {
-    Write(Vec<Entry>),
-    Flush(oneshot::Sender<()>),
-    Read(Wanted, oneshot::Sender<rusqlite::Result<Vec<String>>>),
-}
-
 /// A message as the journal kept it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct KeptMessage {
     pub id: String,
     pub queue: String,
@@ -105,198 +101,157 @@ impl Past {
 /// The running journal. Clones share it.
 #[derive(Clone)]
 pub struct Journal {
-    commands: mpsc::Sender<Command>,
-    /// Without a file it forgets everything but archived events.
+    storage: Storage,
+    /// In memory it forgets everything but archived events.
     forgets: bool,
+    /// The number of the next message.
+    next: Arc<AtomicU64>,
 }
 
-/// The table of the records is named `book` in every journal that exists.
-const SCHEMA: &str =
-    "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 8000;
-    CREATE TABLE IF NOT EXISTS messages (n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,
-        queue TEXT NOT NULL, body TEXT NOT NULL, sent_at INTEGER NOT NULL, receives INTEGER NOT NULL);
-    CREATE TABLE IF NOT EXISTS positions (pipe TEXT PRIMARY KEY, sequence INTEGER NOT NULL) WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS archived (n INTEGER PRIMARY KEY AUTOINCREMENT, archive TEXT NOT NULL,
-        at INTEGER NOT NULL, event TEXT NOT NULL);
-    CREATE INDEX IF NOT EXISTS archived_minutes
-        ON archived (archive, substr(event ->> '$.time', 1, 16), event ->> '$.id');
-    CREATE TABLE IF NOT EXISTS book (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;";
+/// A message in the storage, with its place among all.
+#[derive(Deserialize, Serialize)]
+struct Numbered {
+    n: u64,
+    #[serde(flatten)]
+    message: KeptMessage,
+}
 
-/// Within a minute by the event's id, which is as good as no order.
-const ARCHIVED: &str = "SELECT event FROM archived
-    WHERE archive = ?1 AND substr(event ->> '$.time', 1, 16) BETWEEN ?2 AND ?3
-        AND (substr(event ->> '$.time', 1, 16), event ->> '$.id') > (?2, ?4)
-        AND unixepoch(event ->> '$.time') >= ?5 AND unixepoch(event ->> '$.time') < ?6
-    ORDER BY substr(event ->> '$.time', 1, 16), event ->> '$.id' LIMIT ?7";
+/// What an archive has to know of an event.
+#[derive(Deserialize)]
+struct Archived {
+    id: String,
+    time: String,
+}
 
-/// The most commands that share one commit.
-const MAX_BATCH: usize = 256;
+/// How many characters of a time say its minute.
+const MINUTE: usize = 16;
 
 impl Journal {
-    /// Opens the journal at `path` and reads everything in it; without a path it is in memory.
+    /// Reads everything that a storage holds.
     ///
     /// # Errors
-    /// When the file is not a journal or cannot be read.
-    pub fn open(path: Option<&Path>) -> Result<(Self, Past)> {
-        let connection = match path {
-            Some(path) => Connection::open(path).with_context(|| path.display().to_string())?,
-            None => Connection::open_in_memory()?,
-        };
-        connection.execute_batch(SCHEMA)?;
-        add_place(&connection)?;
-        let past = read(&connection)?;
-        let (commands, inbox) = mpsc::channel();
-        std::thread::Builder::new().name("journal".into()).spawn(move || run(&connection, &inbox))?;
-        Ok((Self { commands, forgets: path.is_none() }, past))
+    /// When it cannot be read.
+    pub fn open(storage: &Storage) -> Result<(Self, Past)> {
+        let mut messages: Vec<Numbered> =
+            all(storage, Space::Messages, |_, value| Ok(serde_json::from_slice(value)?))?;
+        messages.sort_by_key(|message| message.n);
+        let next = messages.last().map_or(0, |last| last.n + 1);
+        let text = |bytes: &[u8]| Ok::<_, anyhow::Error>(String::from_utf8(bytes.to_vec())?);
+        let positions =
+            all(storage, Space::Positions, |key, value| Ok((text(key)?, serde_json::from_slice(value)?)))?;
+        let records = all(storage, Space::Records, |key, value| Ok((text(key)?, text(value)?)))?;
+        let messages = messages.into_iter().map(|message| message.message).collect();
+        let past = Past { messages, positions: positions.into_iter().collect(), records };
+        let next = Arc::new(AtomicU64::new(next));
+        Ok((Self { storage: storage.clone(), forgets: storage.is_memory(), next }, past))
     }
 
     /// The same journal for what is gone after a restart.
     #[must_use]
     pub fn forgetting(&self) -> Self {
-        Self { commands: self.commands.clone(), forgets: true }
+        Self { forgets: true, ..self.clone() }
     }
 
-    /// Appends entries, in order; they are on disk soon.
-    pub fn write(&self, mut entries: Vec<Entry>) {
-        if self.forgets {
-            entries.retain(|entry| matches!(entry, Entry::Archived { .. }));
+    /// Writes entries, together; they are safe soon.
+    pub fn write(&self, entries: Vec<Entry>) {
+        let mut batch = Batch::default();
+        for entry in entries {
+            if !self.forgets || matches!(entry, Entry::Archived { .. }) {
+                self.stage(&mut batch, entry);
+            }
         }
-        if !entries.is_empty() {
-            // The writer stops only with the process.
-            let _ = self.commands.send(Command::Write(entries));
+        if !batch.is_empty() {
+            self.storage.write(batch);
+        }
+    }
+
+    fn stage(&self, batch: &mut Batch, entry: Entry) {
+        match entry {
+            Entry::Message { id, queue, body, sent_at, receives, place } => {
+                let known = self.storage.get(Space::Messages, id.as_bytes());
+                let known = known.and_then(|known| serde_json::from_slice::<Numbered>(&known).ok());
+                let n = known.map_or_else(|| self.next.fetch_add(1, Ordering::SeqCst), |known| known.n);
+                let key = id.clone();
+                let message = KeptMessage { id, queue, body, sent_at, receives, place };
+                batch.put(Space::Messages, key, json(&Numbered { n, message }));
+            }
+            Entry::Deleted { id } => batch.delete(Space::Messages, id),
+            Entry::Position { reader, sequence } => batch.put(Space::Positions, reader, json(&sequence)),
+            Entry::Archived { archive, at, event } => {
+                let n = self.next.fetch_add(1, Ordering::SeqCst);
+                let mut key = archived_place(&archive, &event);
+                // The archive has an event as often as it came.
+                key.extend(at.to_be_bytes().into_iter().chain(n.to_be_bytes()));
+                batch.put(Space::Archives, key, event);
+            }
+            Entry::Record { key, value } => batch.put(Space::Records, key, value),
         }
     }
 
     /// Events of an archive, those included that were written just now. The minutes are in order, the events of a minute
-    /// are not.
-    ///
-    /// # Errors
-    /// When the journal cannot be read.
-    pub async fn archived(&self, wanted: Wanted) -> Result<Vec<String>> {
-        let (done, waiting) = oneshot::channel();
-        let _ = self.commands.send(Command::Read(wanted, done));
-        Ok(waiting.await??)
+    /// by their ids, which is as good as no order.
+    #[must_use]
+    pub fn archived(&self, wanted: &Wanted) -> Vec<String> {
+        let Wanted { archive, window: (from, to), after, limit } = wanted;
+        let minute = |seconds: i64| {
+            let time = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
+            time.format("%Y-%m-%dT%H:%M").to_string()
+        };
+        let first = match after {
+            Some((time, id)) => {
+                let minute: String = time.chars().take(MINUTE).collect();
+                // Behind the event, as often as it is there.
+                super::storage::end(&place(&[archive, &minute, id])).unwrap_or_default()
+            }
+            None => place(&[archive, &minute(*from)]),
+        };
+        let behind =
+            super::storage::end(&place(&[archive, &minute(*to)])).map_or(Bound::Unbounded, Bound::Excluded);
+        let range = Range { from: Bound::Included(first), to: behind, is_backward: false };
+        let mut events = Vec::new();
+        self.storage.visit(Space::Archives, &range, |_, event| {
+            let event = String::from_utf8_lossy(&event).into_owned();
+            let time = serde_json::from_str::<Archived>(&event).ok();
+            let time = time.and_then(|event| DateTime::parse_from_rfc3339(&event.time).ok());
+            let is_wanted = time.is_some_and(|time| (*from..*to).contains(&time.timestamp()));
+            events.extend(is_wanted.then_some(event));
+            if events.len() < *limit as usize { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        events
     }
 
-    /// Writes a record and returns once it is on disk.
+    /// Writes a record and returns once it is safe.
     pub async fn keep(&self, key: String, record: &impl Serialize) {
         let value = serde_json::to_string(record).unwrap_or_default();
         self.write(vec![Entry::Record { key, value }]);
         self.flush().await;
     }
 
-    /// Returns once everything written so far is committed.
+    /// Returns once everything written so far is safe.
     pub async fn flush(&self) {
-        if self.forgets {
-            return;
-        }
-        let (done, waiting) = oneshot::channel();
-        let _ = self.commands.send(Command::Flush(done));
-        let _ = waiting.await;
-    }
-}
-
-/// Journals from before FIFO queues lack the column.
-fn add_place(connection: &Connection) -> rusqlite::Result<()> {
-    let known = "SELECT count(*) FROM pragma_table_info('messages') WHERE name = 'place'";
-    if connection.query_row(known, [], |row| row.get::<_, i64>(0))? == 0 {
-        connection.execute_batch("ALTER TABLE messages ADD COLUMN place TEXT")?;
-    }
-    Ok(())
-}
-
-fn read(connection: &Connection) -> rusqlite::Result<Past> {
-    let mut messages =
-        connection.prepare("SELECT id, queue, body, sent_at, receives, place FROM messages ORDER BY n")?;
-    let messages = messages.query_map([], |row| {
-        Ok(KeptMessage {
-            id: row.get(0)?,
-            queue: row.get(1)?,
-            body: row.get(2)?,
-            sent_at: row.get(3)?,
-            receives: row.get(4)?,
-            place: row.get(5)?,
-        })
-    })?;
-    let messages = messages.collect::<rusqlite::Result<_>>()?;
-    let mut positions = connection.prepare("SELECT pipe, sequence FROM positions")?;
-    let positions = positions.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let positions = positions.collect::<rusqlite::Result<_>>()?;
-    let mut records = connection.prepare("SELECT key, value FROM book")?;
-    let records = records.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let records = records.collect::<rusqlite::Result<_>>()?;
-    Ok(Past { messages, positions, records })
-}
-
-fn run(connection: &Connection, inbox: &mpsc::Receiver<Command>) {
-    while let Ok(first) = inbox.recv() {
-        let mut waiting = Vec::new();
-        let batch = std::iter::once(first).chain(inbox.try_iter().take(MAX_BATCH - 1));
-        if let Err(error) = commit(connection, batch, &mut waiting) {
-            // Going on without the journal would lose what it keeps.
-            tracing::error!("cannot write the journal, stopping: {error}");
-            std::process::exit(1);
-        }
-        // The task that waited may have been dropped.
-        waiting.into_iter().for_each(|done: oneshot::Sender<()>| {
-            let _ = done.send(());
-        });
-    }
-}
-
-fn commit(
-    connection: &Connection,
-    batch: impl Iterator<Item = Command>,
-    waiting: &mut Vec<oneshot::Sender<()>>,
-) -> rusqlite::Result<()> {
-    connection.execute_batch("BEGIN")?;
-    for command in batch {
-        match command {
-            Command::Write(entries) => entries.iter().try_for_each(|entry| write(connection, entry))?,
-            Command::Flush(done) => waiting.push(done),
-            Command::Read(wanted, done) => {
-                let _ = done.send(archived(connection, &wanted));
-            }
+        if !self.forgets {
+            self.storage.flush().await;
         }
     }
-    connection.execute_batch("COMMIT")
 }
 
-fn archived(connection: &Connection, wanted: &Wanted) -> rusqlite::Result<Vec<String>> {
-    let Wanted { archive, window: (from, to), after, limit } = wanted;
-    let minute = |seconds: i64| {
-        let time = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
-        time.format("%Y-%m-%dT%H:%M").to_string()
-    };
-    let (first, id) = match after {
-        Some((time, id)) => (time.chars().take(16).collect(), id.as_str()),
-        None => (minute(*from), ""),
-    };
-    let mut events = connection.prepare_cached(ARCHIVED)?;
-    let bounds = params![archive, first, minute(*to), id, from, to, limit];
-    events.query_map(bounds, |row| row.get(0))?.collect()
+fn json(value: &impl Serialize) -> Bytes {
+    serde_json::to_vec(value).unwrap_or_default().into()
 }
 
-fn write(connection: &Connection, entry: &Entry) -> rusqlite::Result<()> {
-    match entry {
-        Entry::Message { id, queue, body, sent_at, receives, place } => connection
-            .prepare_cached(
-                "INSERT INTO messages (id, queue, body, sent_at, receives, place) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-                 ON CONFLICT (id) DO UPDATE SET queue = ?2, sent_at = ?4, receives = ?5, place = ?6",
-            )?
-            .execute(params![id, queue, body, sent_at, receives, place]),
-        Entry::Deleted { id } => {
-            connection.prepare_cached("DELETE FROM messages WHERE id = ?1")?.execute([id])
-        }
-        Entry::Position { reader, sequence } => connection
-            .prepare_cached("INSERT OR REPLACE INTO positions (pipe, sequence) VALUES (?1, ?2)")?
-            .execute(params![reader, sequence]),
-        Entry::Archived { archive, at, event } => connection
-            .prepare_cached("INSERT INTO archived (archive, at, event) VALUES (?1, ?2, ?3)")?
-            .execute(params![archive, at, event]),
-        Entry::Record { key, value } => connection
-            .prepare_cached("INSERT OR REPLACE INTO book (key, value) VALUES (?1, ?2)")?
-            .execute(params![key, value]),
-    }
-    .map(drop)
+fn archived_place(archive: &str, event: &str) -> Vec<u8> {
+    // The bus writes both into every event.
+    let event = serde_json::from_str(event).unwrap_or(Archived { id: String::new(), time: String::new() });
+    let minute: String = event.time.chars().take(MINUTE).collect();
+    place(&[archive, &minute, &event.id])
+}
+
+/// Everything in a space, each key and value read by `read`.
+fn all<T>(storage: &Storage, space: Space, read: impl Fn(&[u8], &[u8]) -> Result<T>) -> Result<Vec<T>> {
+    let mut found = Vec::new();
+    storage.visit(space, &Range::prefix(b""), |key, value| {
+        found.push(read(key, &value));
+        ControlFlow::Continue(())
+    });
+    found.into_iter().collect()
 }

@@ -33,6 +33,10 @@ pub enum Unit {
     ApiRequests,
     LogBytes,
     SecretReads,
+    /// Calls of AWS's API, by service and operation. What they do is billed, and not they.
+    Calls,
+    /// Rows that calls ask DynamoDB to write, by table.
+    RowsWritten,
 }
 
 impl Unit {
@@ -54,6 +58,8 @@ impl Unit {
             Self::ApiRequests => "apigateway.requests",
             Self::LogBytes => "logs.bytes",
             Self::SecretReads => "secretsmanager.reads",
+            Self::Calls => "aws.calls",
+            Self::RowsWritten => "dynamodb.rows",
         }
     }
 }

@@ -5,3 +5,4 @@ pub mod http;
 pub mod journal;
 pub mod meter;
 pub mod secret_file;
+pub mod storage;

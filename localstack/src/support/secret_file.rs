@@ -5,11 +5,12 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Reads a secret; none when there is no such file.
+/// Reads a secret; none when there is no such file, or nothing is kept at all.
 ///
 /// # Errors
 /// When the file cannot be read.
-pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+pub fn read(path: Option<&Path>) -> io::Result<Option<Vec<u8>>> {
+    let Some(path) = path else { return Ok(None) };
     match fs::read(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         read => read.map(Some),

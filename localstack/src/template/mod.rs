@@ -4,12 +4,14 @@
 //! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/template-anatomy.html>
 
 pub mod declared;
+pub mod deployed;
 pub mod names;
 pub mod parameters;
 pub mod refused;
 pub mod resources;
 pub mod scope;
 pub mod sections;
+pub mod stack;
 pub mod types;
 pub mod yaml;
 
@@ -66,5 +68,6 @@ pub fn read(
         let (file, stack, line, node) = (&scope.file, &scope.stack, resource.line, &resource.properties);
         resource.kind.load(model, &Declared { file, stack, logical_id, line, node, properties })?;
     }
+    model.stacks.push(deployed::stack(&scope)?);
     Ok(scope.parameters.into_keys().collect())
 }

@@ -4,6 +4,7 @@
 //! protection, CPU architecture, descriptions, X-Ray). They are typed and checked like the others and change nothing. The
 //! fields are CloudFormation's own property names.
 
+use super::stack::Stack;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -340,6 +341,8 @@ pub struct Undelivered {
 /// Everything that the templates declare.
 #[derive(Clone, Debug, Default)]
 pub struct Model {
+    /// One of each template.
+    pub stacks: Vec<Stack>,
     pub tables: Vec<Table>,
     pub queues: Vec<Queue>,
     pub queue_policies: Vec<QueuePolicy>,

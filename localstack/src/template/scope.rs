@@ -3,10 +3,11 @@
 use super::declared::generated_name;
 use super::names::{ACCOUNT, Names, REGION};
 use super::refused::Refused;
+use super::stack::Output;
 use super::types::{Identity, ResourceType};
 use super::yaml::{Kind, Node};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The parameters, conditions and resources of one template.
 pub struct Scope<'a> {
@@ -18,6 +19,12 @@ pub struct Scope<'a> {
     pub conditions: BTreeMap<String, Node>,
     /// By logical id.
     pub resources: BTreeMap<String, Resource>,
+    /// The template's own text about itself.
+    pub description: Option<String>,
+    /// The parameters whose values are not shown.
+    pub hidden: BTreeSet<String>,
+    /// What other stacks and people read.
+    pub outputs: Vec<Output>,
 }
 
 /// One resource as it stands in the file.

@@ -4,14 +4,17 @@ use super::names::Names;
 use super::parameters;
 use super::refused::Refused;
 use super::scope::{Resource, Scope};
+use super::stack::Output;
 use super::types::ResourceType;
 use super::yaml::{Kind, Node};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const SECTIONS: [&str; 6] =
     ["AWSTemplateFormatVersion", "Description", "Parameters", "Conditions", "Resources", "Outputs"];
 const RESOURCE_KEYS: [&str; 6] =
     ["Type", "Properties", "DeletionPolicy", "UpdateReplacePolicy", "Condition", "DependsOn"];
+
+const OUTPUT_KEYS: [&str; 2] = ["Description", "Value"];
 
 /// Binds the `given` parameters to a template and sorts its sections.
 ///
@@ -31,12 +34,18 @@ pub fn read<'a>(
         parameters: BTreeMap::new(),
         conditions: BTreeMap::new(),
         resources: BTreeMap::new(),
+        description: root.get("Description").and_then(Node::text).map(str::to_owned),
+        hidden: BTreeSet::new(),
+        outputs: Vec::new(),
     };
     check_keys(&scope, root, &SECTIONS, "")?;
     for (name, node) in entries(root, "Parameters") {
         check_keys(&scope, node, &parameters::KEYS, name)?;
         let value = parameters::value(&scope, name, node, given)?;
         scope.parameters.insert(name.clone(), value);
+        if node.get("NoEcho").and_then(Node::text) == Some("true") {
+            scope.hidden.insert(name.clone());
+        }
     }
     for (name, node) in entries(root, "Conditions") {
         scope.conditions.insert(name.clone(), node.clone());
@@ -45,12 +54,20 @@ pub fn read<'a>(
     for (name, node) in resources.entries() {
         declare(&mut scope, name, node)?;
     }
-    // People and other stacks read the outputs. They are evaluated so that a typo in one is found.
     for (name, node) in entries(root, "Outputs") {
-        let value = node.get("Value").ok_or_else(|| scope.refused(node.line, name, "no Value"))?;
-        scope.evaluate(value, name)?;
+        check_keys(&scope, node, &OUTPUT_KEYS, name)?;
+        let output = output(&scope, name, node)?;
+        scope.outputs.push(output);
     }
     Ok(scope)
+}
+
+fn output(scope: &Scope<'_>, name: &str, node: &Node) -> Result<Output, Refused> {
+    let value = node.get("Value").ok_or_else(|| scope.refused(node.line, name, "no Value"))?;
+    let value = scope.evaluate(value, name)?;
+    let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let description = node.get("Description").and_then(Node::text).map(str::to_owned);
+    Ok(Output { name: name.to_owned(), value, description })
 }
 
 fn entries<'n>(root: &'n Node, section: &str) -> &'n [(String, Node)] {

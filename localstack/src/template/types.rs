@@ -81,6 +81,7 @@ static TYPES: [ResourceType; 26] = [
     row("AWS::Pipes::Pipe", |model, it| it.push(&mut model.pipes)).named("Name").only(&[
         ("SourceParameters.DynamoDBStreamParameters.StartingPosition", &["TRIM_HORIZON"]),
         ("SourceParameters.DynamoDBStreamParameters.OnPartialBatchItemFailure", &["AUTOMATIC_BISECT"]),
+        ("LogConfiguration.Level", &["OFF", "ERROR"]),
     ]),
     row("AWS::SNS::Subscription", |model, it| it.push(&mut model.subscriptions))
         .only(&[("Protocol", &["sqs"])]),

@@ -1,6 +1,7 @@
 //! API Gateway's HTTP APIs.
 
 pub mod access_log;
+pub mod api;
 pub mod authorizer;
 pub mod cors;
 pub mod gateway;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// # Errors
 /// When the caller may not make the call; DynamoDB's own errors are answers.
-pub fn answer(database: &Database, call: &Call<'_>) -> Outcome {
+pub async fn answer(database: &Database, call: &Call<'_>) -> Outcome {
     if *call.caller != Caller::Administrator {
         allowed(call)?;
     }
@@ -19,13 +19,18 @@ pub fn answer(database: &Database, call: &Call<'_>) -> Outcome {
         "TransactGetItems" => database.conflicts().check_reads(call.body),
         _ => Ok(()),
     };
-    Ok(refused.map_or_else(|answer| answer, |()| database.call(call.operation, call.body)))
+    match refused {
+        Ok(()) => Ok(database.answer(call.operation, call.body).await),
+        Err(answer) => Ok(answer),
+    }
 }
 
 /// Carries out an [`allowed`] PutItem, UpdateItem or DeleteItem, unless a transaction holds its row.
-pub fn write_one(database: &Database, call: &Call<'_>) -> Answer {
-    let refused = database.conflicts().check_write(call.body);
-    refused.map_or_else(|answer| answer, |()| database.call(call.operation, call.body))
+pub async fn write_one(database: &Database, call: &Call<'_>) -> Answer {
+    match database.conflicts().check_write(call.body) {
+        Ok(()) => database.answer(call.operation, call.body).await,
+        Err(answer) => answer,
+    }
 }
 
 /// Carries out an [`allowed`] TransactWriteItems that lasts for `pause` before it writes, and holds its rows until it has
@@ -38,7 +43,7 @@ pub async fn transact(database: &Database, call: &Call<'_>, pause: Duration) -> 
     if !pause.is_zero() {
         tokio::time::sleep(pause).await;
     }
-    database.call(call.operation, call.body)
+    database.answer(call.operation, call.body).await
 }
 
 /// Carries out a BatchGetItem. Where `is_partly` says so of its tables, all keys of each table but the first are left
@@ -95,7 +100,7 @@ fn permissions(operation: &str, body: &[u8]) -> Result<Vec<(String, String)>, Ap
                 all.push((format!("{part}Item"), on.table_name.clone()));
             }
         }
-        "BatchGetItem" => {
+        "BatchGetItem" | "BatchWriteItem" => {
             let tables = parse::<Batch>(body)?.request_items.into_keys();
             all.extend(tables.map(|table| (operation.to_owned(), table)));
         }
@@ -134,6 +139,7 @@ struct Batch {
 mod tests {
     use super::*;
     use crate::aws::iam::Iam;
+    use crate::support::storage::Storage;
     use serde_json::json;
 
     /// Guards: DynamoDB's limits of a BatchGetItem, whether a fault waits for it or not.
@@ -142,7 +148,7 @@ mod tests {
         let table = serde_json::from_value(json!({"TableName": "rows", "BillingMode": "PAY_PER_REQUEST",
             "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}],
             "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}]}));
-        let database = Database::start(None, &[table.unwrap()]).unwrap();
+        let database = Database::start(&Storage::memory(), &[table.unwrap()]).unwrap();
         let read = |keys: &[usize]| {
             let keys: Vec<Value> = keys.iter().map(|key| json!({"pk": {"S": key.to_string()}})).collect();
             let body = json!({"RequestItems": {"rows": {"Keys": keys}}}).to_string().into_bytes();

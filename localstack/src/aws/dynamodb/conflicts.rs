@@ -3,7 +3,8 @@
 //!
 //! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html#transaction-conflict-handling>
 
-use super::operations::{Answer, error_body};
+use super::error::body as error_body;
+use crate::aws::protocol::Answer;
 use crate::template::resources::Table;
 use serde::Deserialize;
 use serde_json::{Value, json};

@@ -1,21 +1,17 @@
-//! DynamoDB and its streams: `dynoxide` behind one mutex.
-//!
-//! The facade of `dynoxide` slows down as it is used (its stream table has no index and it sweeps its idempotency
-//! tokens on every call), so the storage is driven directly, with the two missing indexes, a token table of our own,
-//! and one fsync for all transactions that arrived together. A call is answered only after the fsync that covers it:
-//! what was acknowledged survives a crash of the machine.
+//! The tables behind one mutex: a call holds it for the microseconds that it needs, and waits for the disk without it.
 
 use super::conflicts::Conflicts;
-use super::operations::{Answer, Operations, StreamRecord};
-use super::tables;
+use super::error::Error;
+use super::request::Kind;
+use super::tables::{StreamRecord, Tables};
+use super::write::Done;
+use super::{describe, read, write};
+use crate::aws::protocol::Answer;
 use crate::support::meter::Meter;
+use crate::support::storage::{Storage, Written};
 use crate::template::resources::Table;
-use anyhow::{Context, Result};
-use dynoxide::storage::Storage;
-use std::collections::HashMap;
-use std::fs::File;
-use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use anyhow::Result;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -24,97 +20,62 @@ use tokio::sync::Notify;
 pub struct Database(Arc<Shared>);
 
 struct Shared {
-    operations: Mutex<Operations>,
+    tables: Mutex<Tables>,
+    storage: Storage,
     conflicts: Conflicts,
-    log: Option<Log>,
     /// By table: notified by each commit to it.
     written: HashMap<String, Arc<Notify>>,
 }
 
-/// The write-ahead log's file, and how much of what was committed is known to be on disk.
-struct Log {
-    file: File,
-    committed: AtomicU64,
-    synced: Mutex<u64>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Log {
-    /// One fsync for everything committed since the last: the first caller syncs for all callers that wait behind it.
-    /// SQLite itself runs with `synchronous = NORMAL`, which leaves exactly this to us.
-    fn sync(&self, commit: u64) {
-        let mut synced = lock(&self.synced);
-        if *synced >= commit {
-            return;
-        }
-        let covered = self.committed.load(Ordering::SeqCst);
-        if let Err(error) = self.file.sync_data() {
-            // Acknowledging a commit that may not be on disk would break the one promise of this module.
-            tracing::error!("cannot write to disk, stopping: {error}");
-            std::process::exit(1);
-        }
-        *synced = covered;
-    }
-}
-
 impl Database {
-    /// Opens the database at `path` (in memory without one) and creates the tables that are missing.
+    /// The tables that the templates declare, in a storage.
     ///
     /// # Errors
-    /// When the file cannot be opened, or DynamoDB would refuse the declaration of a table.
-    pub fn start(path: Option<&Path>, tables: &[Table]) -> Result<Self> {
-        let storage = match path {
-            Some(path) => {
-                Storage::new(&path.to_string_lossy()).with_context(|| path.display().to_string())?
-            }
-            None => Storage::memory()?,
-        };
-        let indexes =
-            "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 8000;
-            CREATE INDEX IF NOT EXISTS _stream_newest
-                ON _stream_records (table_name, CAST(sequence_number AS INTEGER));
-            CREATE INDEX IF NOT EXISTS _stream_read
-                ON _stream_records (table_name, shard_id, CAST(sequence_number AS INTEGER));";
-        storage.conn().execute_batch(indexes)?;
-        for table in tables {
-            tables::create(&storage, table).with_context(|| format!("table {}", table.table_name))?;
-        }
-        let log = path.map(|path| File::open(format!("{}-wal", path.display()))).transpose()?;
-        let log = log.map(|file| Log { file, committed: AtomicU64::new(0), synced: Mutex::new(0) });
-        let written = tables.iter().map(|table| (table.table_name.clone(), Arc::new(Notify::new())));
-        let (operations, conflicts) = (Mutex::new(Operations::new(storage)), Conflicts::new(tables));
-        Ok(Self(Arc::new(Shared { operations, conflicts, log, written: written.collect() })))
+    /// When DynamoDB would refuse the declaration of a table.
+    pub fn start(storage: &Storage, declared: &[Table]) -> Result<Self> {
+        let tables = Mutex::new(Tables::new(storage.clone(), declared)?);
+        let written = declared.iter().map(|table| (table.table_name.clone(), Arc::new(Notify::new())));
+        let (storage, conflicts) = (storage.clone(), Conflicts::new(declared));
+        Ok(Self(Arc::new(Shared { tables, storage, conflicts, written: written.collect() })))
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.0.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has the meter count the capacity that each operation consumes.
     pub fn metered_by(&self, meter: &Meter) {
-        lock(&self.0.operations).metered_by(meter);
+        self.tables().meter = meter.clone();
     }
 
-    /// Carries out one operation of the DynamoDB API, such as `PutItem`, on its JSON body. Blocks for as long as the
-    /// work takes: handing it to another thread and back takes longer.
-    #[must_use]
-    pub fn call(&self, operation: &str, body: &[u8]) -> Answer {
-        let mut written = Vec::new();
-        let mut operations = lock(&self.0.operations);
-        let answer = operations.execute(operation, body, &mut written);
-        if written.is_empty() {
-            return answer;
-        }
-        let commit = self.0.log.as_ref().map(|log| (log, log.committed.fetch_add(1, Ordering::SeqCst) + 1));
-        drop(operations);
-        if let Some((log, commit)) = commit {
-            log.sync(commit);
-        }
-        for table in written {
-            if let Some(notify) = self.0.written.get(&table) {
-                notify.notify_one();
-            }
+    /// Carries out one operation of the DynamoDB API, such as `PutItem`, on its JSON body, and answers when what it wrote is
+    /// safe.
+    pub async fn answer(&self, operation: &str, body: &[u8]) -> Answer {
+        let (answer, written, tables) = self.execute(operation, body);
+        if !tables.is_empty() {
+            self.0.storage.synced(written).await;
+            self.wake(&tables);
         }
         answer
+    }
+
+    /// [`Database::answer`] for a caller who does not care what a crash leaves.
+    #[must_use]
+    pub fn call(&self, operation: &str, body: &[u8]) -> Answer {
+        let (answer, _, tables) = self.execute(operation, body);
+        self.wake(&tables);
+        answer
+    }
+
+    fn execute(&self, operation: &str, body: &[u8]) -> (Answer, Written, BTreeSet<String>) {
+        match dispatch(&mut self.tables(), operation, body) {
+            Ok(Done { answer, written, tables }) => ((200, answer), written, tables),
+            Err(error) => (error.answer(), 0, BTreeSet::new()),
+        }
+    }
+
+    fn wake(&self, tables: &BTreeSet<String>) {
+        tables.iter().filter_map(|table| self.0.written.get(table)).for_each(|written| written.notify_one());
     }
 
     /// The rows that transactions hold.
@@ -124,11 +85,9 @@ impl Database {
     }
 
     /// At most `limit` records of a table's stream after the sequence number `after`, oldest first; none older than a day.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn stream(&self, table: &str, after: i64, limit: usize) -> Result<Vec<StreamRecord>> {
-        lock(&self.0.operations).records(table, after, limit)
+    #[must_use]
+    pub fn stream(&self, table: &str, after: i64, limit: usize) -> Vec<StreamRecord> {
+        self.tables().records(table, after, limit)
     }
 
     /// Notified each time something was written to a table; `None` for a table that no template declares.
@@ -138,21 +97,49 @@ impl Database {
     }
 
     /// Makes a table's stream forget all its records, as if a day had passed.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub fn forget(&self, table: &str) -> Result<()> {
-        lock(&self.0.operations).forget(table)
+    pub fn forget(&self, table: &str) {
+        self.tables().forget(table);
     }
 
     /// [`Database::forget`] for the fault dial, which is no reason to keep the database open.
-    pub fn forgetter(&self) -> impl Fn(&str) -> Result<()> + Send + Sync + use<> {
+    pub fn forgetter(&self) -> impl Fn(&str) + Send + Sync + use<> {
         let shared = Arc::downgrade(&self.0);
-        move |table| shared.upgrade().map_or(Ok(()), |shared| Self(shared).forget(table))
+        move |table| {
+            if let Some(shared) = shared.upgrade() {
+                Self(shared).forget(table);
+            }
+        }
     }
 
-    /// Deletes rows past their TTL and stream records past their day.
+    /// Deletes rows past their TTL and stream records past their day, a few at a time.
     pub fn sweep(&self) {
-        lock(&self.0.operations).sweep();
+        loop {
+            let (has_more, tables) = self.tables().sweep();
+            self.wake(&tables);
+            if !has_more {
+                return;
+            }
+        }
     }
+}
+
+fn dispatch(tables: &mut Tables, operation: &str, body: &[u8]) -> Result<Done, Error> {
+    let answer = match operation {
+        "PutItem" => return write::one(tables, Kind::Put, body),
+        "UpdateItem" => return write::one(tables, Kind::Update, body),
+        "DeleteItem" => return write::one(tables, Kind::Delete, body),
+        "BatchWriteItem" => return write::batch(tables, body),
+        "TransactWriteItems" => return write::transact(tables, body),
+        "GetItem" => read::get(tables, body),
+        "BatchGetItem" => read::batch(tables, body),
+        "TransactGetItems" => read::transact(tables, body),
+        "Query" => read::query(tables, body),
+        "Scan" => read::scan(tables, body),
+        "DescribeTable" => describe::table(tables, body),
+        "ListTables" => describe::list(tables, body),
+        "DescribeTimeToLive" => describe::time_to_live(tables, body),
+        "DescribeContinuousBackups" => describe::backups(tables, body),
+        _ => Err(Error::UnknownOperation(operation.to_owned())),
+    }?;
+    Ok(Done { answer, ..Done::default() })
 }

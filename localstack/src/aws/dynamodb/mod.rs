@@ -1,12 +1,24 @@
-//! DynamoDB: tables with streams, and their calls.
+//! DynamoDB: tables with streams, and their calls, by an engine of our own. What it does not know it refuses; what it knows is
+//! compared, call by call, with another implementation (`differential`).
 
 pub mod api;
 mod capacity;
 pub mod conflicts;
 pub mod database;
-pub mod operations;
+mod describe;
+#[cfg(test)]
+mod differential;
+mod error;
+mod expression;
+mod number;
+mod read;
+mod request;
+mod schema;
 mod tables;
 mod tokens;
+mod value;
+mod write;
 
 pub use database::Database;
-pub use operations::StreamRecord;
+pub use schema::place;
+pub use tables::StreamRecord;

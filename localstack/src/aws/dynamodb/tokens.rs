@@ -1,50 +1,47 @@
-//! `ClientRequestToken`: a repeated transaction gets its first answer again.
+//! `ClientRequestToken`: a repeated transaction is answered again, and not carried out.
+//!
+//! <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
 
-use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 /// DynamoDB's ten minutes.
 const WINDOW: Duration = Duration::from_secs(600);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the token was used with other parameters")]
+#[error("The provided request token has already been used with different request parameters")]
 pub struct TokenMisused;
 
-/// Answers by token, forgotten in the order in which they came.
+/// Hashes of tokens and of their requests, forgotten in the order in which they came.
 #[derive(Default)]
 pub struct Tokens {
-    answers: HashMap<String, (u64, Bytes)>,
-    ages: VecDeque<(Instant, String)>,
-}
-
-fn fingerprint(body: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    body.hash(&mut hasher);
-    hasher.finish()
+    hasher: RandomState,
+    known: HashMap<u64, u64>,
+    ages: VecDeque<(Instant, u64)>,
 }
 
 impl Tokens {
-    /// The answer that a token got before, if it did.
+    /// Whether a token came before, with the same request.
     ///
     /// # Errors
-    /// When the token came with another request.
-    pub fn check(&mut self, token: &str, body: &[u8]) -> Result<Option<Bytes>, TokenMisused> {
+    /// When it came with another.
+    pub fn is_known(&mut self, token: &str, body: &[u8]) -> Result<bool, TokenMisused> {
         while self.ages.front().is_some_and(|(at, _)| at.elapsed() > WINDOW) {
             if let Some((_, old)) = self.ages.pop_front() {
-                self.answers.remove(&old);
+                self.known.remove(&old);
             }
         }
-        match self.answers.get(token) {
-            None => Ok(None),
-            Some((known, answer)) if *known == fingerprint(body) => Ok(Some(answer.clone())),
+        match self.known.get(&self.hasher.hash_one(token)) {
+            None => Ok(false),
+            Some(known) if *known == self.hasher.hash_one(body) => Ok(true),
             Some(_) => Err(TokenMisused),
         }
     }
 
-    pub fn remember(&mut self, token: String, body: &[u8], answer: Bytes) {
-        self.ages.push_back((Instant::now(), token.clone()));
-        self.answers.insert(token, (fingerprint(body), answer));
+    pub fn remember(&mut self, token: &str, body: &[u8]) {
+        let token = self.hasher.hash_one(token);
+        self.ages.push_back((Instant::now(), token));
+        self.known.insert(token, self.hasher.hash_one(body));
     }
 }

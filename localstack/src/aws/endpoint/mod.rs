@@ -1,110 +1,87 @@
 //! The one AWS endpoint: it authenticates a call by its access key and hands it to the service that it names.
 
 mod bench;
+mod counted;
 mod transaction;
 
 use crate::aws::dynamodb::{self, Database};
 use crate::aws::eventbridge::pipes_api::{self, Pipes};
-use crate::aws::eventbridge::{self, Buses, Replays};
 use crate::aws::iam::{Caller, Iam};
-use crate::aws::lambda::{self, Function, Functions};
-use crate::aws::protocol::{self, ApiError, Call, Outcome};
-use crate::aws::secretsmanager::Secrets;
-use crate::aws::sns::{self, Topics};
-use crate::aws::sqs::{self, Queues};
-use crate::aws::stepfunctions::{self, StateMachines};
-use crate::aws::streams::{self, api::Mappings};
+use crate::aws::lambda::Function;
+use crate::aws::protocol::operations::Operations;
+use crate::aws::protocol::{self, ApiError, Call, Outcome, form, operations, rest};
+use crate::aws::secretsmanager::{self, Secrets};
+use crate::aws::{
+    apigateway, cloudformation, cloudwatch, eventbridge, lambda_api, logs, scheduler, sns, sqs,
+    stepfunctions, sts,
+};
 use crate::faults::Faults;
 use crate::outside::token_issuer::{self, TokenIssuer};
 use crate::support::http::{self, Request, Response};
 use crate::support::meter::{Meter, Unit};
 use bytes::Bytes;
 use hyper::{HeaderMap, Method};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The most bytes of a request: what a TransactWriteItems may carry is 4 MiB, in JSON somewhat more.
 const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 
+/// How SQS begins its targets.
+const SQS: &str = "AmazonSQS";
+
 /// The services behind the endpoint.
 pub struct Endpoint {
     pub dynamodb: Database,
-    pub queues: Queues,
-    pub buses: Buses,
-    pub replays: Replays,
+    pub sqs: sqs::Service,
+    pub events: eventbridge::Service,
     pub pipes: Pipes,
-    pub mappings: Mappings,
+    pub scheduler: scheduler::api::Service,
     pub secrets: Secrets,
     pub iam: Iam,
-    pub functions: Functions,
-    pub machines: StateMachines,
-    pub topics: Topics,
+    pub lambda: lambda_api::Service,
+    pub states: stepfunctions::Service,
+    pub sns: sns::Service,
+    pub logs: logs::Service,
+    pub cloudwatch: cloudwatch::Service,
+    pub cloudformation: cloudformation::Service,
+    pub apis: apigateway::api::Service,
     pub faults: Faults,
     pub meter: Meter,
-    /// The folder of the functions' logs.
-    pub logs: PathBuf,
     /// Its pages lie below the endpoint.
     pub issuer: TokenIssuer,
-    /// The endpoint's own URL.
-    pub url: String,
 }
 
 /// Answers a call to AWS, and the bench's own pages below the same address.
 pub async fn answer(endpoint: Arc<Endpoint>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let path = parts.uri.path();
+    let (path, query) = (parts.uri.path(), parts.uri.query().unwrap_or_default());
     if let Some(path) = path.strip_prefix(token_issuer::PATH) {
-        return endpoint.issuer.answer(path, parts.uri.query().unwrap_or_default());
+        return endpoint.issuer.answer(path, query);
     }
-    if path == bench::FAULTS {
-        return match http::body(body, MAX_BODY_BYTES).await {
-            Ok(body) => bench::faults(&endpoint.faults, &parts.method, &body),
-            Err(status) => http::empty(status),
-        };
-    }
-    if path == bench::REPORT {
-        return bench::report(&endpoint.iam, &endpoint.meter);
-    }
-    if path == bench::FUNCTIONS {
-        return bench::environments(&endpoint.functions);
-    }
-    if path == bench::LOGS {
-        let query = parts.uri.query().unwrap_or_default();
-        return bench::logs(&endpoint.functions, &endpoint.logs, query).await;
-    }
-    if let Some(topic) = path.strip_prefix(bench::TOPICS) {
-        return bench::published(&endpoint.topics, topic);
-    }
-    if let Some(rest) = path.strip_prefix(pipes_api::PATH) {
-        let query = parts.uri.query().unwrap_or_default();
-        return endpoint.pipes(&parts.headers, (&parts.method, rest, query)).await;
-    }
-    if let Some(rest) = path.strip_prefix(streams::api::PATH) {
-        let query = parts.uri.query().unwrap_or_default();
-        return match http::body(body, MAX_BODY_BYTES).await {
-            Ok(body) => endpoint.mappings(&parts.headers, (&parts.method, rest, query), &body).await,
-            Err(status) => http::empty(status),
-        };
-    }
-    let function = path.strip_prefix(lambda::api::INVOKE).and_then(|rest| rest.strip_suffix("/invocations"));
-    let outcome = match (http::body(body, MAX_BODY_BYTES).await, function) {
-        (Ok(body), _) if is_query(&parts.headers) => return endpoint.query(&parts.headers, &body).await,
-        (Ok(body), Some(function)) => return endpoint.invoke(&parts.headers, function, body).await,
-        (Ok(body), None) => endpoint.dispatch(&parts.headers, &body).await,
-        (Err(status), _) => {
-            Err(ApiError { status: status.as_u16(), ..ApiError::new("InvalidRequest", status.to_string()) })
-        }
+    let body = match http::body(body, MAX_BODY_BYTES).await {
+        Ok(body) => body,
+        Err(status) => return http::empty(status),
     };
-    let (status, body) = outcome.unwrap_or_else(|error| (error.status, error.to_json()));
-    http::json(status, "application/x-amz-json-1.0", body)
+    if let Some(page) = endpoint.page(&parts.method, (path, query), &body).await {
+        return page;
+    }
+    let headers = &parts.headers;
+    if let Some(target) = headers.get("x-amz-target") {
+        return endpoint.json(headers, target.to_str().unwrap_or_default(), &body).await;
+    }
+    if is_form(headers) {
+        return endpoint.form(headers, &body).await;
+    }
+    if let Some(function) = lambda_api::invoke::function_of(path) {
+        return endpoint.invoke(headers, (function, query), body).await;
+    }
+    rest::answer(endpoint.rest(headers, (&parts.method, path, query), &body).await)
 }
 
 /// Whether a request speaks AWS's older protocol, a form in and XML out.
-fn is_query(headers: &HeaderMap) -> bool {
-    // A request that names a target is JSON, whatever content type its client sends.
+fn is_form(headers: &HeaderMap) -> bool {
     let kind = headers.get("content-type").and_then(|kind| kind.to_str().ok());
-    !headers.contains_key("x-amz-target")
-        && kind.is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"))
+    kind.is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"))
 }
 
 /// The access key in `Authorization: AWS4-HMAC-SHA256 Credential=<key>/…`. The signature is not checked: the
@@ -133,47 +110,125 @@ impl Endpoint {
         })
     }
 
-    fn require(&self, headers: &HeaderMap, action: &str, resource: &str) -> Result<(), ApiError> {
-        protocol::require(&self.iam, &self.caller(headers)?, action, resource)
+    /// One of the bench's own pages, which AWS does not have.
+    async fn page(&self, method: &Method, (path, query): (&str, &str), body: &[u8]) -> Option<Response> {
+        if let Some(topic) = path.strip_prefix(bench::TOPICS) {
+            return Some(bench::published(&self.sns.topics, topic));
+        }
+        match path {
+            bench::FAULTS => Some(bench::faults(&self.faults, method, body)),
+            bench::REPORT => Some(bench::report(&self.iam, &self.meter)),
+            bench::FUNCTIONS => Some(bench::environments(&self.lambda.functions)),
+            bench::LOGS => Some(bench::logs(&self.lambda.functions, &self.lambda.logs, query).await),
+            _ => None,
+        }
     }
 
-    /// Of the services here only Lambda names the operation in the path.
-    async fn invoke(&self, headers: &HeaderMap, function: &str, payload: Bytes) -> Response {
-        let allow = |action: &str, arn: &str| self.require(headers, action, arn);
-        lambda::api::invoke(&self.functions, function, allow, payload).await
+    async fn invoke(&self, headers: &HeaderMap, (function, query): (&str, &str), payload: Bytes) -> Response {
+        let allow =
+            |action: &str, arn: &str| protocol::require(&self.iam, &self.caller(headers)?, action, arn);
+        lambda_api::invoke::invoke(&self.lambda, (function, query, headers), allow, payload).await
     }
 
-    /// Lambda speaks REST, as pipes do.
-    async fn mappings(&self, headers: &HeaderMap, request: (&Method, &str, &str), body: &[u8]) -> Response {
-        let allow = |action: &str, arn: &str| self.require(headers, action, arn);
-        streams::api::answer(&self.mappings, request, body, allow).await
-    }
-
-    /// Of the services here only pipes speak REST throughout.
-    async fn pipes(&self, headers: &HeaderMap, request: (&Method, &str, &str)) -> Response {
-        let allow = |action: &str, arn: &str| self.require(headers, action, arn);
-        pipes_api::answer(&self.pipes, request, allow).await
-    }
-
-    /// Of the services here only SNS speaks the older protocol.
-    async fn query(&self, headers: &HeaderMap, body: &[u8]) -> Response {
-        let allow = |action: &str, arn: &str| self.require(headers, action, arn);
-        sns::api::answer(&self.topics, body, allow).await
-    }
-
-    async fn dispatch(&self, headers: &HeaderMap, body: &[u8]) -> Outcome {
+    /// Of the services here API Gateway, Lambda, pipes and the scheduler speak REST.
+    async fn rest(&self, headers: &HeaderMap, request: (&Method, &str, &str), body: &[u8]) -> Outcome {
         let caller = &self.caller(headers)?;
-        let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
+        let of = |paths: &[&str]| paths.iter().any(|path| request.1.starts_with(path));
+        let asked = (request, body);
+        if of(&lambda_api::api::PATHS) {
+            let lambda = (&lambda_api::api::ROUTES[..], lambda_api::api::OPERATIONS, &self.lambda);
+            return self.routed(caller, lambda, asked).await;
+        }
+        if of(&[pipes_api::PATH]) {
+            let pipes = (&pipes_api::ROUTES[..], pipes_api::OPERATIONS, &self.pipes);
+            return self.routed(caller, pipes, asked).await;
+        }
+        if of(&scheduler::api::PATHS) {
+            let scheduler = (&scheduler::api::ROUTES[..], scheduler::api::OPERATIONS, &self.scheduler);
+            return self.routed(caller, scheduler, asked).await;
+        }
+        if of(&[apigateway::api::PATH]) {
+            let apis = (&apigateway::api::ROUTES[..], apigateway::api::OPERATIONS, &self.apis);
+            return self.routed(caller, apis, asked).await;
+        }
+        Err(ApiError::unknown(&format!("{} {}", request.0, request.1)))
+    }
+
+    /// Answers by the routes and operations of one service.
+    async fn routed<S: Sync>(
+        &self,
+        caller: &Caller,
+        (routes, operations, service): (&[rest::Route], &Operations<S>, &S),
+        (request, body): ((&Method, &str, &str), &[u8]),
+    ) -> Outcome {
+        let asked = rest::read(routes, request, body)?;
+        let call = Call { caller, iam: &self.iam, operation: asked.operation, body: &asked.body };
+        operations::answer(operations, service, &call).await
+    }
+
+    /// Of the services here CloudFormation, SNS and STS speak the older protocol; the version of a call says which of them is meant.
+    async fn form(&self, headers: &HeaderMap, body: &[u8]) -> Response {
+        let asked = match form::read(body) {
+            Ok(asked) => asked,
+            Err(error) => return form::answer("", "", Err(error)),
+        };
+        let namespace = match asked.version.as_str() {
+            cloudformation::VERSION => cloudformation::NAMESPACE,
+            sts::VERSION => sts::NAMESPACE,
+            _ => sns::api::NAMESPACE,
+        };
+        form::answer(namespace, &asked.operation, self.asked(headers, &asked).await)
+    }
+
+    async fn asked(&self, headers: &HeaderMap, asked: &form::Asked) -> Outcome {
+        let caller = &self.caller(headers)?;
+        let call = &Call { caller, iam: &self.iam, operation: &asked.operation, body: &asked.body };
+        match asked.version.as_str() {
+            sns::api::VERSION => {
+                counted::call(&self.meter, &format!("sns.{}", call.operation), call.body);
+                operations::answer(sns::api::OPERATIONS, &self.sns, call).await
+            }
+            cloudformation::VERSION => {
+                operations::answer(cloudformation::OPERATIONS, &self.cloudformation, call).await
+            }
+            sts::VERSION => operations::answer(sts::OPERATIONS, &(), call).await,
+            _ => Err(call.unknown()),
+        }
+    }
+
+    /// The others name their operation in a header.
+    async fn json(&self, headers: &HeaderMap, target: &str, body: &[u8]) -> Response {
+        let outcome = self.dispatch(headers, target, body).await;
+        let (status, body) = match &outcome {
+            Ok((status, body)) => (*status, body.clone()),
+            Err(error) => (error.status, error.to_json()),
+        };
+        let mut response = http::json(status, "application/x-amz-json-1.0", body);
+        if target.starts_with(SQS) {
+            sqs::api::name_older_code(&outcome, &mut response);
+        }
+        response
+    }
+
+    async fn dispatch(&self, headers: &HeaderMap, target: &str, body: &[u8]) -> Outcome {
+        let caller = &self.caller(headers)?;
         let (service, operation) = target.split_once('.').unwrap_or_default();
+        counted::call(&self.meter, target, body);
         let call = &Call { caller, iam: &self.iam, operation, body };
         match service {
             "DynamoDB_20120810" => self.dynamodb(headers, call).await,
-            "AmazonSQS" => sqs::api::answer(&self.queues, &self.url, call).await,
-            "AWSEvents" => eventbridge::api::answer(&self.buses, &self.replays, call).await,
-            "AWSStepFunctions" => stepfunctions::api::answer(&self.machines, call),
+            SQS => operations::answer(sqs::api::OPERATIONS, &self.sqs, call).await,
+            "AWSEvents" => operations::answer(eventbridge::api::OPERATIONS, &self.events, call).await,
+            "Logs_20140328" => operations::answer(logs::api::OPERATIONS, &self.logs, call).await,
+            "GraniteServiceVersion20100801" => {
+                operations::answer(cloudwatch::api::OPERATIONS, &self.cloudwatch, call).await
+            }
+            "AWSStepFunctions" => {
+                operations::answer(stepfunctions::api::OPERATIONS, &self.states, call).await
+            }
             "secretsmanager" => {
                 self.meter.count(Unit::SecretReads, operation, 1);
-                self.secrets.answer(call)
+                operations::answer(secretsmanager::api::OPERATIONS, &self.secrets, call).await
             }
             _ => Err(ApiError::unknown(target)),
         }
@@ -193,13 +248,13 @@ impl Endpoint {
                 let is_partly = |tables: &[String]| self.faults.leaves_unprocessed(tables);
                 dynamodb::api::batch_get(&self.dynamodb, call, is_partly)
             }
-            _ => dynamodb::api::answer(&self.dynamodb, call),
+            _ => dynamodb::api::answer(&self.dynamodb, call).await,
         }
     }
 
     fn function_of(&self, caller: &Caller) -> Option<Arc<Function>> {
         match caller {
-            Caller::Role(role) => self.functions.of_role(role),
+            Caller::Role(role) => self.lambda.functions.of_role(role),
             Caller::Administrator => None,
         }
     }

@@ -19,7 +19,7 @@ pub async fn commit(
     let tables = api::allowed(call)?;
     let write = async || match call.operation {
         "TransactWriteItems" => api::transact(database, call, faults.held(&tables)).await,
-        _ => api::write_one(database, call),
+        _ => api::write_one(database, call).await,
     };
     let lost = || ApiError { status: 500, ..ApiError::new("InternalServerError", "the answer was lost") };
     match faults.transaction(caller.map(|(function, _)| &*function.name), &tables) {

@@ -1,120 +1,31 @@
-//! EventBridge's calls here: PutEvents, what a bus is, and those about rules and replays.
+//! Which calls of EventBridge there are.
 //!
-//! <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html>
-//! <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_DescribeEventBus.html>
+//! <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_Operations.html>
 
-use super::bus::{Buses, PutEventsEntry};
-use super::replays::Replays;
-use super::{replays_api, rules_api};
-use crate::aws::protocol::{ApiError, Call, Outcome, ok};
-use crate::template::names;
-use chrono::{DateTime, Utc};
-use serde::Deserialize;
-use serde_json::json;
+use super::service::Service;
+use super::{
+    archives_api as archives, buses_api as buses, put_events, replays_api as replays, rules_api as rules,
+    rules_shown_api as shown,
+};
+use crate::aws::protocol::operations::{Operations, Run};
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
-struct PutEvents {
-    entries: Vec<Entry>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
-struct Entry {
-    event_bus_name: Option<String>,
-    source: Option<String>,
-    detail_type: Option<String>,
-    detail: Option<String>,
-    #[serde(default)]
-    resources: Vec<String>,
-    /// Epoch seconds.
-    time: Option<f64>,
-}
-
-/// The most entries of a call.
-const MAX_ENTRIES: usize = 10;
-/// The most bytes of all entries of a call together. AWS allows 1 MiB since 2026; what keeps to the older limit is right
-/// under both.
-///
-/// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevent-size.html>
-const MAX_BYTES: usize = 256 * 1024;
-
-/// # Errors
-/// `ValidationException` for a call that is empty or too large.
-fn check(entries: &[Entry]) -> Result<(), ApiError> {
-    let refused = |why: &str| Err(ApiError::new("ValidationException", why));
-    if !(1..=MAX_ENTRIES).contains(&entries.len()) {
-        return refused("a call has 1 to 10 entries");
-    }
-    if entries.iter().map(Entry::size).sum::<usize>() > MAX_BYTES {
-        return refused("Total size of the entries in the request is over the limit.");
-    }
-    Ok(())
-}
-
-/// # Errors
-/// For the whole call; an entry's own error stands in the answer.
-pub async fn answer(buses: &Buses, replays: &Replays, call: &Call<'_>) -> Outcome {
-    match call.operation {
-        "PutEvents" => {}
-        "DescribeEventBus" => return describe_event_bus(buses, call),
-        "PutRule" | "DeleteRule" | "PutTargets" | "RemoveTargets" | "ListRules" => {
-            return rules_api::answer(buses, call);
-        }
-        _ => return replays_api::answer(replays, call).await,
-    }
-    let request: PutEvents = call.parse()?;
-    check(&request.entries)?;
-    let mut results = Vec::new();
-    for entry in request.entries {
-        let bus = names::last_part(entry.event_bus_name.as_deref().unwrap_or("default")).to_owned();
-        call.require("events:PutEvents", &names::bus_arn(&bus))?;
-        results.push(match buses.put(&bus, &entry.into()) {
-            Ok(id) => json!({ "EventId": id }),
-            Err(error) => json!({"ErrorCode": error.code(), "ErrorMessage": error.to_string()}),
-        });
-    }
-    buses.flush().await;
-    let failed = results.iter().filter(|result| result.get("ErrorCode").is_some()).count();
-    ok(&json!({"FailedEntryCount": failed, "Entries": results}))
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
-struct DescribeEventBus {
-    name: Option<String>,
-}
-
-fn describe_event_bus(buses: &Buses, call: &Call<'_>) -> Outcome {
-    let request: DescribeEventBus = call.parse()?;
-    let name = names::last_part(request.name.as_deref().unwrap_or("default"));
-    let arn = names::bus_arn(name);
-    call.require("events:DescribeEventBus", &arn)?;
-    if !buses.has(name, None) {
-        return Err(ApiError::new("ResourceNotFoundException", format!("Event bus {name} does not exist.")));
-    }
-    ok(&json!({"Name": name, "Arn": arn}))
-}
-
-impl Entry {
-    /// Its bytes as EventBridge counts them.
-    fn size(&self) -> usize {
-        let texts = [&self.source, &self.detail_type, &self.detail].into_iter().flatten();
-        let time = if self.time.is_some() { 14 } else { 0 };
-        texts.chain(&self.resources).map(String::len).sum::<usize>() + time
-    }
-}
-
-impl From<Entry> for PutEventsEntry {
-    fn from(entry: Entry) -> Self {
-        #[allow(clippy::cast_possible_truncation, reason = "AWS's own time stamp: epoch seconds")]
-        let time = entry.time.and_then(|seconds| DateTime::from_timestamp(seconds as i64, 0));
-        Self {
-            source: entry.source.unwrap_or_default(),
-            detail_type: entry.detail_type.unwrap_or_default(),
-            detail: entry.detail.unwrap_or_default(),
-            time: time.unwrap_or_else(Utc::now),
-            resources: entry.resources,
-        }
-    }
-}
+pub static OPERATIONS: &Operations<Service> = &[
+    ("CancelReplay", Run::Later(|events, call| Box::pin(replays::cancel(&events.replays, call)))),
+    ("DeleteRule", Run::Now(|events, call| rules::delete_rule(&events.buses, call))),
+    ("DescribeArchive", Run::Now(archives::describe)),
+    ("DescribeEventBus", Run::Now(buses::describe)),
+    ("DescribeReplay", Run::Now(|events, call| replays::describe(&events.replays, call))),
+    ("DescribeRule", Run::Now(shown::describe)),
+    ("ListArchives", Run::Now(archives::list)),
+    ("ListEventBuses", Run::Now(buses::list)),
+    ("ListReplays", Run::Now(|events, call| replays::list(&events.replays, call))),
+    ("ListRuleNamesByTarget", Run::Now(shown::list_names_by_target)),
+    ("ListRules", Run::Now(shown::list)),
+    ("ListTargetsByRule", Run::Now(shown::list_targets)),
+    ("PutEvents", Run::Later(|events, call| Box::pin(put_events::put_events(&events.buses, call)))),
+    ("PutRule", Run::Now(|events, call| rules::put_rule(&events.buses, call))),
+    ("PutTargets", Run::Now(|events, call| rules::put_targets(&events.buses, call))),
+    ("RemoveTargets", Run::Now(|events, call| rules::remove_targets(&events.buses, call))),
+    ("StartReplay", Run::Later(|events, call| Box::pin(replays::start(&events.replays, call)))),
+    ("TestEventPattern", Run::Now(shown::test_pattern)),
+];

@@ -12,7 +12,7 @@ use crate::support::meter::{Meter, Unit};
 use crate::template::names::{self, ACCOUNT, REGION};
 use crate::template::resources::{self, Model};
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use quamina::Quamina;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
@@ -144,7 +144,8 @@ struct Bus {
     rules: Vec<(String, Value)>,
     /// By the place of their rule.
     targets: Vec<Vec<Target>>,
-    archives: Vec<String>,
+    /// Their names, and for how many days each keeps its events; for ever without.
+    archives: Vec<(String, Option<u32>)>,
 }
 
 /// What buses are connected to.
@@ -195,7 +196,8 @@ impl Bus {
         let every_event = json!({"source": [{"exists": true}]});
         let mut archives = Vec::new();
         for archive in model.archives.iter().filter(|a| names::last_part(&a.source_arn) == name) {
-            archives.push(archive.archive_name.clone());
+            let days = archive.retention_days.filter(|days| *days > 0);
+            archives.push((archive.archive_name.clone(), days));
             let pattern = archive.event_pattern.as_ref().unwrap_or(&every_event);
             let receiver = Receiver::Archive(archive.archive_name.clone());
             add(&mut receivers, receiver, pattern, || format!("archive {}", archive.archive_name))?;
@@ -266,7 +268,17 @@ impl Buses {
     /// Whether a bus has an archive of this name.
     #[must_use]
     pub fn keeps(&self, bus: &str, archive: &str) -> bool {
-        self.buses.get(bus).is_some_and(|bus| bus.archives.iter().any(|name| name == archive))
+        self.buses.get(bus).is_some_and(|bus| bus.archives.iter().any(|(name, _)| name == archive))
+    }
+
+    /// The time from which an archive has its events: older ones it has forgotten. `None` when it forgets none.
+    ///
+    /// <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_CreateArchive.html>
+    #[must_use]
+    pub fn remembers_from(&self, archive: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let archives = self.buses.values().flat_map(|bus| &bus.archives);
+        let (_, days) = archives.into_iter().find(|(name, _)| name == archive)?;
+        days.map(|days| now - TimeDelta::days(days.into()))
     }
 
     /// Whether there is a bus of this name, and on it this rule.

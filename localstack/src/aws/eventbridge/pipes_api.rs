@@ -4,26 +4,41 @@
 //! <https://docs.aws.amazon.com/eventbridge/latest/pipes-reference/API_StopPipe.html>
 
 use super::pipes::Pipe;
-use crate::aws::protocol::{self, ApiError, seconds};
+use crate::aws::protocol::operations::{Operations, Run};
+use crate::aws::protocol::pages::{limit, page};
+use crate::aws::protocol::rest::Route;
+use crate::aws::protocol::{ApiError, Call, Outcome, ok, seconds, text, without_nulls};
 use crate::aws::streams::{Conflict, State};
-use crate::support::http::Response;
 use crate::template::names;
 use hyper::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-/// The path of these calls.
+/// How the paths of these calls begin.
 pub const PATH: &str = "/v1/pipes";
-/// The most pipes of one answer, and the default.
-const MAX_LISTED: usize = 100;
+const LISTED: RangeInclusive<i64> = 1..=100;
+
+pub const ROUTES: [Route; 4] = [
+    (Method::GET, "/v1/pipes", "ListPipes"),
+    (Method::GET, "/v1/pipes/{Name}", "DescribePipe"),
+    (Method::POST, "/v1/pipes/{Name}/stop", "StopPipe"),
+    (Method::POST, "/v1/pipes/{Name}/start", "StartPipe"),
+];
+
+pub static OPERATIONS: &Operations<Pipes> = &[
+    ("DescribePipe", Run::Now(|pipes, call| ok(&described(pipes.named(call)?)))),
+    ("ListPipes", Run::Now(list)),
+    ("StartPipe", Run::Later(|pipes, call| Box::pin(turn(pipes, call, false)))),
+    ("StopPipe", Run::Later(|pipes, call| Box::pin(turn(pipes, call, true)))),
+];
 
 /// Every pipe.
 pub struct Pipes(pub Vec<Arc<Pipe>>);
 
-/// The parameters of a list, all of them texts.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default, deny_unknown_fields)]
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct ListPipes {
     name_prefix: Option<String>,
     desired_state: Option<String>,
@@ -31,86 +46,58 @@ struct ListPipes {
     source_prefix: Option<String>,
     target_prefix: Option<String>,
     next_token: Option<String>,
-    limit: Option<String>,
+    #[serde(default, deserialize_with = "text::parsed")]
+    limit: Option<i64>,
 }
 
-/// Answers a call by its method, what follows [`PATH`], and its query. `allow` refuses a caller that may not do an action on
-/// an ARN.
-pub async fn answer(
-    pipes: &Pipes,
-    (method, path, query): (&Method, &str, &str),
-    allow: impl Fn(&str, &str) -> Result<(), ApiError>,
-) -> Response {
-    let segments: Vec<&str> = path.split('/').collect();
-    let on = |operation: &str, name: &str| {
-        allow(&format!("pipes:{operation}"), &names::pipe_arn(name))?;
-        pipes.find(name)
-    };
-    let outcome = match (method, segments.as_slice()) {
-        (&Method::GET, [""]) => allow("pipes:ListPipes", "*").and_then(|()| pipes.list(query)),
-        (&Method::GET, ["", name]) => on("DescribePipe", name).map(described),
-        (&Method::POST, ["", name, "stop"]) => turn(on("StopPipe", name), true).await,
-        (&Method::POST, ["", name, "start"]) => turn(on("StartPipe", name), false).await,
-        _ => Err(ApiError::unknown(&format!("{method} {PATH}{path}"))),
-    };
-    protocol::rest(outcome)
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct Named {
+    name: String,
 }
 
-async fn turn(pipe: Result<&Pipe, ApiError>, off: bool) -> Result<Value, ApiError> {
-    let pipe = pipe?;
+async fn turn(pipes: &Pipes, call: &Call<'_>, off: bool) -> Outcome {
+    let pipe = pipes.named(call)?;
     pipe.switch().turn(off).await.map_err(|Conflict(state)| {
         let text = format!("Pipe {} is {}.", pipe.declared.name, name_of(state));
         ApiError { status: 409, ..ApiError::new("ConflictException", text) }
     })?;
-    Ok(summary(pipe))
+    ok(&summary(pipe))
 }
 
 impl Pipes {
-    fn find(&self, name: &str) -> Result<&Pipe, ApiError> {
+    /// The pipe that a call names, if the caller may do what it asks for.
+    fn named(&self, call: &Call<'_>) -> Result<&Pipe, ApiError> {
+        let Named { name } = call.parse()?;
+        call.require(&format!("pipes:{}", call.operation), &names::pipe_arn(&name))?;
         let found = self.0.iter().find(|pipe| pipe.declared.name == name);
         found.map(|pipe| &**pipe).ok_or_else(|| {
             let text = format!("Pipe {name} does not exist.");
             ApiError { status: 404, ..ApiError::new("NotFoundException", text) }
         })
     }
-
-    fn list(&self, query: &str) -> Result<Value, ApiError> {
-        let request: ListPipes = protocol::query(query).map_err(|why| invalid(&why))?;
-        let limit = limit(request.limit.as_deref())?;
-        let begins = |text: &str, prefix: &Option<String>| {
-            prefix.as_ref().is_none_or(|prefix| text.starts_with(prefix))
-        };
-        let is =
-            |shown: &Value, wanted: &Option<String>| wanted.as_ref().is_none_or(|wanted| shown == wanted);
-        let mut pipes: Vec<&Pipe> = self.0.iter().map(|pipe| &**pipe).collect();
-        pipes.sort_by_key(|pipe| &pipe.declared.name);
-        pipes.retain(|pipe| {
-            let (declared, summary) = (&pipe.declared, summary(pipe));
-            begins(&declared.name, &request.name_prefix)
-                && begins(&declared.source, &request.source_prefix)
-                && begins(&declared.target, &request.target_prefix)
-                && is(&summary["DesiredState"], &request.desired_state)
-                && is(&summary["CurrentState"], &request.current_state)
-                && request.next_token.as_ref().is_none_or(|token| declared.name > *token)
-        });
-        let has_more = pipes.len() > limit;
-        pipes.truncate(limit);
-        let mut answer = json!({"Pipes": pipes.iter().map(|pipe| listed(pipe)).collect::<Vec<_>>()});
-        if let (Some(last), true) = (pipes.last(), has_more) {
-            answer["NextToken"] = last.declared.name.as_str().into();
-        }
-        Ok(answer)
-    }
 }
 
-fn limit(limit: Option<&str>) -> Result<usize, ApiError> {
-    let limit = limit.map_or(Ok(MAX_LISTED), str::parse);
-    let limit = limit.ok().filter(|limit| (1..=MAX_LISTED).contains(limit));
-    limit.ok_or_else(|| invalid("Limit is 1 to 100"))
-}
-
-fn invalid(text: &str) -> ApiError {
-    ApiError::new("ValidationException", text)
+fn list(pipes: &Pipes, call: &Call<'_>) -> Outcome {
+    let request: ListPipes = call.parse()?;
+    call.require("pipes:ListPipes", "*")?;
+    let limit = limit(("Limit", request.limit), &LISTED, "ValidationException")?;
+    let begins =
+        |text: &str, prefix: &Option<String>| prefix.as_ref().is_none_or(|prefix| text.starts_with(prefix));
+    let is = |shown: &Value, wanted: &Option<String>| wanted.as_ref().is_none_or(|wanted| shown == wanted);
+    let mut pipes: Vec<&Pipe> = pipes.0.iter().map(|pipe| &**pipe).collect();
+    pipes.retain(|pipe| {
+        let (declared, summary) = (&pipe.declared, summary(pipe));
+        begins(&declared.name, &request.name_prefix)
+            && begins(&declared.source, &request.source_prefix)
+            && begins(&declared.target, &request.target_prefix)
+            && is(&summary["DesiredState"], &request.desired_state)
+            && is(&summary["CurrentState"], &request.current_state)
+    });
+    let name = |pipe: &&Pipe| pipe.declared.name.clone();
+    let (pipes, next) = page(pipes, name, request.next_token.as_deref(), limit);
+    let pipes: Vec<Value> = pipes.into_iter().map(listed).collect();
+    ok(&without_nulls(json!({"Pipes": pipes, "NextToken": next})))
 }
 
 const fn name_of(state: State) -> &'static str {
@@ -146,7 +133,7 @@ fn listed(pipe: &Pipe) -> Value {
 
 /// A pipe by itself: as it is declared. CloudFormation and this call have the same names for everything.
 fn described(pipe: &Pipe) -> Value {
-    let mut described = protocol::without_nulls(json!(pipe.declared));
+    let mut described = without_nulls(json!(pipe.declared));
     if let (Value::Object(described), Value::Object(summary)) = (&mut described, summary(pipe)) {
         described.extend(summary);
     }
@@ -156,12 +143,21 @@ fn described(pipe: &Pipe) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aws::iam::{Caller, Iam};
+    use crate::aws::protocol::{operations, rest};
 
     async fn call(method: Method, path: &str, query: &str, allowed: bool) -> (u16, String) {
-        let allow = |_: &str, _: &str| {
-            if allowed { Ok(()) } else { Err(ApiError::new("AccessDeniedException", "not you")) }
+        let (role, iam) = (Caller::Role("arn:aws:iam::000000000000:role/r".into()), Iam::default());
+        let caller = if allowed { &Caller::Administrator } else { &role };
+        let path = format!("{PATH}{path}");
+        let outcome = match rest::read(&ROUTES, (&method, &path, query), b"") {
+            Ok(asked) => {
+                let call = Call { caller, iam: &iam, operation: asked.operation, body: &asked.body };
+                operations::answer(OPERATIONS, &Pipes(Vec::new()), &call).await
+            }
+            Err(error) => Err(error),
         };
-        let answer = answer(&Pipes(Vec::new()), (&method, path, query), allow).await;
+        let answer = rest::answer(outcome);
         let kind = answer.headers().get("x-amzn-errortype").map(|kind| kind.to_str().unwrap().to_owned());
         (answer.status().as_u16(), kind.unwrap_or_default())
     }
@@ -172,8 +168,13 @@ mod tests {
         let list = async |query: &str| call(Method::GET, "", query, true).await;
         let whole = "NamePrefix=a&DesiredState=RUNNING&CurrentState=STOPPED&SourcePrefix=arn&TargetPrefix=arn&NextToken=a&Limit=100";
         assert_eq!(list(whole).await, (200, String::new()));
-        for refused in ["Colour=red", "Limit=0", "Limit=101", "Limit=x"] {
-            assert_eq!(list(refused).await, (400, "ValidationException".into()), "{refused}");
+        for (refused, code) in [
+            ("Limit=0", "Validation"),
+            ("Limit=101", "Validation"),
+            ("Limit=x", "Serialization"),
+            ("Colour=red", "Serialization"),
+        ] {
+            assert_eq!(list(refused).await, (400, format!("{code}Exception")), "{refused}");
         }
     }
 

@@ -212,7 +212,8 @@ impl Replays {
         while let Some(replay) = self.change(name, Replay::go_on)
             && !replay.state.has_ended()
         {
-            let events = self.journal.archived(replay.next_page()).await?;
+            let forgotten = self.buses.remembers_from(&replay.plan.archive, Utc::now());
+            let events = self.journal.archived(&replay.next_page(forgotten));
             let last = self.replay_all(&replay.plan, &events)?;
             self.change(name, |replay| replay.has_replayed(last));
             // The functions that the events are for want their turn.
@@ -244,10 +245,12 @@ impl Replay {
         }
     }
 
-    fn next_page(&self) -> Wanted {
+    /// What is read next, of what the archive still has.
+    fn next_page(&self, remembers_from: Option<DateTime<Utc>>) -> Wanted {
         // An event's time has whole seconds.
         let first = |millis: i64| millis.div_euclid(1000) + i64::from(millis.rem_euclid(1000) > 0);
         let (from, to) = self.plan.window;
+        let from = remembers_from.map_or(from, |time| from.max(time.timestamp_millis()));
         let (archive, window) = (self.plan.archive.clone(), (first(from), first(to)));
         Wanted { archive, window, after: self.last.clone(), limit: PAGE }
     }

@@ -55,24 +55,30 @@ struct ListReplays {
 }
 
 /// # Errors
-/// As AWS's, by name.
-pub async fn answer(replays: &Replays, call: &Call<'_>) -> Outcome {
-    let answer = match call.operation {
-        "StartReplay" => start(replays, call)?,
-        "CancelReplay" => {
-            let named = named(call)?;
-            state(&replays.cancel(&named.replay_name)?)
-        }
-        "DescribeReplay" => {
-            let named = named(call)?;
-            let found = replays.get(&named.replay_name);
-            described(&found.ok_or(Refused::Unknown(named.replay_name))?)
-        }
-        "ListReplays" => list(replays, call)?,
-        _ => return Err(call.unknown()),
-    };
+/// As AWS's, by name, like the others here.
+pub async fn start(replays: &Replays, call: &Call<'_>) -> Outcome {
+    let request: StartReplay = call.parse()?;
+    check_name("ReplayName", &request.replay_name)?;
+    call.require("events:StartReplay", &replay_arn(&request.replay_name))?;
+    call.require("events:StartReplay", &request.event_source_arn)?;
+    let replay = replays.start(plan(replays, request)?)?;
     replays.flush().await;
+    let mut answer = state(&replay);
+    answer["ReplayStartTime"] = json!(seconds(replay.started_at.timestamp_millis()));
     ok(&answer)
+}
+
+pub async fn cancel(replays: &Replays, call: &Call<'_>) -> Outcome {
+    let named = named(call)?;
+    let cancelled = replays.cancel(&named.replay_name)?;
+    replays.flush().await;
+    ok(&state(&cancelled))
+}
+
+pub fn describe(replays: &Replays, call: &Call<'_>) -> Outcome {
+    let named = named(call)?;
+    let found = replays.get(&named.replay_name);
+    ok(&described(&found.ok_or(Refused::Unknown(named.replay_name))?))
 }
 
 fn named(call: &Call<'_>) -> Result<Named, ApiError> {
@@ -80,17 +86,6 @@ fn named(call: &Call<'_>) -> Result<Named, ApiError> {
     check_name("ReplayName", &named.replay_name)?;
     call.require(&format!("events:{}", call.operation), &replay_arn(&named.replay_name))?;
     Ok(named)
-}
-
-fn start(replays: &Replays, call: &Call<'_>) -> Result<Value, ApiError> {
-    let request: StartReplay = call.parse()?;
-    check_name("ReplayName", &request.replay_name)?;
-    call.require("events:StartReplay", &replay_arn(&request.replay_name))?;
-    call.require("events:StartReplay", &request.event_source_arn)?;
-    let replay = replays.start(plan(replays, request)?)?;
-    let mut answer = state(&replay);
-    answer["ReplayStartTime"] = json!(seconds(replay.started_at.timestamp_millis()));
-    Ok(answer)
 }
 
 /// What a request asks for, if it asks for what there is.
@@ -140,7 +135,7 @@ fn archive<'a>(replays: &Replays, arn: &'a str) -> Result<&'a str, ApiError> {
     Ok(archive)
 }
 
-fn list(replays: &Replays, call: &Call<'_>) -> Result<Value, ApiError> {
+pub fn list(replays: &Replays, call: &Call<'_>) -> Outcome {
     let request: ListReplays = call.parse()?;
     call.require("events:ListReplays", "*")?;
     let filters =
@@ -170,7 +165,7 @@ fn list(replays: &Replays, call: &Call<'_>) -> Result<Value, ApiError> {
     if let (Some(last), Some(_)) = (page.last(), found.next()) {
         answer["NextToken"] = last.plan.name.as_str().into();
     }
-    Ok(answer)
+    ok(&answer)
 }
 
 /// What every answer about one replay has.

@@ -1,23 +1,21 @@
-//! EventBridge's calls about rules. Those of the templates are listed, and cannot be changed; those that are made send to queues
+//! EventBridge's calls that make and delete rules. Those of the templates cannot be changed; those that are made send to queues
 //! that are made.
 //!
 //! <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutRule.html>
 //! <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutTargets.html>
 //! <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_RemoveTargets.html>
 //! <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_DeleteRule.html>
-//! <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_ListRules.html>
 
 use super::bus::Buses;
+use super::buses_api::no_bus;
 use crate::aws::protocol::{ApiError, Call, Outcome, ok};
 use crate::template::names;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 
 const MAX_NAME: usize = 64;
 /// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html>
 const MAX_TARGETS: usize = 5;
-const MAX_LISTED: usize = 100;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
@@ -57,33 +55,11 @@ struct RemoveTargets {
     ids: Vec<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
-struct ListRules {
-    name_prefix: Option<String>,
-    event_bus_name: Option<String>,
-    next_token: Option<String>,
-    limit: Option<usize>,
-}
-
-/// # Errors
-/// As AWS's, by name; `ValidationException` too for what the local stack does not implement.
-pub fn answer(buses: &Buses, call: &Call<'_>) -> Outcome {
-    match call.operation {
-        "PutRule" => put_rule(buses, call),
-        "DeleteRule" => delete_rule(buses, call),
-        "PutTargets" => put_targets(buses, call),
-        "RemoveTargets" => remove_targets(buses, call),
-        "ListRules" => list_rules(buses, call),
-        _ => Err(call.unknown()),
-    }
-}
-
-fn refused(why: impl Into<String>) -> ApiError {
+pub fn refused(why: impl Into<String>) -> ApiError {
     ApiError::new("ValidationException", why)
 }
 
-fn no_rule(rule: &str, bus: &str) -> ApiError {
+pub fn no_rule(rule: &str, bus: &str) -> ApiError {
     let message = format!("Rule {rule} does not exist on EventBus {bus}.");
     ApiError::new("ResourceNotFoundException", message)
 }
@@ -103,8 +79,7 @@ fn place(
             "a rule's name has 1 to {MAX_NAME} characters of [.-_A-Za-z0-9]: {rule}"
         )));
     }
-    let no_bus = || ApiError::new("ResourceNotFoundException", format!("Event bus {bus} does not exist."));
-    let declared = buses.declared(bus).ok_or_else(no_bus)?;
+    let declared = buses.declared(bus).ok_or_else(|| no_bus(bus))?;
     if declared.iter().any(|(name, _)| name == rule) {
         return Err(refused(format!(
             "{rule}: {} for a rule that a template declares is not implemented by the local stack",
@@ -114,7 +89,9 @@ fn place(
     Ok((bus.to_owned(), rule.to_owned()))
 }
 
-fn put_rule(buses: &Buses, call: &Call<'_>) -> Outcome {
+/// # Errors
+/// As AWS's, by name; `ValidationException` too for what the local stack does not implement.
+pub fn put_rule(buses: &Buses, call: &Call<'_>) -> Outcome {
     let PutRule { name, event_bus_name, event_pattern } = call.parse()?;
     let (bus, rule) = place(buses, call, event_bus_name.as_deref(), &name)?;
     let text = event_pattern
@@ -128,7 +105,7 @@ fn put_rule(buses: &Buses, call: &Call<'_>) -> Outcome {
 }
 
 /// A rule that is not there is deleted already.
-fn delete_rule(buses: &Buses, call: &Call<'_>) -> Outcome {
+pub fn delete_rule(buses: &Buses, call: &Call<'_>) -> Outcome {
     let Rule { name, event_bus_name } = call.parse()?;
     let key = place(buses, call, event_bus_name.as_deref(), &name)?;
     let mut rules = buses.made.write();
@@ -139,7 +116,7 @@ fn delete_rule(buses: &Buses, call: &Call<'_>) -> Outcome {
     ok(&json!({}))
 }
 
-fn put_targets(buses: &Buses, call: &Call<'_>) -> Outcome {
+pub fn put_targets(buses: &Buses, call: &Call<'_>) -> Outcome {
     let PutTargets { rule, event_bus_name, targets } = call.parse()?;
     let key = place(buses, call, event_bus_name.as_deref(), &rule)?;
     let queue = |target: &Target| names::last_part(&target.arn).to_owned();
@@ -162,7 +139,7 @@ fn put_targets(buses: &Buses, call: &Call<'_>) -> Outcome {
     ok(&json!({"FailedEntryCount": 0, "FailedEntries": []}))
 }
 
-fn remove_targets(buses: &Buses, call: &Call<'_>) -> Outcome {
+pub fn remove_targets(buses: &Buses, call: &Call<'_>) -> Outcome {
     let RemoveTargets { rule, event_bus_name, ids } = call.parse()?;
     let key = place(buses, call, event_bus_name.as_deref(), &rule)?;
     let mut rules = buses.made.write();
@@ -175,32 +152,4 @@ fn remove_targets(buses: &Buses, call: &Call<'_>) -> Outcome {
         }
     }
     ok(&json!({"FailedEntryCount": failed.len(), "FailedEntries": failed}))
-}
-
-fn list_rules(buses: &Buses, call: &Call<'_>) -> Outcome {
-    let ListRules { name_prefix, event_bus_name, next_token, limit } = call.parse()?;
-    let bus = names::last_part(event_bus_name.as_deref().unwrap_or("default"));
-    call.require("events:ListRules", &names::rule_arn(bus, "*"))?;
-    let limit = limit.unwrap_or(MAX_LISTED);
-    if !(1..=MAX_LISTED).contains(&limit) {
-        return Err(refused(format!("Limit has to be from 1 to {MAX_LISTED}")));
-    }
-    let no_bus = || ApiError::new("ResourceNotFoundException", format!("Event bus {bus} does not exist."));
-    let mut all: BTreeMap<String, Value> = buses.declared(bus).ok_or_else(no_bus)?.iter().cloned().collect();
-    let made = buses.made.read();
-    let made = made.iter().filter(|((of, _), _)| of == bus);
-    all.extend(made.map(|((_, name), rule)| (name.clone(), rule.pattern.clone())));
-    all.retain(|name, _| name_prefix.as_ref().is_none_or(|prefix| name.starts_with(prefix)));
-    all.retain(|name, _| next_token.as_ref().is_none_or(|last| name > last));
-    let is_cut = all.len() > limit;
-    let rule = |(name, pattern): (&String, &Value)| {
-        json!({"Name": name, "Arn": names::rule_arn(bus, name), "EventBusName": bus, "State": "ENABLED",
-            "EventPattern": pattern.to_string()})
-    };
-    let rules: Vec<Value> = all.iter().take(limit).map(rule).collect();
-    let mut answer = json!({"Rules": rules});
-    if is_cut {
-        answer["NextToken"] = rules.last().map(|rule| rule["Name"].clone()).into();
-    }
-    ok(&answer)
 }

@@ -3,19 +3,22 @@
 use super::api;
 use super::bus::{Buses, Connections, PutEventsEntry};
 use super::replays::Replays;
+use super::service::Service;
 use crate::aws::iam::{Caller, Iam};
-use crate::aws::protocol::Call;
+use crate::aws::protocol::{Call, operations};
 use crate::aws::sqs::Queues;
 use crate::aws::stepfunctions::{Setup, StateMachines};
 use crate::faults::Faults;
 use crate::support::journal::{Journal, Wanted};
 use crate::support::meter::Meter;
+use crate::support::storage::Storage;
 use crate::template::names;
 use crate::template::resources::Model;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 /// 2026-11-21T09:30:00Z
 const HALF_PAST: i64 = 1_795_253_400;
@@ -51,8 +54,12 @@ fn model() -> Model {
 
 impl Bench {
     fn start(path: Option<&Path>) -> Self {
-        let model = model();
-        let (journal, past) = Journal::open(path).unwrap();
+        Self::of(path, &model())
+    }
+
+    fn of(path: Option<&Path>, model: &Model) -> Self {
+        let storage = path.map_or_else(Storage::memory, |path| Storage::open(path).unwrap());
+        let (journal, past) = Journal::open(&storage).unwrap();
         let queues = Queues::start(&model.queues, &past.messages, &journal).unwrap();
         let (functions, infra) = ([].into_iter().collect(), Path::new(""));
         let setup = Setup {
@@ -71,16 +78,21 @@ impl Bench {
             faults: &faults,
             meter: &Meter::default(),
         };
-        let buses = Buses::start(&model, &connections).unwrap();
+        let buses = Buses::start(model, &connections).unwrap();
         let replays = Replays::open(&buses, &journal, &past).unwrap();
         Self { buses, replays, queues, journal }
+    }
+
+    fn service(&self) -> Service {
+        let (buses, replays) = (self.buses.clone(), self.replays.clone());
+        Service { buses, replays, model: Arc::new(model()), since: 0 }
     }
 
     /// The answer, or the error's code and text.
     async fn call(&self, operation: &str, body: &Value) -> Result<Value, (&'static str, String)> {
         let (iam, body) = (Iam::default(), body.to_string());
         let call = Call { caller: &Caller::Administrator, iam: &iam, operation, body: body.as_bytes() };
-        let answer = api::answer(&self.buses, &self.replays, &call).await;
+        let answer = operations::answer(api::OPERATIONS, &self.service(), &call).await;
         let (_, answer) = answer.map_err(|error| (error.code, error.message))?;
         Ok(serde_json::from_slice(&answer).unwrap())
     }
@@ -164,13 +176,31 @@ async fn a_replay_reaches_the_rules_that_it_names() {
     assert_eq!(bench.depths(), [0, 1, 1]);
     let window = (HALF_PAST, HALF_PAST + 600);
     let kept = Wanted { archive: "kept".into(), window, after: None, limit: 10 };
-    assert_eq!(bench.journal.archived(kept).await.unwrap().len(), 1);
+    assert_eq!(bench.journal.archived(&kept).len(), 1);
 
     let described = bench.describe("first").await;
     assert_eq!(described["State"], "COMPLETED");
     assert_eq!(described["Destination"], request("first")["Destination"]);
     assert_eq!(described["EventLastReplayedTime"].as_f64(), Some(HALF_PAST as f64));
     assert!(described["ReplayEndTime"].as_f64() >= described["ReplayStartTime"].as_f64());
+}
+
+/// Guards: the retention of an archive. What is older than its days is not replayed any more.
+#[tokio::test]
+async fn an_archive_forgets_after_its_days() {
+    let mut model = model();
+    model.archives[0].retention_days = Some(1);
+    let bench = Bench::of(None, &model);
+    let now = Utc::now().timestamp();
+    for (n, ago) in [(1, 25 * 3600), (2, 23 * 3600)] {
+        bench.put(n, now - ago - HALF_PAST);
+    }
+    let mut request = request("all");
+    request["EventStartTime"] = (now - 3 * 86_400).into();
+    request["EventEndTime"] = now.into();
+    bench.call("StartReplay", &request).await.unwrap();
+    bench.at_rest().await;
+    assert_eq!(numbers(&bench.events("a").await), [2]);
 }
 
 /// Guards: the window, which does not hold its end, and the order: the minutes are in order whatever the order of the archive,
@@ -275,10 +305,10 @@ async fn there_are_ten_replays_at_a_time_and_each_has_a_name_of_its_own() {
 /// Guards: a replay survives a restart: it goes on behind the last event that it gave away.
 #[test]
 fn a_replay_goes_on_after_a_restart() {
-    let path = std::env::temp_dir().join(format!("replay-{}.db", uuid::Uuid::new_v4()));
+    let path = std::env::temp_dir().join(format!("replay-{}", uuid::Uuid::new_v4()));
     let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
-    // When its runtime ends, so does the replay.
-    let journal = runtime().block_on(async {
+    // When its runtime ends, so does the replay: before the journal is waited for, which leaves it time to go on.
+    let bench = runtime().block_on(async {
         let bench = Bench::start(Some(&path));
         (0..250).for_each(|n| bench.put(n, i64::try_from(n).unwrap()));
         bench.call("StartReplay", &request("long")).await.unwrap();
@@ -286,9 +316,10 @@ fn a_replay_goes_on_after_a_restart() {
             tokio::task::yield_now().await;
         }
         assert!(!bench.replays.is_idle() && bench.depths()[1] < 250);
-        bench.journal
+        bench
     });
-    runtime().block_on(journal.flush());
+    runtime().block_on(bench.journal.flush());
+    drop(bench);
     runtime().block_on(async {
         let bench = Bench::start(Some(&path));
         assert_eq!(bench.describe("long").await["State"], "RUNNING");
@@ -349,7 +380,7 @@ async fn a_function_may_not_replay() {
         };
         let body = body.to_string();
         let call = Call { caller: &caller, iam: &iam, operation, body: body.as_bytes() };
-        let error = api::answer(&bench.buses, &bench.replays, &call).await.unwrap_err();
+        let error = operations::answer(api::OPERATIONS, &bench.service(), &call).await.unwrap_err();
         assert_eq!(error.code, "AccessDeniedException", "{operation}");
     }
     assert!(bench.replays.all().is_empty());

@@ -11,6 +11,7 @@ use crate::template::names;
 use crate::template::resources::{EventInvokeConfig, Model};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,6 +43,21 @@ pub struct Connections<'a> {
     pub iam: &'a Iam,
     /// Divides all pauses.
     pub time_scale: u32,
+}
+
+/// The events of every function, by its name.
+///
+/// # Errors
+/// As [`AsynchronousEvents::of`].
+pub fn of_all(
+    model: &Model,
+    connections: &Connections<'_>,
+) -> Result<BTreeMap<String, Arc<AsynchronousEvents>>> {
+    let of = |function: &Arc<Function>| {
+        let events = AsynchronousEvents::of(&names::function_arn(&function.name), model, connections)?;
+        Ok((function.name.clone(), Arc::new(events)))
+    };
+    connections.functions.all().map(of).collect()
 }
 
 impl AsynchronousEvents {
@@ -112,6 +128,7 @@ mod tests {
     use crate::faults::{Fault, Faults, Targets};
     use crate::support::journal::Journal;
     use crate::support::meter::Meter;
+    use crate::support::storage::Storage;
     use serde_json::json;
 
     /// A function whose process ends before it does anything, and what kills it.
@@ -145,7 +162,7 @@ mod tests {
             let (function, _watchdog) = broken(&faults);
             let supervised = tokio::spawn(Arc::clone(&function).supervise());
             let queue = serde_json::from_value(json!({"QueueName": "dlq"})).unwrap();
-            let dead_letters = Arc::new(Queue::new(&queue, Journal::open(None).unwrap().0));
+            let dead_letters = Arc::new(Queue::new(&queue, Journal::open(&Storage::memory()).unwrap().0));
             let events = AsynchronousEvents {
                 function: Arc::clone(&function),
                 retries,

@@ -31,6 +31,12 @@ impl Functions {
         self.0.values().find(|function| function.role == role).cloned()
     }
 
+    /// The bytes of a function's binary.
+    #[must_use]
+    pub fn code_size(&self, function: &str) -> u64 {
+        self.0.get(function).map_or(0, |function| function.process.code_size())
+    }
+
     pub fn all(&self) -> impl Iterator<Item = &Arc<Function>> {
         self.0.values()
     }

@@ -1,7 +1,6 @@
 //! Lambda: the unmodified service binaries against a Runtime API, one process per function or one for each invocation at
 //! a time, with limits, timeouts, crashes and restarts.
 
-pub mod api;
 pub mod asynchronous;
 pub mod concurrency;
 pub mod environments;

@@ -67,6 +67,11 @@ impl Process {
         Ok(Self { binary, environment, runtime_api, log, group: sandbox.group })
     }
 
+    /// The bytes of the binary.
+    pub fn code_size(&self) -> u64 {
+        std::fs::metadata(&self.binary).map_or(0, |data| data.len())
+    }
+
     /// Starts process number `number`; it ends with the returned handle.
     ///
     /// # Errors

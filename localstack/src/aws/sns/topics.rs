@@ -7,7 +7,7 @@
 
 use crate::aws::sqs::fifo::WINDOW;
 use crate::aws::sqs::{Queue, Queues};
-use crate::support::journal::{Journal, Past};
+use crate::support::journal::{Entry, Journal, Past};
 use crate::support::meter::{Meter, Unit};
 use crate::template::names;
 use crate::template::resources::{Subscription, Topic as Declared};
@@ -92,28 +92,40 @@ impl Topics {
     }
 
     /// Publishes a message, once within the window for its deduplication id; returns its id and number, or `None` when
-    /// no template declares the topic.
-    pub async fn publish(
-        &self,
-        topic: &str,
-        group: &str,
-        id: &str,
-        message: &str,
-    ) -> Option<(String, usize)> {
+    /// no template declares the topic. It is on disk after [`Topics::flush`].
+    pub fn publish(&self, topic: &str, group: &str, id: &str, message: &str) -> Option<(String, usize)> {
         let (published, number) = self.append(topic, group, id, message)?;
         // Twenty digits, as on AWS: the keys sort as the numbers do.
         let key = format!("{PREFIX}{topic}/{number:020}");
+        let value = serde_json::to_string(&published).unwrap_or_default();
         // The journal has the message in each queue before it has the message here: a crash between the two makes SNS deliver
         // a second time, which the queue recognises. The other way round the message would be lost.
-        self.journal.keep(key, &published).await;
+        self.journal.write(vec![Entry::Record { key, value }]);
         Some((published.message_id, number))
+    }
+
+    /// Returns once everything that was published so far is on disk.
+    pub async fn flush(&self) {
+        self.journal.flush().await;
+    }
+
+    /// Counts a call with so many bytes in its messages: a call is billed, and not each message of it.
+    ///
+    /// <https://aws.amazon.com/sns/pricing/>
+    pub fn bill(&self, topic: &str, bytes: usize) {
+        self.meter.count_pieces(Unit::TopicPublishes, topic, bytes);
+        self.meter.count_bytes(Unit::TopicBytes, topic, bytes);
+    }
+
+    /// Whether a template declares a topic.
+    #[must_use]
+    pub fn has(&self, topic: &str) -> bool {
+        self.topics().contains_key(topic)
     }
 
     fn append(&self, topic: &str, group: &str, id: &str, message: &str) -> Option<(Published, usize)> {
         let mut topics = self.topics();
         let Topic { messages, subscribers } = topics.get_mut(topic)?;
-        self.meter.count_pieces(Unit::TopicPublishes, topic, message.len());
-        self.meter.count_bytes(Unit::TopicBytes, topic, message.len());
         let now = Utc::now();
         let is_repeat = |m: &Published| m.deduplication_id == id && now - m.at < WINDOW;
         if let Some(at) = messages.iter().rposition(is_repeat) {

@@ -13,7 +13,7 @@ const MAX_WAIT: Duration = Duration::from_secs(20);
 const MAX_DELAY: Duration = Duration::from_secs(900);
 
 /// The most bytes of a message.
-const MAX_BODY_BYTES: usize = 1024 * 1024;
+pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 pub fn invalid(message: impl Into<String>) -> ApiError {
     ApiError::new("InvalidParameterValue", message)
@@ -86,6 +86,21 @@ pub fn receipt<'a>(queue: &Queue, receipt: Option<&'a str>) -> Result<&'a str, A
     }
     let message = format!("\"{receipt}\" is no receipt handle of this queue.");
     Err(ApiError::new("ReceiptHandleIsInvalid", message))
+}
+
+/// Checks the names of message attributes that a caller wants: no message here has any, because sending one is refused.
+///
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html>
+///
+/// # Errors
+/// `InvalidParameterValue` for what is no name, and no beginning of one.
+pub fn message_attribute_names(asked: &[String]) -> Result<(), ApiError> {
+    let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let is_name = |name: &str| (1..=256).contains(&name.len()) && name.chars().all(is_legal);
+    let other = asked.iter().find(|name| !is_name(name.strip_suffix(".*").unwrap_or(name)));
+    other.map_or(Ok(()), |other| {
+        Err(invalid(format!("{other:?} in MessageAttributeNames is no name of one.")))
+    })
 }
 
 /// # Errors

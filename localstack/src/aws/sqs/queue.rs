@@ -68,8 +68,10 @@ pub struct Redrive {
 pub struct Queue {
     pub name: String,
     pub is_fifo: bool,
+    /// Epoch milliseconds.
+    pub created_at: i64,
     visibility: Duration,
-    retention: Duration,
+    pub(super) retention: Duration,
     pub(super) most_in_flight: usize,
     redrive: OnceLock<Redrive>,
     state: Mutex<State>,
@@ -98,6 +100,7 @@ impl Queue {
         Self {
             name: declared.queue_name.clone(),
             is_fifo,
+            created_at: Utc::now().timestamp_millis(),
             visibility: seconds(declared.visibility_timeout, VISIBILITY_SECONDS),
             retention: seconds(declared.message_retention_period, RETENTION_SECONDS),
             most_in_flight: if is_fifo { FIFO_IN_FLIGHT } else { usize::MAX },
@@ -111,6 +114,12 @@ impl Queue {
     /// Connects the queue to its dead-letter queue, once.
     pub fn redrive(&self, redrive: Redrive) {
         let _ = self.redrive.set(redrive);
+    }
+
+    /// Where its messages go that were received too often.
+    #[must_use]
+    pub fn redrives(&self) -> Option<&Redrive> {
+        self.redrive.get()
     }
 
     /// Puts a message back that the journal kept.
@@ -305,10 +314,55 @@ impl Queue {
     /// How many messages are visible, and how many are in flight.
     #[must_use]
     pub fn depth(&self) -> (usize, usize) {
+        let Counts { visible, in_flight, delayed, .. } = self.counts();
+        (visible, in_flight + delayed)
+    }
+
+    #[must_use]
+    pub fn counts(&self) -> Counts {
         let mut state = self.state();
         state.reveal(Instant::now());
-        (state.visible.len(), state.in_flight.len())
+        let delayed = state.in_flight.values().filter(|message| message.receives == 0).count();
+        let all = state.visible.iter().chain(state.in_flight.values());
+        let oldest = all.map(|message| message.sent_at).min();
+        Counts { visible: state.visible.len(), in_flight: state.in_flight.len() - delayed, delayed, oldest }
     }
+
+    /// Deletes every message.
+    pub fn purge(&self) {
+        let mut state = self.state();
+        let gone: Vec<Message> = state.in_flight.drain().map(|(_, message)| message).collect();
+        let gone = gone.into_iter().chain(std::mem::take(&mut state.visible));
+        self.journal.write(gone.map(|message| Entry::Deleted { id: message.id }).collect());
+        state.deadlines.clear();
+        state.deadline_of.clear();
+    }
+
+    /// Moves the first visible message to another queue, as a new one; returns whether there was one.
+    pub fn move_one(&self, to: &Self) -> bool {
+        let mut state = self.state();
+        state.reveal(Instant::now());
+        let Some(message) = state.visible.pop_front() else { return false };
+        drop(state);
+        let gone = Entry::Deleted { id: message.id.clone() };
+        let sent_at = Utc::now().timestamp_millis();
+        let message = to.adopt(Message { id: Uuid::new_v4().to_string(), sent_at, receives: 0, ..message });
+        // Together: a message that is in neither queue would be lost.
+        self.journal.write(vec![to.entry(&message), gone]);
+        to.push(message);
+        true
+    }
+}
+
+/// What a queue holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    pub visible: usize,
+    pub in_flight: usize,
+    /// Sent, and not visible yet.
+    pub delayed: usize,
+    /// When the oldest message was sent, in epoch milliseconds.
+    pub oldest: Option<i64>,
 }
 
 impl State {

@@ -1,11 +1,14 @@
 //! What SQS refuses, and that nothing of a refused call is done.
 
-use super::api;
+use super::api::OPERATIONS;
+use super::moves::Moves;
 use super::queue::Queue;
 use super::queues::Queues;
+use super::service::Service;
 use crate::aws::iam::{Caller, Iam};
-use crate::aws::protocol::{ApiError, Call};
+use crate::aws::protocol::{ApiError, Call, operations};
 use crate::support::journal::Journal;
+use crate::support::storage::Storage;
 use crate::template::names;
 use crate::template::resources::Queue as Declared;
 use serde_json::{Value, json};
@@ -18,10 +21,15 @@ const ENDPOINT: &str = "http://127.0.0.1:4566";
 /// A standard queue with one message.
 fn started() -> (Queues, Arc<Queue>) {
     let declared: Declared = serde_json::from_value(json!({"QueueName": "events"})).unwrap();
-    let queues = Queues::start(&[declared], &[], &Journal::open(None).unwrap().0).unwrap();
+    let queues = Queues::start(&[declared], &[], &Journal::open(&Storage::memory()).unwrap().0).unwrap();
     let queue = queues.get("events").unwrap();
     queue.send("first");
     (queues, queue)
+}
+
+fn service(queues: &Queues) -> Service {
+    let (policies, moves) = (Vec::new(), Moves::default());
+    Service { queues: queues.clone(), policies, moves, endpoint: ENDPOINT.into() }
 }
 
 async fn call(queues: &Queues, operation: &str, mut body: Value) -> Result<Value, ApiError> {
@@ -31,7 +39,7 @@ async fn call(queues: &Queues, operation: &str, mut body: Value) -> Result<Value
     let iam = Iam::new(&BTreeMap::new()).unwrap();
     let call =
         Call { caller: &Caller::Administrator, iam: &iam, operation, body: &body.to_string().into_bytes() };
-    let (_, answer) = api::answer(queues, ENDPOINT, &call).await?;
+    let (_, answer) = operations::answer(OPERATIONS, &service(queues), &call).await?;
     Ok(serde_json::from_slice(&answer).unwrap())
 }
 
@@ -49,15 +57,19 @@ async fn a_number_out_of_its_range_moves_no_message() {
         ("ChangeMessageVisibility", "VisibilityTimeout", [-1, 43_201, i64::MAX]),
         ("SendMessage", "DelaySeconds", [-1, 901, i64::MAX]),
     ] {
+        let whole = match operation {
+            "ReceiveMessage" => json!({}),
+            "SendMessage" => json!({"MessageBody": "third"}),
+            _ => received.clone(),
+        };
         for value in values {
-            let mut body = received.clone();
-            body["MessageBody"] = "third".into();
+            let mut body = whole.clone();
             body[field] = value.into();
             let error = call(&queues, operation, body).await.unwrap_err();
             assert_eq!(error.code, "InvalidParameterValue", "{operation} {field} {value}");
             assert!(error.message.contains(&format!("{value} for parameter {field}")), "{error:?}");
         }
-        let mut body = received.clone();
+        let mut body = whole;
         body[field] = u64::MAX.into();
         assert_eq!(call(&queues, operation, body).await.unwrap_err().code, "SerializationException");
     }
@@ -71,8 +83,9 @@ async fn a_call_that_sqs_refuses_is_refused() {
     let large = "x".repeat(1024 * 1024);
     let receipt = call(&queues, "ReceiveMessage", json!({})).await.unwrap()["Messages"][0].clone();
     let elsewhere = json!({"QueueUrl": names::queue_url(ENDPOINT, "others")});
-    let strange =
-        json!({"ReceiptHandle": format!("others#{}#1", uuid::Uuid::new_v4()), "VisibilityTimeout": 0});
+    let strange = json!({"ReceiptHandle": format!("others#{}#1", uuid::Uuid::new_v4())});
+    let mut strange_and_hidden = strange.clone();
+    strange_and_hidden["VisibilityTimeout"] = 0.into();
     let url = |url: &str| json!({"QueueUrl": url, "MessageBody": "x"});
     for (operation, body, code) in [
         ("SendMessage", json!({}), "MissingParameter"),
@@ -87,10 +100,10 @@ async fn a_call_that_sqs_refuses_is_refused() {
         ("SendMessage", url("events"), "InvalidAddress"),
         ("DeleteMessage", json!({}), "MissingParameter"),
         ("DeleteMessage", json!({"ReceiptHandle": "nope"}), "ReceiptHandleIsInvalid"),
-        ("DeleteMessage", strange.clone(), "ReceiptHandleIsInvalid"),
+        ("DeleteMessage", strange, "ReceiptHandleIsInvalid"),
         ("ChangeMessageVisibility", json!({"VisibilityTimeout": 0}), "MissingParameter"),
         ("ChangeMessageVisibility", json!({"ReceiptHandle": receipt["ReceiptHandle"]}), "MissingParameter"),
-        ("ChangeMessageVisibility", strange, "ReceiptHandleIsInvalid"),
+        ("ChangeMessageVisibility", strange_and_hidden, "ReceiptHandleIsInvalid"),
         ("GetQueueAttributes", json!({"AttributeNames": ["Nope"]}), "InvalidAttributeName"),
         ("ReceiveMessage", json!({"AttributeNames": ["Nope"]}), "InvalidAttributeName"),
         ("ReceiveMessage", json!({"MessageSystemAttributeNames": ["SenderId"]}), "InvalidAttributeName"),
@@ -131,4 +144,72 @@ async fn a_message_hidden_for_ever_is_not_lost() {
     assert_eq!(queue.depth(), (0, 2));
     assert!(queue.change_visibility(&received[0].receipt, |_| Duration::ZERO));
     assert_eq!(&*queue.receive(1).await[0].message.body, "first");
+}
+
+/// Guards: an entry of a batch goes well or fails for itself; a batch that SQS refuses moves no message.
+#[tokio::test]
+async fn a_batch_is_many_calls_or_none() {
+    let (queues, queue) = started();
+    let entry = |id: &str, body: &str| json!({"Id": id, "MessageBody": body});
+    let sent = call(&queues, "SendMessageBatch", json!({"Entries": [entry("a", "x"), entry("b", "")]}));
+    let sent = sent.await.unwrap();
+    assert_eq!((&sent["Successful"][0]["Id"], &sent["Failed"][0]["Id"]), (&json!("a"), &json!("b")));
+    assert_eq!(
+        (&sent["Failed"][0]["Code"], &sent["Failed"][0]["SenderFault"]),
+        (&json!("MissingParameter"), &json!(true))
+    );
+    let half = "x".repeat(600 * 1024);
+    let many: Vec<Value> = (0..11).map(|n| entry(&n.to_string(), "x")).collect();
+    for (entries, code) in [
+        (json!([]), "EmptyBatchRequest"),
+        (json!(many), "TooManyEntriesInBatchRequest"),
+        (json!([entry("a b", "x")]), "InvalidBatchEntryId"),
+        (json!([entry("a", "x"), entry("a", "y")]), "BatchEntryIdsNotDistinct"),
+        (json!([entry("a", &half), entry("b", &half)]), "BatchRequestTooLong"),
+    ] {
+        let error = call(&queues, "SendMessageBatch", json!({"Entries": entries})).await.unwrap_err();
+        assert_eq!(error.code, code);
+    }
+    assert_eq!(queue.depth(), (2, 0));
+}
+
+/// Guards: a purge deletes every message, in flight and delayed too, for good, and rests for a minute.
+#[tokio::test]
+async fn a_purge_deletes_every_message() {
+    let (queues, queue) = started();
+    queue.send_delayed("later", Duration::from_secs(60));
+    queue.send("second");
+    let received = queue.receive(1).await;
+    let service = service(&queues);
+    let iam = Iam::new(&BTreeMap::new()).unwrap();
+    let body = json!({"QueueUrl": names::queue_url(ENDPOINT, "events")}).to_string();
+    let purge =
+        Call { caller: &Caller::Administrator, iam: &iam, operation: "PurgeQueue", body: body.as_bytes() };
+    operations::answer(OPERATIONS, &service, &purge).await.unwrap();
+    assert!(queue.depth() == (0, 0) && !queue.change_visibility(&received[0].receipt, |_| Duration::ZERO));
+    let again = operations::answer(OPERATIONS, &service, &purge).await.unwrap_err();
+    assert_eq!((queue.depth(), again.code), ((0, 0), "PurgeQueueInProgress"));
+}
+
+/// Guards: what is moved is in one of the two queues at every moment, and over a restart in one alone.
+#[tokio::test]
+async fn what_is_moved_is_in_one_queue() {
+    let path = std::env::temp_dir().join(format!("moved-{}", uuid::Uuid::new_v4()));
+    let open = || {
+        let (journal, past) = Journal::open(&Storage::open(&path).unwrap()).unwrap();
+        let declared = |name: &str| serde_json::from_value(json!({ "QueueName": name })).unwrap();
+        let queues = Queues::start(&[declared("dead"), declared("live")], &past.messages, &journal).unwrap();
+        (queues.get("dead").unwrap(), queues.get("live").unwrap())
+    };
+    let (dead, live) = open();
+    let first = dead.send("letter");
+    assert!(dead.move_one(&live) && !dead.move_one(&live));
+    live.flush().await;
+    drop((dead, live));
+    let (dead, live) = open();
+    assert_eq!((dead.depth(), live.depth()), ((0, 0), (1, 0)));
+    let received = live.receive(1).await;
+    assert!(received[0].message.id != first && received[0].message.receives == 1);
+    drop((dead, live));
+    std::fs::remove_dir_all(&path).unwrap();
 }

@@ -135,29 +135,25 @@ pub struct Succeed {
 }
 
 impl Definition {
-    /// Reads and checks the definition that a template names.
+    /// Reads the definition that a template names, with a value for each `${Name}` in it.
     ///
     /// # Errors
-    /// When the file cannot be read, or holds a state or field that is not implemented.
-    pub fn load(declared: &StateMachine, infra: &Path) -> Result<Self> {
+    /// When the file cannot be read.
+    pub fn text(declared: &StateMachine, infra: &Path) -> Result<String> {
         let path = infra.join(&declared.definition_s3_location);
         let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        Self::parse(&text, declared.definition_substitutions.iter().flatten())
-            .with_context(|| path.display().to_string())
+        Ok(substituted(text, declared.definition_substitutions.iter().flatten()))
     }
 
     /// Reads and checks a definition, with a value for each `${Name}` in it.
     ///
     /// # Errors
-    /// As [`Definition::load`].
+    /// When it holds a state or field that is not implemented.
     pub fn parse<'a>(
         text: &str,
         substitutions: impl IntoIterator<Item = (&'a String, &'a String)>,
     ) -> Result<Self> {
-        let mut text = text.to_owned();
-        for (name, value) in substitutions {
-            text = text.replace(&format!("${{{name}}}"), value);
-        }
+        let text = substituted(text.to_owned(), substitutions);
         let mut json = serde_json::Deserializer::from_str(&text);
         let definition: Self = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             let place = error.path().to_string();
@@ -205,6 +201,24 @@ impl Definition {
             }
         }
         Ok(())
+    }
+}
+
+fn substituted<'a>(text: String, values: impl IntoIterator<Item = (&'a String, &'a String)>) -> String {
+    values.into_iter().fold(text, |text, (name, value)| text.replace(&format!("${{{name}}}"), value))
+}
+
+impl State {
+    /// The name of its type.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Task(_) => "Task",
+            Self::Choice(_) => "Choice",
+            Self::Wait(_) => "Wait",
+            Self::Pass(_) => "Pass",
+            Self::Succeed(_) => "Succeed",
+        }
     }
 }
 

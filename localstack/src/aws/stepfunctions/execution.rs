@@ -12,6 +12,8 @@ pub enum Status {
     Succeeded,
     /// By an error that no state caught.
     Failed,
+    /// By hand.
+    Aborted,
 }
 
 /// One entry of an execution's history.
@@ -20,10 +22,14 @@ pub struct HistoryEvent {
     /// Epoch milliseconds.
     pub at: i64,
     pub state: String,
-    /// `entered`, `succeeded`, `retried`, `caught` or `failed`.
+    /// `entered`, `succeeded`, `retried`, `caught`, `failed` or `aborted`.
     pub what: String,
     /// The error's name, where there was one.
     pub error: Option<String>,
+    /// The input of a state that was entered, the answer of a task that succeeded, the text that explains an error. Journals from
+    /// before it was kept lack it.
+    #[serde(default)]
+    pub data: Value,
 }
 
 /// The journal keeps it as JSON: the fields are part of that format.
@@ -42,6 +48,9 @@ pub struct Execution {
     pub state: String,
     /// Retries of the current state, by the place of their retrier.
     pub retries: BTreeMap<usize, u32>,
+    /// Epoch milliseconds. Journals from before it was kept lack it.
+    #[serde(default)]
+    pub started_at: Option<i64>,
 }
 
 /// Why a result has no place in the data.
@@ -66,12 +75,35 @@ impl Execution {
             history: Vec::new(),
             state: first.to_owned(),
             retries: BTreeMap::new(),
+            started_at: None,
         }
     }
 
-    pub fn record(&mut self, what: &str, error: Option<&str>, now: DateTime<Utc>) {
+    /// When it started, in epoch milliseconds.
+    #[must_use]
+    pub fn started(&self) -> i64 {
+        self.started_at.or_else(|| Some(self.history.first()?.at)).unwrap_or_default()
+    }
+
+    /// When it ended, in epoch milliseconds; `None` while it runs.
+    #[must_use]
+    pub fn ended(&self) -> Option<i64> {
+        let last = self.history.last().filter(|_| self.status != Status::Running)?;
+        Some(last.at)
+    }
+
+    /// The error that ended it, and the text that explains it.
+    #[must_use]
+    pub fn failure(&self) -> Option<(&str, &str)> {
+        let last = self.history.last().filter(|last| matches!(last.what.as_str(), "failed" | "aborted"))?;
+        Some((last.error.as_deref().unwrap_or_default(), last.data.as_str().unwrap_or_default()))
+    }
+
+    /// Notes what happened in the current state; `data` as [`HistoryEvent`] has it.
+    pub fn record(&mut self, what: &str, error: Option<&str>, data: Value, now: DateTime<Utc>) {
         let (at, state) = (now.timestamp_millis(), self.state.clone());
-        self.history.push(HistoryEvent { at, state, what: what.to_owned(), error: error.map(str::to_owned) });
+        let (what, error) = (what.to_owned(), error.map(str::to_owned));
+        self.history.push(HistoryEvent { at, state, what, error, data });
     }
 
     /// Enters the next state, or ends.
@@ -81,7 +113,7 @@ impl Execution {
             None => self.status = Status::Succeeded,
             Some(next) => {
                 self.state.clone_from(next);
-                self.record("entered", None, now);
+                self.record("entered", None, self.data.clone(), now);
             }
         }
     }

@@ -113,8 +113,8 @@ impl Definition {
         };
         match answer {
             Ok(result) => {
-                execution.place(task.result_path.as_deref(), result)?;
-                execution.record("succeeded", None, now);
+                execution.place(task.result_path.as_deref(), result.clone())?;
+                execution.record("succeeded", None, result, now);
                 execution.go_on(task.next.as_ref(), now);
                 Ok(Pause::default())
             }
@@ -145,7 +145,7 @@ fn retry(task: &Task, execution: &mut Execution, failure: &TaskFailure, now: Dat
     *count += 1;
     let pause =
         Pause { length: retrier.delay(*count), jitter: retrier.jitter_strategy == Some(Jitter::Full) };
-    execution.record("retried", Some(&failure.name), now);
+    execution.record("retried", Some(&failure.name), failure.cause.as_str().into(), now);
     Some(pause)
 }
 
@@ -157,11 +157,11 @@ fn catch(
     now: DateTime<Utc>,
 ) -> Result<(), FlowError> {
     let Some(catcher) = task.catch.iter().find(|catcher| failure.is_one_of(&catcher.error_equals)) else {
-        execution.record("failed", Some(&failure.name), now);
+        execution.record("failed", Some(&failure.name), failure.cause.as_str().into(), now);
         execution.status = Status::Failed;
         return Ok(());
     };
-    execution.record("caught", Some(&failure.name), now);
+    execution.record("caught", Some(&failure.name), failure.cause.as_str().into(), now);
     let caught = json!({"Error": failure.name, "Cause": failure.cause});
     execution.place(catcher.result_path.as_deref(), caught)?;
     execution.go_on(Some(&catcher.next), now);

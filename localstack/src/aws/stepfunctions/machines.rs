@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::task::AbortHandle;
 use uuid::Uuid;
 
 /// The most entries of a history: an execution that goes in a circle ends.
@@ -27,8 +28,12 @@ const LONG: Duration = Duration::from_secs(3600);
 /// The prefix of executions in the journal.
 const PREFIX: &str = "execution/";
 
-struct Machine {
-    definition: Definition,
+/// A state machine as it is declared, and what it invokes.
+pub struct Machine {
+    pub declared: Declared,
+    /// The definition as it stands in its file, with its values.
+    pub text: String,
+    pub definition: Definition,
     /// By ARN.
     functions: HashMap<String, Arc<Function>>,
 }
@@ -38,7 +43,9 @@ struct Machine {
 pub struct StateMachines(Arc<Shared>);
 
 struct Shared {
-    machines: HashMap<String, Machine>,
+    machines: BTreeMap<String, Machine>,
+    /// What ends an execution that runs, by its id.
+    running: Mutex<HashMap<String, AbortHandle>>,
     executions: Mutex<BTreeMap<String, Execution>>,
     /// The ids of executions in a long pause.
     resting: Mutex<BTreeSet<String>>,
@@ -77,16 +84,20 @@ impl StateMachines {
     /// # Errors
     /// When a definition is refused, or names a function that no template declares.
     pub fn new(declared: &[Declared], setup: &Setup<'_>) -> Result<Self> {
-        let mut machines = HashMap::new();
+        let mut machines = BTreeMap::new();
         for machine in declared {
-            let definition = Definition::load(machine, setup.infra)?;
+            let text = Definition::text(machine, setup.infra)?;
+            let definition = Definition::parse(&text, []);
+            let definition = definition.with_context(|| machine.definition_s3_location.clone())?;
             let function = |arn: &String| setup.functions.get(arn).map(|function| (arn.clone(), function));
             let functions = definition.tasks().map(function).collect::<Result<_>>()?;
-            machines.insert(machine.state_machine_name.clone(), Machine { definition, functions });
+            let made = Machine { declared: machine.clone(), text, definition, functions };
+            machines.insert(machine.state_machine_name.clone(), made);
         }
         let executions = Mutex::new(setup.past.records(PREFIX)?);
         Ok(Self(Arc::new(Shared {
             machines,
+            running: Mutex::default(),
             executions,
             resting: Mutex::default(),
             journal: setup.journal.clone(),
@@ -133,35 +144,104 @@ impl StateMachines {
         running.for_each(|execution| self.spawn(execution));
     }
 
+    /// The state machines, by name.
+    pub fn machines(&self) -> impl Iterator<Item = &Machine> {
+        self.0.machines.values()
+    }
+
+    #[must_use]
+    pub fn machine(&self, name: &str) -> Option<&Machine> {
+        self.0.machines.get(name)
+    }
+
+    /// An execution, by its id.
+    #[must_use]
+    pub fn execution(&self, id: &str) -> Option<Execution> {
+        self.executions().get(id).cloned()
+    }
+
     /// Starts an execution; returns its id.
     ///
     /// # Errors
     /// When there is no such state machine.
     pub fn start_execution(&self, machine: &str, input: Value) -> Result<String> {
-        let definition = &self.0.machines.get(machine).context("there is no such state machine")?.definition;
-        let execution = Execution::new(Uuid::new_v4().to_string(), machine, &definition.start_at, input);
-        let id = execution.id.clone();
-        self.keep(&execution);
-        self.spawn(execution);
-        Ok(id)
+        let machine = self.machine(machine).context("there is no such state machine")?;
+        Ok(self.start(machine, Uuid::new_v4().to_string(), input).id)
     }
 
-    fn keep(&self, execution: &Execution) {
+    /// Starts an execution under an id that no other one has.
+    #[must_use]
+    pub fn start(&self, machine: &Machine, id: String, input: Value) -> Execution {
+        let name = &machine.declared.state_machine_name;
+        let mut execution = Execution::new(id, name, &machine.definition.start_at, input);
+        execution.started_at = Some(Utc::now().timestamp_millis());
+        self.keep(&execution);
+        self.spawn(execution.clone());
+        execution
+    }
+
+    /// Ends an execution that runs, and says when it ended; `None` when there is none. The function that it waits for runs on.
+    #[must_use]
+    pub fn stop(&self, id: &str, error: Option<&str>, cause: Option<&str>) -> Option<i64> {
+        let ended = self.abort(id, error, cause)?;
+        if let Some(running) = self.running().remove(id) {
+            running.abort();
+        }
+        self.resting().remove(id);
+        ended
+    }
+
+    fn abort(&self, id: &str, error: Option<&str>, cause: Option<&str>) -> Option<Option<i64>> {
+        let mut executions = self.executions();
+        let execution = executions.get_mut(id)?;
+        if execution.status == Status::Running {
+            execution.record("aborted", error, cause.into(), Utc::now());
+            execution.status = Status::Aborted;
+            self.write(execution);
+        }
+        Some(execution.ended())
+    }
+
+    /// Returns once everything that happened so far is on disk.
+    pub async fn flush(&self) {
+        self.0.journal.flush().await;
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<String, AbortHandle>> {
+        self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, execution: &Execution) {
         let value = serde_json::to_string(execution).unwrap_or_default();
         self.0.journal.write(vec![Entry::Record { key: format!("{PREFIX}{}", execution.id), value }]);
-        self.executions().insert(execution.id.clone(), execution.clone());
+    }
+
+    /// Keeps an execution as it is now, unless it was stopped meanwhile.
+    fn keep(&self, execution: &Execution) {
+        let mut executions = self.executions();
+        if executions.get(&execution.id).is_some_and(|kept| kept.status != Status::Running) {
+            return;
+        }
+        self.write(execution);
+        executions.insert(execution.id.clone(), execution.clone());
     }
 
     fn spawn(&self, execution: Execution) {
-        let machines = self.clone();
-        tokio::spawn(async move { machines.run(execution).await });
+        let (machines, id) = (self.clone(), execution.id.clone());
+        let mut running = self.running();
+        let task = tokio::spawn(async move {
+            let id = execution.id.clone();
+            machines.run(execution).await;
+            machines.running().remove(&id);
+        });
+        running.insert(id, task.abort_handle());
     }
 
     async fn run(&self, mut execution: Execution) {
         while execution.status == Status::Running {
             self.step(&mut execution).await;
             if execution.history.len() > MAX_HISTORY {
-                execution.record("failed", Some("States.Runtime"), Utc::now());
+                execution.record("failed", Some("States.Runtime"), "too many events".into(), Utc::now());
                 execution.status = Status::Failed;
             }
             self.keep(&execution);
@@ -176,7 +256,7 @@ impl StateMachines {
         self.0.meter.count(Unit::Transitions, &execution.machine, 1);
         if let Err(error) = self.enter(machine, execution).await {
             tracing::error!("execution {} of {}: {error}", execution.id, execution.machine);
-            execution.record("failed", Some("States.Runtime"), Utc::now());
+            execution.record("failed", Some("States.Runtime"), error.to_string().into(), Utc::now());
             execution.status = Status::Failed;
         }
     }

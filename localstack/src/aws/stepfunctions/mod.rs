@@ -1,11 +1,16 @@
-//! Step Functions: standard state machines, their executions, and the calls to look at them.
+//! Step Functions: standard state machines, their executions, and the calls about them.
 
 pub mod api;
 pub mod definition;
 pub mod execution;
+mod executions_api;
+mod history;
 pub mod interpreter;
 pub mod machines;
+mod machines_api;
 pub mod payload;
+mod service;
 
 pub use execution::{Execution, HistoryEvent, Status};
 pub use machines::{Setup, StateMachines};
+pub use service::Service;

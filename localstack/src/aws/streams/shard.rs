@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 /// The most records of one read.
 const MAX_RECORDS: usize = 100;
@@ -92,7 +93,7 @@ pub struct Connections<'a> {
     /// What their switches said then.
     pub switches: &'a BTreeMap<String, Kept>,
     pub faults: &'a Faults,
-    /// Divides the pauses.
+    /// Divides the pauses, and the age after which records are given up.
     pub time_scale: u32,
 }
 
@@ -155,30 +156,28 @@ impl Shard {
         loop {
             self.wait_while_stopped().await;
             let written = self.written.notified();
-            match self.database.stream(&self.table, position, MAX_RECORDS) {
-                Ok(records) if records.is_empty() => {
-                    self.idle.store(true, Ordering::SeqCst);
-                    let turned = self.switch.changed();
-                    if !self.switch.state().0.is_stopped {
-                        tokio::select! { () = written => {}, () = turned => {} }
-                    }
-                    self.idle.store(false, Ordering::SeqCst);
-                }
-                Ok(records) => {
-                    let last = records.last().map_or(position, |record| record.sequence);
-                    let records = records.iter().map(|record| Record::new(&self.table, record)).collect();
-                    position = match self.settle_all(reader, records, position).await {
-                        ControlFlow::Continue(()) => last,
-                        ControlFlow::Break(settled) => settled,
-                    };
-                    self.checkpoint(position);
-                }
-                Err(error) => {
-                    tracing::error!(reader = self.name, "cannot read the stream: {error}");
-                    return;
-                }
-            }
+            let records = self.database.stream(&self.table, position, MAX_RECORDS);
+            let Some(last) = records.last().map(|record| record.sequence) else {
+                self.rest(written).await;
+                continue;
+            };
+            let records = records.iter().map(|record| Record::new(&self.table, record)).collect();
+            position = match self.settle_all(reader, records, position).await {
+                ControlFlow::Continue(()) => last,
+                ControlFlow::Break(settled) => settled,
+            };
+            self.checkpoint(position);
         }
+    }
+
+    /// Waits until something is written, or the switch is turned.
+    async fn rest(&self, written: Notified<'_>) {
+        self.idle.store(true, Ordering::SeqCst);
+        let turned = self.switch.changed();
+        if !self.switch.state().0.is_stopped {
+            tokio::select! { () = written => {}, () = turned => {} }
+        }
+        self.idle.store(false, Ordering::SeqCst);
     }
 
     /// Whether every record of the stream is settled, or none will be until an operator wants it.
@@ -284,7 +283,8 @@ impl Shard {
     /// The batch without the records that are too old.
     fn young(&self, reader: &impl Reader, mut batch: Batch) -> Option<Batch> {
         let declared = i64::from(self.policy.max_age_seconds);
-        let most = if declared < 0 { RETENTION_SECONDS } else { declared.min(RETENTION_SECONDS) };
+        let declared_here = (declared / i64::from(self.time_scale.max(1))).max(1);
+        let most = if declared < 0 { RETENTION_SECONDS } else { declared_here.min(RETENTION_SECONDS) };
         let oldest = Utc::now().timestamp().saturating_sub(most);
         let number = batch.records.iter().take_while(|record| record.created_at < oldest).count();
         let old: Vec<Record> = batch.records.drain(..number).collect();

@@ -1,18 +1,14 @@
-//! A reader of a stream that is switched off and on, and the calls that do it.
+//! A reader of a stream that is switched off and on.
 
-use super::api::{self, Mappings};
 use super::record::Record;
 use super::shard::{Connections, Outcome, Policy, Reader, Shard, Source};
 use super::switch::State;
 use crate::aws::dynamodb::Database;
-use crate::aws::protocol::ApiError;
 use crate::aws::sqs::{Queue, Queues};
 use crate::faults::Faults;
 use crate::support::journal::Journal;
+use crate::support::storage::Storage;
 use crate::template::names;
-use crate::template::resources::EventSourceMapping;
-use http_body_util::BodyExt;
-use hyper::Method;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -53,7 +49,7 @@ fn database() -> Database {
         "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
         "StreamSpecification": {"StreamViewType": "NEW_IMAGE"},
     });
-    Database::start(None, &[serde_json::from_value(table).unwrap()]).unwrap()
+    Database::start(&Storage::memory(), &[serde_json::from_value(table).unwrap()]).unwrap()
 }
 
 fn put(database: &Database, key: &str) {
@@ -63,7 +59,7 @@ fn put(database: &Database, key: &str) {
 
 /// The reader of the table's stream, and its dead-letter queue.
 fn shard(database: &Database) -> (Arc<Shard>, Arc<Queue>) {
-    let (journal, _) = Journal::open(None).unwrap();
+    let (journal, _) = Journal::open(&Storage::memory()).unwrap();
     let queues =
         Queues::start(&[serde_json::from_value(json!({"QueueName": "dead"})).unwrap()], &[], &journal)
             .unwrap();
@@ -119,7 +115,7 @@ async fn what_was_read_and_not_settled_is_read_again() {
     turn(false).await;
     until(|| notes.tries.load(Ordering::SeqCst) > tries).await;
     turn(true).await;
-    database.forget("rows").unwrap();
+    database.forget("rows");
     database.sweep();
     notes.fails.store(false, Ordering::SeqCst);
     put(&database, "e");
@@ -128,63 +124,4 @@ async fn what_was_read_and_not_settled_is_read_again() {
     assert_eq!(*notes.given.lock().unwrap(), ["e"]);
     // Given up would be what the stream still has, and is too old.
     assert_eq!(dead.depth(), (0, 0));
-}
-
-async fn call(method: Method, path: &str, query: &str, body: &Value, allowed: bool) -> (u16, Value) {
-    let queue = json!({"EventSourceArn": names::queue_arn("q"), "FunctionName": "f", "BatchSize": 10});
-    let queue: EventSourceMapping = serde_json::from_value(queue).unwrap();
-    let mappings = Mappings { streams: Vec::new(), queues: vec![queue] };
-    let allow = |_: &str, _: &str| {
-        if allowed { Ok(()) } else { Err(ApiError::new("AccessDeniedException", "not you")) }
-    };
-    let answer = api::answer(&mappings, (&method, path, query), body.to_string().as_bytes(), allow).await;
-    let (status, kind) = (answer.status().as_u16(), answer.headers().get("x-amzn-errortype").cloned());
-    let body = answer.into_body().collect().await.unwrap().to_bytes();
-    let kind = kind.map(|kind| kind.to_str().unwrap().into());
-    (status, kind.unwrap_or_else(|| serde_json::from_slice(&body).unwrap()))
-}
-
-/// Guards: a request field that Lambda has is read or refused, and what there is not is not found. The fields are those of
-/// the service model.
-#[tokio::test]
-async fn every_request_field_is_read_or_refused() {
-    let list = async |query: &str| call(Method::GET, "/", query, &Value::Null, true).await;
-    let (status, found) =
-        list("FunctionName=f&EventSourceArn=arn:aws:sqs:us-east-1:000000000000:q&MaxItems=1").await;
-    assert_eq!((status, &found["EventSourceMappings"][0]["State"]), (200, &json!("Enabled")));
-    assert_eq!(list("Marker=zzz").await, (200, json!({"EventSourceMappings": []})));
-    for refused in ["MaxItems=0", "MaxItems=x", "Colour=red"] {
-        assert_eq!(list(refused).await, (400, json!("InvalidParameterValueException")), "{refused}");
-    }
-    let update = async |body: Value| call(Method::PUT, "/x", "", &body, true).await;
-    assert_eq!(update(json!({"Enabled": false})).await, (404, json!("ResourceNotFoundException")));
-    let fields = [
-        "FunctionName",
-        "BatchSize",
-        "FilterCriteria",
-        "MaximumBatchingWindowInSeconds",
-        "DestinationConfig",
-        "MaximumRecordAgeInSeconds",
-        "BisectBatchOnFunctionError",
-        "MaximumRetryAttempts",
-        "ParallelizationFactor",
-        "SourceAccessConfigurations",
-        "TumblingWindowInSeconds",
-        "FunctionResponseTypes",
-        "ScalingConfig",
-        "AmazonManagedKafkaEventSourceConfig",
-        "SelfManagedKafkaEventSourceConfig",
-        "DocumentDBEventSourceConfig",
-        "KMSKeyArn",
-        "MetricsConfig",
-        "LoggingConfig",
-        "ProvisionedPollerConfig",
-    ];
-    for field in fields {
-        let body = json!({"Enabled": false, field: 1});
-        assert_eq!(update(body).await, (400, json!("InvalidParameterValueException")), "{field}");
-    }
-    for (method, path) in [(Method::GET, "/"), (Method::PUT, "/x")] {
-        assert_eq!(call(method, path, "", &json!({}), false).await, (403, json!("AccessDeniedException")));
-    }
 }

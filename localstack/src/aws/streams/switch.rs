@@ -105,11 +105,12 @@ impl Switch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::support::storage::Storage;
 
     /// Guards: a reader is stopped once, and started once it stands still; what a switch says is kept.
     #[tokio::test]
     async fn a_switch_is_turned_when_its_reader_has_followed() {
-        let (journal, _) = Journal::open(None).unwrap();
+        let (journal, _) = Journal::open(&Storage::memory()).unwrap();
         let switch = Switch::new("pipe", &BTreeMap::new(), &journal);
         assert_eq!(switch.turn(false).await, Err(Conflict(State::Running)));
         assert_eq!(switch.turn(true).await, Ok(()));
@@ -126,11 +127,14 @@ mod tests {
     /// Guards: what a switch says survives a restart.
     #[tokio::test]
     async fn a_stopped_reader_is_stopped_after_a_restart() {
-        let path = std::env::temp_dir().join(format!("switch-{}.db", uuid::Uuid::new_v4()));
-        let (journal, past) = Journal::open(Some(&path)).unwrap();
+        let path = std::env::temp_dir().join(format!("switch-{}", uuid::Uuid::new_v4()));
+        let open = || Journal::open(&Storage::open(&path).unwrap()).unwrap();
+        let (journal, past) = open();
         let kept = past.records(PREFIX).unwrap();
-        Switch::new("pipe", &kept, &journal).turn(true).await.unwrap();
-        let (journal, past) = Journal::open(Some(&path)).unwrap();
+        let switch = Switch::new("pipe", &kept, &journal);
+        switch.turn(true).await.unwrap();
+        drop((switch, journal));
+        let (journal, past) = open();
         let kept = past.records(PREFIX).unwrap();
         assert_eq!(Switch::new("pipe", &kept, &journal).state().1, State::Stopped);
         assert_eq!(Switch::new("other", &kept, &journal).state().1, State::Running);

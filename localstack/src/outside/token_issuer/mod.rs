@@ -69,7 +69,7 @@ impl TokenIssuer {
     /// When the key cannot be made, read or kept.
     pub fn open(folder: Option<&Path>, url: &str, dialect: Dialect) -> Result<Self> {
         let path = folder.map(|folder| folder.join(FILE));
-        let kept = path.as_deref().map(secret_file::read).transpose()?.flatten();
+        let kept = secret_file::read(path.as_deref())?;
         let key = match (&kept, &path) {
             (Some(der), Some(path)) => RsaPrivateKey::from_pkcs1_der(der).with_context(|| {
                 format!("{} does not hold a key; delete it, and tokens of before are refused", path.display())

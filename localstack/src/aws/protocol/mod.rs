@@ -1,13 +1,19 @@
-//! What AWS's JSON protocols have in common: a call, its answer, its errors.
+//! What AWS's protocols have in common: a call, its answer, its errors. A service sees JSON alone: [`rest`] and [`form`] read other
+//! requests into it.
 //!
 //! <https://smithy.io/2.0/aws/protocols/aws-json-1_0-protocol.html>
 
+pub mod batch;
+pub mod form;
+pub mod operations;
+pub mod pages;
+pub mod rest;
+pub mod text;
+
 use crate::aws::iam::{Caller, Iam};
-use crate::support::http::{self, Response};
 use bytes::Bytes;
-use hyper::header::HeaderValue;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// The code for a call that no policy allows.
 const DENIED: &str = "AccessDeniedException";
@@ -42,10 +48,7 @@ impl ApiError {
     /// The error for an operation that the local stack does not have.
     #[must_use]
     pub fn unknown(operation: &str) -> Self {
-        let what = match operation {
-            "" => "a call outside DynamoDB, SQS, EventBridge and Secrets Manager",
-            operation => operation,
-        };
+        let what = if operation.is_empty() { "a call that names no operation" } else { operation };
         Self::new("UnknownOperationException", format!("{what} is not implemented by the local stack"))
     }
 
@@ -68,35 +71,21 @@ pub fn seconds(millis: i64) -> f64 {
 }
 
 /// # Errors
-/// `SerializationException`.
+/// `SerializationException`, with the place of what is unknown, missing or of another type.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(body).map_err(|e| ApiError::new("SerializationException", e.to_string()))
-}
-
-/// An answer as REST services write it: an error's type stands in a header.
-///
-/// <https://smithy.io/2.0/aws/protocols/aws-restjson1-protocol.html>
-pub fn rest(outcome: Result<Value, ApiError>) -> Response {
-    const JSON: &str = "application/json";
-    match outcome {
-        Ok(answer) => http::json(200, JSON, answer.to_string()),
-        Err(error) => {
-            let status = if error.code == DENIED { 403 } else { error.status };
-            let mut response = http::json(status, JSON, error.to_json());
-            response.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(error.code));
-            response
-        }
+    // A call without parameters may come without a body.
+    let body = if body.is_empty() { b"{}" } else { body };
+    // Serde would read an array as an object, too.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(ApiError::new("SerializationException", "a request is an object"));
     }
-}
-
-/// The parameters of a query, all of them texts.
-///
-/// # Errors
-/// Why they cannot be read.
-pub fn query<T: DeserializeOwned>(query: &str) -> Result<T, String> {
-    let pairs = form_urlencoded::parse(query.as_bytes());
-    let pairs: Map<String, Value> = pairs.map(|(key, value)| (key.into_owned(), (*value).into())).collect();
-    serde_json::from_value(Value::Object(pairs)).map_err(|e| e.to_string())
+    serde_json::from_slice(body).map_err(|_| {
+        let mut json = serde_json::Deserializer::from_slice(body);
+        let refused = serde_path_to_error::deserialize::<_, T>(&mut json).err();
+        let text =
+            refused.map_or_else(|| "there is more than one value".to_owned(), |error| error.to_string());
+        ApiError::new("SerializationException", text)
+    })
 }
 
 /// A JSON value without the fields of its objects that are null.

@@ -1,0 +1,150 @@
+//! The samples of metrics: those that the functions log in CloudWatch's embedded format; the depth of the queues, as it is now; and
+//! the ends of executions. What else AWS measures of itself has no samples here.
+//!
+//! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
+
+use super::service::Service;
+use crate::aws::logs::lines;
+use crate::aws::stepfunctions::Status;
+use crate::template::names;
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A series of samples.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Series {
+    pub namespace: String,
+    pub metric: String,
+    pub dimensions: BTreeMap<String, String>,
+}
+
+/// Times in epoch milliseconds, and values.
+pub type Samples = BTreeMap<Series, Vec<(i64, f64)>>;
+
+#[derive(Deserialize)]
+struct Line {
+    #[serde(rename = "_aws")]
+    head: Head,
+    #[serde(flatten)]
+    fields: BTreeMap<String, Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Head {
+    timestamp: i64,
+    cloud_watch_metrics: Vec<Directive>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Directive {
+    namespace: String,
+    dimensions: Vec<Vec<String>>,
+    metrics: Vec<Metric>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Metric {
+    name: String,
+}
+
+/// Whether there are samples of a namespace: the services' own, and two of AWS's.
+#[must_use]
+pub fn is_measured(namespace: &str) -> bool {
+    !namespace.starts_with("AWS/") || ["AWS/SQS", "AWS/States"].contains(&namespace)
+}
+
+/// Every sample since a time; of the series that are wanted, or of all.
+pub fn since(cloudwatch: &Service, from: i64, wanted: Option<&BTreeSet<Series>>) -> Samples {
+    let mut samples = Samples::new();
+    let is_wanted = |series: &Series| wanted.is_none_or(|wanted| wanted.contains(series));
+    for file in cloudwatch.groups.files() {
+        // A file that cannot be read has no lines.
+        let _ = lines::read(&file, from, |line| {
+            if let Some(line) = line.text.starts_with("{\"_aws\"").then(|| serde_json::from_str(&line.text)) {
+                line.into_iter().for_each(|line: Line| add(&line, &is_wanted, &mut samples));
+            }
+            true
+        });
+    }
+    for (series, at, value) in queues(cloudwatch).into_iter().chain(executions(cloudwatch)) {
+        if at >= from && is_wanted(&series) {
+            samples.entry(series).or_default().push((at, value));
+        }
+    }
+    samples
+}
+
+fn add(line: &Line, is_wanted: &impl Fn(&Series) -> bool, samples: &mut Samples) {
+    for directive in &line.head.cloud_watch_metrics {
+        for (dimensions, metric) in
+            directive.dimensions.iter().flat_map(|d| directive.metrics.iter().map(move |m| (d, m)))
+        {
+            let text = |name: &String| Some((name.clone(), line.fields.get(name)?.as_str()?.to_owned()));
+            let Some(dimensions) = dimensions.iter().map(text).collect() else { continue };
+            let (namespace, metric) = (directive.namespace.clone(), metric.name.clone());
+            let series = Series { namespace, metric, dimensions };
+            if is_wanted(&series) {
+                let values = values(line.fields.get(&series.metric));
+                let samples = samples.entry(series).or_default();
+                samples.extend(values.into_iter().map(|value| (line.head.timestamp, value)));
+            }
+        }
+    }
+}
+
+/// One number, or several.
+fn values(value: Option<&Value>) -> Vec<f64> {
+    match value {
+        Some(Value::Array(values)) => values.iter().filter_map(Value::as_f64).collect(),
+        value => value.and_then(Value::as_f64).into_iter().collect(),
+    }
+}
+
+type Sample = (Series, i64, f64);
+
+fn of(namespace: &str, metric: &str, dimension: &str, value: &str) -> Series {
+    let dimensions = [(dimension.to_owned(), value.to_owned())].into();
+    Series { namespace: namespace.to_owned(), metric: metric.to_owned(), dimensions }
+}
+
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html>
+#[allow(clippy::cast_precision_loss, reason = "CloudWatch's values are floats")]
+fn queues(cloudwatch: &Service) -> Vec<Sample> {
+    let now = chrono::Utc::now().timestamp_millis();
+    let mut samples = Vec::new();
+    for queue in cloudwatch.queues.all() {
+        let counts = queue.counts();
+        let age = counts.oldest.map_or(0, |sent| (now - sent).max(0) / 1000);
+        for (metric, value) in [
+            ("ApproximateNumberOfMessagesVisible", counts.visible as f64),
+            ("ApproximateNumberOfMessagesNotVisible", counts.in_flight as f64),
+            ("ApproximateNumberOfMessagesDelayed", counts.delayed as f64),
+            ("ApproximateAgeOfOldestMessage", age as f64),
+        ] {
+            samples.push((of("AWS/SQS", metric, "QueueName", &queue.name), now, value));
+        }
+    }
+    samples
+}
+
+/// <https://docs.aws.amazon.com/step-functions/latest/dg/procedure-cw-metrics.html>
+fn executions(cloudwatch: &Service) -> Vec<Sample> {
+    let mut samples = Vec::new();
+    for execution in cloudwatch.machines.all() {
+        let arn = names::state_machine_arn(&execution.machine);
+        let series = |metric: &str| of("AWS/States", metric, "StateMachineArn", &arn);
+        samples.push((series("ExecutionsStarted"), execution.started(), 1.0));
+        let metric = match execution.status {
+            Status::Running => continue,
+            Status::Succeeded => "ExecutionsSucceeded",
+            Status::Failed => "ExecutionsFailed",
+            Status::Aborted => "ExecutionsAborted",
+        };
+        samples.extend(execution.ended().map(|at| (series(metric), at, 1.0)));
+    }
+    samples
+}

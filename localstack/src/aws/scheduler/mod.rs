@@ -1,0 +1,6 @@
+//! EventBridge Scheduler: schedules, and the calls that show them.
+
+pub mod api;
+pub mod schedule;
+
+pub use schedule::{Schedule, schedules};
