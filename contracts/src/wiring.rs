@@ -147,7 +147,7 @@ fn record(row: &Item) -> Record {
     }));
     let record = StreamRecord {
         sequence: 1,
-        event_name: "INSERT".into(),
+        event_name: "INSERT",
         keys: keys.to_string(),
         new_image: Some(Value::Object(image).to_string()),
         created_at: 0,
