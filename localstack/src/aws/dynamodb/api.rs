@@ -1,77 +1,69 @@
 //! DynamoDB's calls, each allowed by IAM for every item that it names.
 
 use super::database::Database;
-use crate::aws::iam::Caller;
+use super::error::Error;
+use super::request::{BatchGet, Keys, Request};
 use crate::aws::protocol::{Answer, ApiError, Call, Outcome, parse};
 use crate::template::names;
-use serde::Deserialize;
-use serde_json::Value;
-use std::collections::HashMap;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// Reads a call's request.
+///
 /// # Errors
-/// When the caller may not make the call; DynamoDB's own errors are answers.
-pub async fn answer(database: &Database, call: &Call<'_>) -> Outcome {
-    if *call.caller != Caller::Administrator {
-        allowed(call)?;
-    }
-    let refused = match call.operation {
-        "TransactGetItems" => database.conflicts().check_reads(call.body),
-        _ => Ok(()),
-    };
-    match refused {
-        Ok(()) => Ok(database.answer(call.operation, call.body).await),
-        Err(answer) => Ok(answer),
-    }
+/// DynamoDB's answer.
+pub fn read(call: &Call<'_>) -> Result<Request, Answer> {
+    Request::read(call.operation, call.body).map_err(|error: Error| error.answer())
 }
 
-/// Carries out an [`allowed`] PutItem, UpdateItem or DeleteItem, unless a transaction holds its row.
-pub async fn write_one(database: &Database, call: &Call<'_>) -> Answer {
-    match database.conflicts().check_write(call.body) {
-        Ok(()) => database.answer(call.operation, call.body).await,
+/// Carries out an [`allowed`] call, unless a transaction holds a row of it.
+pub async fn answer(database: &Database, request: &Request) -> Answer {
+    match database.conflicts().check(request) {
+        Ok(()) => database.answer(request).await,
         Err(answer) => answer,
     }
 }
 
-/// Carries out an [`allowed`] TransactWriteItems that lasts for `pause` before it writes, and holds its rows until it has
+/// Carries out what an [`allowed`] call writes. A transaction lasts for `pause` before it writes, and holds its rows until it has
 /// written.
-pub async fn transact(database: &Database, call: &Call<'_>, pause: Duration) -> Answer {
-    let _held = match database.conflicts().hold(call.body) {
+pub async fn write(database: &Database, request: &Request, pause: Duration) -> Answer {
+    let Request::TransactWrite(transaction) = request else { return answer(database, request).await };
+    let _held = match database.conflicts().hold(transaction) {
         Ok(held) => held,
         Err(answer) => return answer,
     };
     if !pause.is_zero() {
         tokio::time::sleep(pause).await;
     }
-    database.answer(call.operation, call.body).await
+    database.answer(request).await
 }
 
-/// Carries out a BatchGetItem. Where `is_partly` says so of its tables, all keys of each table but the first are left
-/// unprocessed; a call that DynamoDB refuses does not come so far.
+/// Carries out an [`allowed`] BatchGetItem. Where `is_partly` says so, all keys of each table but the first are left unprocessed; a
+/// call that DynamoDB refuses does not come so far.
 ///
 /// # Errors
-/// As [`allowed`].
-pub fn batch_get(database: &Database, call: &Call<'_>, is_partly: impl FnOnce(&[String]) -> bool) -> Outcome {
-    let tables = allowed(call)?;
-    let (status, body) = database.call(call.operation, call.body);
-    if status == 200 && is_partly(&tables) { answer_partly(database, call) } else { Ok((status, body)) }
+/// When the engine's own answer cannot be read.
+pub fn batch_get(database: &Database, request: Request, is_partly: impl FnOnce() -> bool) -> Outcome {
+    let (status, body) = database.carry_out(&request);
+    match request {
+        Request::BatchGet(request) if status == 200 && is_partly() => answer_partly(database, request),
+        _ => Ok((status, body)),
+    }
 }
 
-fn answer_partly(database: &Database, call: &Call<'_>) -> Outcome {
-    let mut request: Value = call.parse()?;
-    let mut left = serde_json::Map::new();
-    for (table, wanted) in request["RequestItems"].as_object_mut().into_iter().flatten() {
-        let keys = wanted["Keys"].as_array_mut().filter(|keys| keys.len() > 1);
-        if let Some(rest) = keys.map(|keys| keys.split_off(1)) {
-            let mut unprocessed = wanted.clone();
-            unprocessed["Keys"] = rest.into();
-            left.insert(table.clone(), unprocessed);
+fn answer_partly(database: &Database, mut request: BatchGet) -> Outcome {
+    let mut left = BTreeMap::new();
+    for (table, wanted) in &mut request.request_items {
+        let rest = wanted.keys.split_off(1);
+        if !rest.is_empty() {
+            left.insert(table.clone(), Keys { keys: rest, ..wanted.clone() });
         }
     }
-    let (status, body) = database.call(call.operation, request.to_string().as_bytes());
+    let (status, body) = database.carry_out(&Request::BatchGet(request));
     let mut answer: Value = parse(&body)?;
     if status == 200 {
-        answer["UnprocessedKeys"] = left.into();
+        answer["UnprocessedKeys"] = json!(left);
     }
     Ok((status, answer.to_string().into()))
 }
@@ -79,68 +71,21 @@ fn answer_partly(database: &Database, call: &Call<'_>) -> Outcome {
 /// Checks that the caller may make a call; the tables that it names.
 ///
 /// # Errors
-/// When it may not, or for a body that names no table.
-pub fn allowed(call: &Call<'_>) -> Result<Vec<String>, ApiError> {
+/// When it may not.
+pub fn allowed(call: &Call<'_>, request: &Request) -> Result<Vec<String>, ApiError> {
     let mut tables = Vec::new();
-    for (action, table) in permissions(call.operation, call.body)? {
+    for (action, table, index) in request.permissions() {
+        let table = index.map_or_else(|| table.to_owned(), |index| format!("{table}/index/{index}"));
         call.require(&format!("dynamodb:{action}"), &names::table_arn(&table))?;
         tables.push(table);
     }
     Ok(tables)
 }
 
-/// The actions and tables for which a call needs permission: a transaction needs it for each of its parts.
-///
-/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html>
-fn permissions(operation: &str, body: &[u8]) -> Result<Vec<(String, String)>, ApiError> {
-    let mut all = Vec::new();
-    match operation {
-        "TransactWriteItems" | "TransactGetItems" => {
-            for (part, on) in parse::<Transact>(body)?.transact_items.iter().flatten() {
-                all.push((format!("{part}Item"), on.table_name.clone()));
-            }
-        }
-        "BatchGetItem" | "BatchWriteItem" => {
-            let tables = parse::<Batch>(body)?.request_items.into_keys();
-            all.extend(tables.map(|table| (operation.to_owned(), table)));
-        }
-        "ListTables" => all.push((operation.to_owned(), "*".into())),
-        _ => {
-            let on: OnTable = parse(body)?;
-            let index = on.index_name.map(|index| format!("/index/{index}")).unwrap_or_default();
-            all.push((operation.to_owned(), format!("{}{index}", on.table_name)));
-        }
-    }
-    all.sort_unstable();
-    all.dedup();
-    Ok(all)
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct OnTable {
-    table_name: String,
-    index_name: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Transact {
-    transact_items: Vec<HashMap<String, OnTable>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Batch {
-    request_items: HashMap<String, Value>,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aws::iam::Iam;
     use crate::support::storage::Storage;
-    use serde_json::json;
 
     /// Guards: DynamoDB's limits of a BatchGetItem, whether a fault waits for it or not.
     #[test]
@@ -152,14 +97,13 @@ mod tests {
         let read = |keys: &[usize]| {
             let keys: Vec<Value> = keys.iter().map(|key| json!({"pk": {"S": key.to_string()}})).collect();
             let body = json!({"RequestItems": {"rows": {"Keys": keys}}}).to_string().into_bytes();
-            let (iam, caller) = (Iam::default(), &Caller::Administrator);
-            let call = Call { caller, iam: &iam, operation: "BatchGetItem", body: &body };
+            let request = Request::read("BatchGetItem", &body).unwrap();
             let mut asked = false;
-            let is_partly = |tables: &[String]| {
-                asked = tables == ["rows"];
+            let is_partly = || {
+                asked = true;
                 true
             };
-            let (status, answer) = batch_get(&database, &call, is_partly).unwrap();
+            let (status, answer) = batch_get(&database, request, is_partly).unwrap();
             let answer: Value = serde_json::from_slice(&answer).unwrap();
             (status, asked, answer["UnprocessedKeys"]["rows"]["Keys"].as_array().map(Vec::len))
         };

@@ -4,98 +4,73 @@
 //! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html#transaction-conflict-handling>
 
 use super::error::body as error_body;
+use super::request::{Get, Request, TransactGet, TransactWrite, Write, WritePart};
+use super::schema::{RowKey, Schema};
+use super::value::Item;
 use crate::aws::protocol::Answer;
-use crate::template::resources::Table;
-use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The reason of each part of a cancelled transaction, in their order.
 const CONFLICT: &str = "TransactionConflict";
 const ONGOING: &str = "Transaction is ongoing for the item";
 
-/// A row: its table, and its key as JSON.
-type Row = (String, String);
-
-/// The part of a call that names a row: its key, or the whole row.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Part {
-    table_name: String,
-    #[serde(alias = "Item")]
-    key: HashMap<String, Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Transaction {
-    client_request_token: Option<String>,
-    transact_items: Vec<HashMap<String, Part>>,
-}
-
 /// The rows of a transaction, each held until this is dropped.
 pub struct Held<'a> {
     conflicts: &'a Conflicts,
-    rows: HashSet<Row>,
-    token: Option<String>,
+    rows: Vec<RowKey>,
+    token: Option<&'a str>,
 }
 
 #[derive(Default)]
 struct Ongoing {
-    rows: HashSet<Row>,
+    rows: HashSet<RowKey>,
     tokens: HashSet<String>,
 }
 
 impl Ongoing {
     /// Of each row, whether a transaction holds it.
-    fn taken(&self, rows: &[Option<Row>]) -> Vec<bool> {
+    fn taken(&self, rows: &[Option<RowKey>]) -> Vec<bool> {
         rows.iter().map(|row| row.as_ref().is_some_and(|row| self.rows.contains(row))).collect()
     }
 }
 
-/// The transactions that are going on. Clones share them.
-#[derive(Clone, Default)]
+/// The transactions that are going on.
 pub struct Conflicts {
-    ongoing: Arc<Mutex<Ongoing>>,
-    /// By table: the names of the attributes of its key.
-    keys: Arc<HashMap<String, Vec<String>>>,
+    ongoing: Mutex<Ongoing>,
+    schemas: BTreeMap<String, Arc<Schema>>,
 }
 
 impl Conflicts {
     #[must_use]
-    pub fn new(tables: &[Table]) -> Self {
-        let keys = tables.iter().map(|table| (table.table_name.clone(), key_names(&table.key_schema)));
-        Self { keys: Arc::new(keys.collect()), ..Self::default() }
+    pub fn new(schemas: BTreeMap<String, Arc<Schema>>) -> Self {
+        Self { ongoing: Mutex::default(), schemas }
     }
 
     fn ongoing(&self) -> MutexGuard<'_, Ongoing> {
         self.ongoing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The row that a part names; `None` for a part without a whole key, which the engine refuses.
-    fn row(&self, part: &Part) -> Option<Row> {
-        let names = self.keys.get(&part.table_name)?;
-        let key: Option<Vec<&Value>> = names.iter().map(|name| part.key.get(name)).collect();
-        Some((part.table_name.clone(), json!(key?).to_string()))
+    /// The row with a key, which a whole row has too; `None` for what is no key of the table: the engine refuses it.
+    fn row(&self, table: &str, key: Option<&Item>) -> Option<RowKey> {
+        self.schemas.get(table)?.key_in(key?).ok()
     }
 
-    fn rows(&self, transaction: &Transaction) -> Vec<Option<Row>> {
-        transaction.transact_items.iter().flat_map(HashMap::values).map(|part| self.row(part)).collect()
+    fn written(&self, write: &Write) -> Option<RowKey> {
+        self.row(&write.table_name, write.row())
     }
 
     /// Holds the rows of a TransactWriteItems.
     ///
     /// # Errors
     /// DynamoDB's answer, when another transaction holds one of the rows, or has the same token and is still going on.
-    pub fn hold(&self, body: &[u8]) -> Result<Held<'_>, Answer> {
-        let free = Held { conflicts: self, rows: HashSet::new(), token: None };
-        // The engine says what is wrong with a body that cannot be read.
-        let Ok(transaction) = serde_json::from_slice::<Transaction>(body) else { return Ok(free) };
-        let rows = self.rows(&transaction);
+    pub fn hold<'a>(&'a self, transaction: &'a TransactWrite) -> Result<Held<'a>, Answer> {
+        let parts = transaction.transact_items.iter().flat_map(WritePart::all);
+        let rows: Vec<Option<RowKey>> = parts.map(|(_, write)| self.written(write)).collect();
+        let token = transaction.client_request_token.as_deref();
         let mut ongoing = self.ongoing();
-        let token = transaction.client_request_token;
-        if token.as_ref().is_some_and(|token| ongoing.tokens.contains(token)) {
+        if token.is_some_and(|token| ongoing.tokens.contains(token)) {
             let message = "The transaction with the given request token is already in progress";
             return Err((400, error_body("TransactionInProgressException", message)));
         }
@@ -104,38 +79,40 @@ impl Conflicts {
             return Err(cancelled(&taken));
         }
         ongoing.rows.extend(rows.iter().flatten().cloned());
-        ongoing.tokens.extend(token.clone());
-        Ok(Held { rows: rows.into_iter().flatten().collect(), token, ..free })
+        ongoing.tokens.extend(token.map(str::to_owned));
+        Ok(Held { conflicts: self, rows: rows.into_iter().flatten().collect(), token })
     }
 
-    /// Refuses a TransactGetItems of which a transaction holds a row.
+    /// Refuses a TransactGetItems, PutItem, UpdateItem or DeleteItem of which a transaction holds a row.
     ///
     /// # Errors
     /// DynamoDB's answer.
-    pub fn check_reads(&self, body: &[u8]) -> Result<(), Answer> {
-        let Ok(transaction) = serde_json::from_slice::<Transaction>(body) else { return Ok(()) };
-        let taken = self.ongoing().taken(&self.rows(&transaction));
-        if taken.contains(&true) { Err(cancelled(&taken)) } else { Ok(()) }
-    }
-
-    /// Refuses a PutItem, UpdateItem or DeleteItem whose row a transaction holds.
-    ///
-    /// # Errors
-    /// DynamoDB's answer.
-    pub fn check_write(&self, body: &[u8]) -> Result<(), Answer> {
-        let row = serde_json::from_slice::<Part>(body).ok().and_then(|part| self.row(&part));
-        match row {
-            Some(row) if self.ongoing().rows.contains(&row) => Err(alone()),
+    pub fn check(&self, request: &Request) -> Result<(), Answer> {
+        match request {
+            Request::TransactGet(reads) => self.check_reads(reads),
+            Request::Write(_, write) => match self.written(write) {
+                Some(row) if self.ongoing().rows.contains(&row) => Err(alone()),
+                _ => Ok(()),
+            },
             _ => Ok(()),
         }
+    }
+
+    fn check_reads(&self, reads: &TransactGet) -> Result<(), Answer> {
+        let row = |get: &Get| self.row(&get.table_name, Some(&get.key));
+        let rows: Vec<Option<RowKey>> = reads.transact_items.iter().map(|part| row(&part.get)).collect();
+        let taken = self.ongoing().taken(&rows);
+        if taken.contains(&true) { Err(cancelled(&taken)) } else { Ok(()) }
     }
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         let mut ongoing = self.conflicts.ongoing();
-        ongoing.rows.retain(|row| !self.rows.contains(row));
-        ongoing.tokens.retain(|token| self.token.as_ref() != Some(token));
+        for row in &self.rows {
+            ongoing.rows.remove(row);
+        }
+        self.token.map(|token| ongoing.tokens.remove(token));
     }
 }
 
@@ -144,11 +121,6 @@ impl Drop for Held<'_> {
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_PutItem.html>
 fn alone() -> Answer {
     (400, error_body("TransactionConflictException", ONGOING))
-}
-
-fn key_names(schema: &Value) -> Vec<String> {
-    let parts = schema.as_array().into_iter().flatten();
-    parts.filter_map(|part| part["AttributeName"].as_str().map(str::to_owned)).collect()
 }
 
 /// The answer to a transaction that was cancelled; `taken` says of each of its parts whether it conflicts.
@@ -171,10 +143,9 @@ fn cancelled(taken: &[bool]) -> Answer {
 
 /// The answer to a TransactWriteItems that conflicts in each of its parts, and to a single write whose row a transaction holds.
 #[must_use]
-pub fn conflict(operation: &str, body: &[u8]) -> Answer {
-    if operation != "TransactWriteItems" {
-        return alone();
+pub fn conflict(request: &Request) -> Answer {
+    match request {
+        Request::TransactWrite(transaction) => cancelled(&vec![true; transaction.transact_items.len()]),
+        _ => alone(),
     }
-    let parts = serde_json::from_slice::<Transaction>(body).map_or(1, |all| all.transact_items.len());
-    cancelled(&vec![true; parts])
 }

@@ -2,7 +2,7 @@
 
 use super::conflicts::Conflicts;
 use super::error::Error;
-use super::request::Kind;
+use super::request::{Described, Request};
 use super::tables::{StreamRecord, Tables};
 use super::write::Done;
 use super::{describe, read, write};
@@ -33,10 +33,11 @@ impl Database {
     /// # Errors
     /// When DynamoDB would refuse the declaration of a table.
     pub fn start(storage: &Storage, declared: &[Table]) -> Result<Self> {
-        let tables = Mutex::new(Tables::new(storage.clone(), declared)?);
+        let tables = Tables::new(storage.clone(), declared)?;
         let written = declared.iter().map(|table| (table.table_name.clone(), Arc::new(Notify::new())));
-        let (storage, conflicts) = (storage.clone(), Conflicts::new(declared));
-        Ok(Self(Arc::new(Shared { tables, storage, conflicts, written: written.collect() })))
+        let (written, conflicts) = (written.collect(), Conflicts::new(tables.schemas().clone()));
+        let (tables, storage) = (Mutex::new(tables), storage.clone());
+        Ok(Self(Arc::new(Shared { tables, storage, conflicts, written })))
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
@@ -48,10 +49,9 @@ impl Database {
         self.tables().meter = meter.clone();
     }
 
-    /// Carries out one operation of the DynamoDB API, such as `PutItem`, on its JSON body, and answers when what it wrote is
-    /// safe.
-    pub async fn answer(&self, operation: &str, body: &[u8]) -> Answer {
-        let (answer, written, tables) = self.execute(operation, body);
+    /// Carries out a request, and answers when what it wrote is safe.
+    pub async fn answer(&self, request: &Request) -> Answer {
+        let (answer, written, tables) = self.execute(request);
         if !tables.is_empty() {
             self.0.storage.synced(written).await;
             self.wake(&tables);
@@ -61,14 +61,23 @@ impl Database {
 
     /// [`Database::answer`] for a caller who does not care what a crash leaves.
     #[must_use]
-    pub fn call(&self, operation: &str, body: &[u8]) -> Answer {
-        let (answer, _, tables) = self.execute(operation, body);
+    pub fn carry_out(&self, request: &Request) -> Answer {
+        let (answer, _, tables) = self.execute(request);
         self.wake(&tables);
         answer
     }
 
-    fn execute(&self, operation: &str, body: &[u8]) -> (Answer, Written, BTreeSet<String>) {
-        match dispatch(&mut self.tables(), operation, body) {
+    /// [`Database::carry_out`] for the JSON body of an operation such as `PutItem`.
+    #[cfg(test)]
+    pub fn call(&self, operation: &str, body: &[u8]) -> Answer {
+        match Request::read(operation, body) {
+            Ok(request) => self.carry_out(&request),
+            Err(error) => error.answer(),
+        }
+    }
+
+    fn execute(&self, request: &Request) -> (Answer, Written, BTreeSet<String>) {
+        match dispatch(&mut self.tables(), request) {
             Ok(Done { answer, written, tables }) => ((200, answer), written, tables),
             Err(error) => (error.answer(), 0, BTreeSet::new()),
         }
@@ -123,23 +132,20 @@ impl Database {
     }
 }
 
-fn dispatch(tables: &mut Tables, operation: &str, body: &[u8]) -> Result<Done, Error> {
-    let answer = match operation {
-        "PutItem" => return write::one(tables, Kind::Put, body),
-        "UpdateItem" => return write::one(tables, Kind::Update, body),
-        "DeleteItem" => return write::one(tables, Kind::Delete, body),
-        "BatchWriteItem" => return write::batch(tables, body),
-        "TransactWriteItems" => return write::transact(tables, body),
-        "GetItem" => read::get(tables, body),
-        "BatchGetItem" => read::batch(tables, body),
-        "TransactGetItems" => read::transact(tables, body),
-        "Query" => read::query(tables, body),
-        "Scan" => read::scan(tables, body),
-        "DescribeTable" => describe::table(tables, body),
-        "ListTables" => describe::list(tables, body),
-        "DescribeTimeToLive" => describe::time_to_live(tables, body),
-        "DescribeContinuousBackups" => describe::backups(tables, body),
-        _ => Err(Error::UnknownOperation(operation.to_owned())),
+fn dispatch(tables: &mut Tables, request: &Request) -> Result<Done, Error> {
+    let answer = match request {
+        Request::Write(kind, write) => return write::one(tables, *kind, write),
+        Request::BatchWrite(request) => return write::batch(tables, request),
+        Request::TransactWrite(request) => return write::transact(tables, request),
+        Request::Get(request) => read::get(tables, request),
+        Request::BatchGet(request) => read::batch(tables, request),
+        Request::TransactGet(request) => read::transact(tables, request),
+        Request::Query(request) => read::query(tables, request),
+        Request::Scan(request) => read::scan(tables, request),
+        Request::Describe(Described::Table, named) => describe::table(tables, named),
+        Request::Describe(Described::TimeToLive, named) => describe::time_to_live(tables, named),
+        Request::Describe(Described::ContinuousBackups, named) => describe::backups(tables, named),
+        Request::List(request) => describe::list(tables, request),
     }?;
     Ok(Done { answer, ..Done::default() })
 }

@@ -1,7 +1,7 @@
 //! What describes: DescribeTable, ListTables, DescribeTimeToLive and DescribeContinuousBackups.
 
 use super::error::Error;
-use super::request::{ListTables, Named, parse};
+use super::request::{ListTables, Named};
 use super::schema::Schema;
 use super::tables::Tables;
 use crate::aws::protocol::without_nulls;
@@ -14,17 +14,17 @@ use std::ops::ControlFlow;
 /// The most tables of one answer.
 const MAX_TABLES: usize = 100;
 
-fn schema<'t>(tables: &'t Tables, body: &[u8]) -> Result<&'t Schema, Error> {
-    let request: Named = parse(body)?;
-    tables.schema(&request.table_name).map(AsRef::as_ref).map_err(|_| Error::NoNamedTable(request.table_name))
+fn schema<'t>(tables: &'t Tables, named: &Named) -> Result<&'t Schema, Error> {
+    let missing = |_| Error::NoNamedTable(named.table_name.clone());
+    tables.schema(&named.table_name).map(AsRef::as_ref).map_err(missing)
 }
 
 /// DescribeTable.
 ///
 /// # Errors
 /// Those of DynamoDB.
-pub fn table(tables: &Tables, body: &[u8]) -> Result<Bytes, Error> {
-    let schema = schema(tables, body)?;
+pub fn table(tables: &Tables, named: &Named) -> Result<Bytes, Error> {
+    let schema = schema(tables, named)?;
     let (declared, arn) = (&schema.declared, names::table_arn(&schema.name));
     let (count, bytes) = counted(tables, schema);
     let stream = declared.stream_specification.as_ref();
@@ -70,15 +70,14 @@ fn counted(tables: &Tables, schema: &Schema) -> (u64, u64) {
 ///
 /// # Errors
 /// Those of DynamoDB.
-pub fn list(tables: &Tables, body: &[u8]) -> Result<Bytes, Error> {
-    let request: ListTables = parse(body)?;
+pub fn list(tables: &Tables, request: &ListTables) -> Result<Bytes, Error> {
     let limit = request.limit.unwrap_or(MAX_TABLES);
     if !(1..=MAX_TABLES).contains(&limit) {
         return Err(Error::constraint(&format!(
             "Value '{limit}' at 'limit' failed to satisfy constraint: Member must have value between 1 and 100"
         )));
     }
-    let after = request.exclusive_start_table_name;
+    let after = &request.exclusive_start_table_name;
     let mut names = tables.names().filter(|name| after.as_ref().is_none_or(|after| *name > after));
     let page: Vec<&String> = names.by_ref().take(limit).collect();
     let last = names.next().and(page.last());
@@ -89,8 +88,8 @@ pub fn list(tables: &Tables, body: &[u8]) -> Result<Bytes, Error> {
 ///
 /// # Errors
 /// Those of DynamoDB.
-pub fn time_to_live(tables: &Tables, body: &[u8]) -> Result<Bytes, Error> {
-    let description = match &schema(tables, body)?.expires {
+pub fn time_to_live(tables: &Tables, named: &Named) -> Result<Bytes, Error> {
+    let description = match &schema(tables, named)?.expires {
         Some(name) => json!({"TimeToLiveStatus": "ENABLED", "AttributeName": name}),
         None => json!({"TimeToLiveStatus": "DISABLED"}),
     };
@@ -101,8 +100,8 @@ pub fn time_to_live(tables: &Tables, body: &[u8]) -> Result<Bytes, Error> {
 ///
 /// # Errors
 /// Those of DynamoDB.
-pub fn backups(tables: &Tables, body: &[u8]) -> Result<Bytes, Error> {
-    let declared = schema(tables, body)?.declared.point_in_time_recovery_specification.as_ref();
+pub fn backups(tables: &Tables, named: &Named) -> Result<Bytes, Error> {
+    let declared = schema(tables, named)?.declared.point_in_time_recovery_specification.as_ref();
     let status = |is_on: bool| if is_on { "ENABLED" } else { "DISABLED" };
     let recovery = status(declared.is_some_and(|declared| declared.point_in_time_recovery_enabled));
     let description = json!({"ContinuousBackupsStatus": "ENABLED",

@@ -20,5 +20,6 @@ mod value;
 mod write;
 
 pub use database::Database;
+pub use request::Request;
 pub use schema::place;
 pub use tables::StreamRecord;

@@ -6,14 +6,14 @@ use super::expression::Scope;
 use super::expression::condition::Condition;
 use super::expression::key_condition::{Clauses, KeyCondition, Wanted};
 use super::expression::projection::Projection;
-use super::request::{BatchGet, Get, Keys, Names, Read, TransactGet, check_number, parse, wants_capacity};
+use super::request::{BatchGet, Get, Keys, Names, Read, TransactGet, check_number, wants_capacity};
 use super::schema::{Index, Projected, RowKey, Schema, begin, place};
-use super::tables::{Tables, read};
+use super::tables::{Tables, json, read};
 use super::value::{Item, Value, size};
 use crate::support::storage::{Range, Space, end};
 use bytes::Bytes;
 use serde_json::{Map, Value as Json, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
@@ -40,8 +40,7 @@ fn projection(text: Option<&str>, names: Option<&Names>) -> Result<Option<Projec
 ///
 /// # Errors
 /// Those of DynamoDB.
-pub fn get(tables: &Tables, body: &[u8]) -> Result<Bytes, Error> {
-    let request: Get = parse(body)?;
+pub fn get(tables: &Tables, request: &Get) -> Result<Bytes, Error> {
     let asks = wants_capacity(request.return_consumed_capacity.as_deref())?;
     let projection =
         projection(request.projection_expression.as_deref(), request.expression_attribute_names.as_ref())?;
@@ -79,39 +78,62 @@ fn seen(item: Item, projection: Option<&Projection>) -> Item {
 ///
 /// # Errors
 /// Those of DynamoDB.
-pub fn batch(tables: &Tables, body: &[u8]) -> Result<Bytes, Error> {
-    let request: BatchGet = parse(body)?;
+pub fn batch(tables: &Tables, request: &BatchGet) -> Result<Bytes, Error> {
     let asks = wants_capacity(request.return_consumed_capacity.as_deref())?;
-    check_batch(&request)?;
-    let (mut responses, mut left, mut consumed) = (Map::new(), Map::new(), Consumed::by_reads(false));
+    check_batch(request)?;
+    let (mut found, mut left, mut consumed) = (Vec::new(), BTreeMap::new(), Consumed::by_reads(false));
     let mut bytes = 0_usize;
     for (table, keys) in &request.request_items {
         let projection =
             projection(keys.projection_expression.as_deref(), keys.expression_attribute_names.as_ref())?;
+        let is_read = projection.is_some() || asks || tables.meter.is_on();
         let schema = tables.schema(table)?;
-        let (mut found, mut rest) = (Vec::new(), Vec::new());
+        let (mut rows, mut rest) = (Vec::new(), Vec::new());
         for key in &keys.keys {
-            let item = tables.item(&schema.key(key)?);
-            let length = item.as_ref().map_or(0, size);
+            let row = tables.row(&schema.key(key)?);
+            let item = row.as_deref().filter(|_| is_read).map(read);
+            // A row that goes out as it lies there is longer as JSON than as what AWS counts.
+            let length = item.as_ref().map_or_else(|| row.as_ref().map_or(0, Bytes::len), size);
             if bytes + length > MAX_BATCH_BYTES || !rest.is_empty() {
                 rest.push(key.clone());
                 continue;
             }
             bytes += length;
             consumed.read(table, length, keys.consistent_read == Some(true));
-            found.extend(item.map(|item| seen(item, projection.as_ref())));
+            rows.extend(match (item, &projection) {
+                (Some(item), Some(projection)) => Some(json(&projection.of(item))),
+                _ => row,
+            });
         }
-        responses.insert(table.clone(), json!(found));
+        found.push((table, rows));
         if !rest.is_empty() {
-            left.insert(table.clone(), json!(Keys { keys: rest, ..keys.clone() }));
+            left.insert(table, Keys { keys: rest, ..keys.clone() });
         }
     }
     tables.count(&consumed);
-    let mut answer = json!({"Responses": responses, "UnprocessedKeys": left});
+    let mut answer = responses(&found);
+    answer.extend_from_slice(b",\"UnprocessedKeys\":");
+    answer.extend_from_slice(json!(left).to_string().as_bytes());
     if asks {
-        answer["ConsumedCapacity"] = consumed.shown().into();
+        answer.extend_from_slice(b",\"ConsumedCapacity\":");
+        answer.extend_from_slice(json!(consumed.shown()).to_string().as_bytes());
     }
-    Ok(answer.to_string().into())
+    answer.push(b'}');
+    Ok(answer.into())
+}
+
+/// The beginning of a batch's answer: the rows of each table, as they lie there.
+fn responses(found: &[(&String, Vec<Bytes>)]) -> Vec<u8> {
+    let mut answer = b"{\"Responses\":{".to_vec();
+    for (n, (table, rows)) in found.iter().enumerate() {
+        answer.extend_from_slice(if n > 0 { b"," } else { b"" });
+        answer.extend_from_slice(json!(table).to_string().as_bytes());
+        answer.extend_from_slice(b":[");
+        answer.extend_from_slice(&rows.join(&b","[..]));
+        answer.push(b']');
+    }
+    answer.push(b'}');
+    answer
 }
 
 fn check_batch(request: &BatchGet) -> Result<(), Error> {
@@ -124,11 +146,9 @@ fn check_batch(request: &BatchGet) -> Result<(), Error> {
     if number > MAX_BATCH {
         return Err(Error::validation("Too many items requested for the BatchGetItem call"));
     }
-    for keys in request.request_items.values() {
-        let distinct: BTreeSet<String> = keys.keys.iter().map(|key| json!(key).to_string()).collect();
-        if distinct.len() < keys.keys.len() {
-            return Err(Error::validation("Provided list of item keys contains duplicates"));
-        }
+    let is_twice = |keys: &Vec<Item>| keys.iter().enumerate().any(|(n, key)| keys[..n].contains(key));
+    if request.request_items.values().any(|keys| is_twice(&keys.keys)) {
+        return Err(Error::validation("Provided list of item keys contains duplicates"));
     }
     Ok(())
 }
@@ -137,8 +157,7 @@ fn check_batch(request: &BatchGet) -> Result<(), Error> {
 ///
 /// # Errors
 /// Those of DynamoDB.
-pub fn transact(tables: &Tables, body: &[u8]) -> Result<Bytes, Error> {
-    let request: TransactGet = parse(body)?;
+pub fn transact(tables: &Tables, request: &TransactGet) -> Result<Bytes, Error> {
     let asks = wants_capacity(request.return_consumed_capacity.as_deref())?;
     check_number(request.transact_items.len())?;
     let (mut keys, mut responses, mut reasons) = (BTreeSet::new(), Vec::new(), Vec::new());
@@ -205,8 +224,7 @@ struct Page {
 ///
 /// # Errors
 /// Those of DynamoDB.
-pub fn query(tables: &Tables, body: &[u8]) -> Result<Bytes, Error> {
-    let request: Read = parse(body)?;
+pub fn query(tables: &Tables, request: &Read) -> Result<Bytes, Error> {
     if request.segment.is_some() || request.total_segments.is_some() {
         return Err(Error::Serialization("unknown field `Segment`".into()));
     }
@@ -215,23 +233,22 @@ pub fn query(tables: &Tables, body: &[u8]) -> Result<Bytes, Error> {
             "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.",
         ));
     };
-    let scope = scope(&request);
+    let scope = scope(request);
     let clauses = Clauses::parse(text, &scope).map_err(Error::expression("KeyCondition"))?;
-    run(tables, &request, &scope, Some(clauses))
+    run(tables, request, &scope, Some(clauses))
 }
 
 /// Scan.
 ///
 /// # Errors
 /// Those of DynamoDB.
-pub fn scan(tables: &Tables, body: &[u8]) -> Result<Bytes, Error> {
-    let request: Read = parse(body)?;
+pub fn scan(tables: &Tables, request: &Read) -> Result<Bytes, Error> {
     if request.key_condition_expression.is_some() || request.scan_index_forward.is_some() {
         return Err(Error::Serialization(
             "unknown field `KeyConditionExpression` or `ScanIndexForward`".into(),
         ));
     }
-    run(tables, &request, &scope(&request), None)
+    run(tables, request, &scope(request), None)
 }
 
 fn scope(request: &Read) -> Scope<'_> {

@@ -1,9 +1,126 @@
-//! The bodies of requests. A field that is not here is refused by name, be it unknown or not implemented.
+//! Requests, each read once. A field that is not here is refused by name, be it unknown or not implemented.
 
 use super::error::Error;
 use super::value::Item;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// A call's operation and what it asks for.
+#[derive(Debug)]
+pub enum Request {
+    Write(Kind, Write),
+    BatchWrite(BatchWrite),
+    TransactWrite(TransactWrite),
+    Get(Get),
+    BatchGet(BatchGet),
+    TransactGet(TransactGet),
+    Query(Read),
+    Scan(Read),
+    Describe(Described, Named),
+    List(ListTables),
+}
+
+/// An action, a table, and perhaps an index of it.
+pub type Permission<'a> = (&'static str, &'a str, Option<&'a str>);
+
+/// What is asked for of a table itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Described {
+    Table,
+    TimeToLive,
+    ContinuousBackups,
+}
+
+impl Request {
+    /// Reads the body of an operation such as `PutItem`.
+    ///
+    /// # Errors
+    /// For an operation that is not implemented, or a body that is no such request.
+    pub fn read(operation: &str, body: &[u8]) -> Result<Self, Error> {
+        Ok(match operation {
+            "PutItem" => Self::Write(Kind::Put, parse(body)?),
+            "UpdateItem" => Self::Write(Kind::Update, parse(body)?),
+            "DeleteItem" => Self::Write(Kind::Delete, parse(body)?),
+            "BatchWriteItem" => Self::BatchWrite(parse(body)?),
+            "TransactWriteItems" => Self::TransactWrite(TransactWrite::read(body)?),
+            "GetItem" => Self::Get(parse(body)?),
+            "BatchGetItem" => Self::BatchGet(parse(body)?),
+            "TransactGetItems" => Self::TransactGet(parse(body)?),
+            "Query" => Self::Query(parse(body)?),
+            "Scan" => Self::Scan(parse(body)?),
+            "DescribeTable" => Self::Describe(Described::Table, parse(body)?),
+            "DescribeTimeToLive" => Self::Describe(Described::TimeToLive, parse(body)?),
+            "DescribeContinuousBackups" => Self::Describe(Described::ContinuousBackups, parse(body)?),
+            "ListTables" => Self::List(parse(body)?),
+            _ => return Err(Error::UnknownOperation(operation.to_owned())),
+        })
+    }
+
+    /// The actions for which a caller needs permission, each with its table, and the index behind it: a transaction needs it for
+    /// each of its parts.
+    ///
+    /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html>
+    #[must_use]
+    pub fn permissions(&self) -> BTreeSet<Permission<'_>> {
+        fn on<'a>(action: &'static str, table: &'a str) -> BTreeSet<Permission<'a>> {
+            BTreeSet::from([(action, table, None)])
+        }
+        match self {
+            Self::Write(kind, write) => on(kind.action(), &write.table_name),
+            Self::TransactWrite(request) => {
+                let parts = request.transact_items.iter().flat_map(WritePart::all);
+                parts.map(|(kind, write)| (kind.action(), write.table_name.as_str(), None)).collect()
+            }
+            Self::TransactGet(request) => {
+                let parts = request.transact_items.iter();
+                parts.map(|part| ("GetItem", part.get.table_name.as_str(), None)).collect()
+            }
+            Self::BatchWrite(request) => {
+                request.request_items.keys().map(|table| ("BatchWriteItem", table.as_str(), None)).collect()
+            }
+            Self::BatchGet(request) => {
+                request.request_items.keys().map(|table| ("BatchGetItem", table.as_str(), None)).collect()
+            }
+            Self::Get(get) => on("GetItem", &get.table_name),
+            Self::Query(read) => BTreeSet::from([("Query", &*read.table_name, read.index_name.as_deref())]),
+            Self::Scan(read) => BTreeSet::from([("Scan", &*read.table_name, read.index_name.as_deref())]),
+            Self::Describe(what, named) => on(what.action(), &named.table_name),
+            Self::List(_) => on("ListTables", "*"),
+        }
+    }
+
+    /// The tables with the number of rows that the request asks to write.
+    #[must_use]
+    pub fn rows(&self) -> BTreeMap<&str, u64> {
+        let mut rows = BTreeMap::new();
+        let mut add = |table, number: usize| {
+            *rows.entry(table).or_default() += u64::try_from(number).unwrap_or(u64::MAX);
+        };
+        match self {
+            Self::Write(_, write) => add(write.table_name.as_str(), 1),
+            Self::TransactWrite(request) => {
+                let parts = request.transact_items.iter().flat_map(WritePart::all);
+                parts.for_each(|(_, write)| add(&write.table_name, 1));
+            }
+            Self::BatchWrite(request) => {
+                request.request_items.iter().for_each(|(table, parts)| add(table, parts.len()));
+            }
+            _ => {}
+        }
+        rows
+    }
+}
+
+impl Described {
+    const fn action(self) -> &'static str {
+        match self {
+            Self::Table => "DescribeTable",
+            Self::TimeToLive => "DescribeTimeToLive",
+            Self::ContinuousBackups => "DescribeContinuousBackups",
+        }
+    }
+}
 
 /// The names that a request gives its expressions.
 pub type Names = BTreeMap<String, String>;
@@ -98,6 +215,17 @@ pub struct TransactWrite {
     pub client_request_token: Option<String>,
     pub return_consumed_capacity: Option<String>,
     pub return_item_collection_metrics: Option<String>,
+    /// By which a repetition under the same token is known.
+    #[serde(skip)]
+    pub hash: u64,
+}
+
+impl TransactWrite {
+    fn read(body: &[u8]) -> Result<Self, Error> {
+        let mut hasher = DefaultHasher::new();
+        body.hash(&mut hasher);
+        Ok(Self { hash: hasher.finish(), ..parse(body)? })
+    }
 }
 
 /// One of the four is there.
@@ -119,17 +247,34 @@ pub enum Kind {
     Check,
 }
 
+impl Kind {
+    /// The action for which a caller needs permission.
+    const fn action(self) -> &'static str {
+        match self {
+            Self::Put => "PutItem",
+            Self::Update => "UpdateItem",
+            Self::Delete => "DeleteItem",
+            Self::Check => "ConditionCheckItem",
+        }
+    }
+}
+
 impl WritePart {
-    /// # Errors
-    /// When it has none of the four, or several.
-    pub fn part(&self) -> Result<(Kind, &Write), Error> {
+    /// Of the four, those that are there.
+    pub fn all(&self) -> impl Iterator<Item = (Kind, &Write)> {
         let all = [
             (Kind::Put, &self.put),
             (Kind::Update, &self.update),
             (Kind::Delete, &self.delete),
             (Kind::Check, &self.condition_check),
         ];
-        let mut parts = all.into_iter().filter_map(|(kind, write)| Some((kind, write.as_ref()?)));
+        all.into_iter().filter_map(|(kind, write)| Some((kind, write.as_ref()?)))
+    }
+
+    /// # Errors
+    /// When it has none of the four, or several.
+    pub fn part(&self) -> Result<(Kind, &Write), Error> {
+        let mut parts = self.all();
         match (parts.next(), parts.next()) {
             (Some(part), None) => Ok(part),
             (None, _) => Err(Error::validation(
@@ -197,9 +342,15 @@ pub fn check_number(parts: usize) -> Result<(), Error> {
     }
 }
 
-/// # Errors
-/// When a body is no such request.
-pub fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Error> {
+impl Write {
+    /// The row that is written, or its key.
+    #[must_use]
+    pub fn row(&self) -> Option<&Item> {
+        self.item.as_ref().or(self.key.as_ref())
+    }
+}
+
+fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Error> {
     Ok(serde_json::from_slice(body)?)
 }
 

@@ -71,6 +71,11 @@ impl Tables {
         Ok(Self { storage, schemas, newest, tokens: Tokens::default(), meter: Meter::default() })
     }
 
+    #[must_use]
+    pub const fn schemas(&self) -> &BTreeMap<String, Arc<Schema>> {
+        &self.schemas
+    }
+
     pub fn names(&self) -> impl Iterator<Item = &String> {
         self.schemas.keys()
     }
@@ -244,7 +249,8 @@ fn stage_places(
 }
 
 /// A row's JSON.
-fn json(item: &Item) -> Bytes {
+#[must_use]
+pub fn json(item: &Item) -> Bytes {
     // Texts and numbers can always be written.
     serde_json::to_vec(item).unwrap_or_default().into()
 }

@@ -22,11 +22,11 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Whether a token came before, with the same request.
+    /// Whether a token came before, with the request of the same hash.
     ///
     /// # Errors
     /// When it came with another.
-    pub fn is_known(&mut self, token: &str, body: &[u8]) -> Result<bool, TokenMisused> {
+    pub fn is_known(&mut self, token: &str, request: u64) -> Result<bool, TokenMisused> {
         while self.ages.front().is_some_and(|(at, _)| at.elapsed() > WINDOW) {
             if let Some((_, old)) = self.ages.pop_front() {
                 self.known.remove(&old);
@@ -34,14 +34,14 @@ impl Tokens {
         }
         match self.known.get(&self.hasher.hash_one(token)) {
             None => Ok(false),
-            Some(known) if *known == self.hasher.hash_one(body) => Ok(true),
+            Some(known) if *known == request => Ok(true),
             Some(_) => Err(TokenMisused),
         }
     }
 
-    pub fn remember(&mut self, token: &str, body: &[u8]) {
+    pub fn remember(&mut self, token: &str, request: u64) {
         let token = self.hasher.hash_one(token);
         self.ages.push_back((Instant::now(), token));
-        self.known.insert(token, self.hasher.hash_one(body));
+        self.known.insert(token, request);
     }
 }

@@ -137,6 +137,22 @@ fn set<T: Ord, E: de::Error>(
     Ok(members)
 }
 
+/// The types' names, read without a copy of their text.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum Kind {
+    S,
+    N,
+    B,
+    Bool,
+    Null,
+    L,
+    M,
+    Ss,
+    Ns,
+    Bs,
+}
+
 struct ValueVisitor;
 
 impl<'de> Visitor<'de> for ValueVisitor {
@@ -147,16 +163,16 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let Some(kind) = map.next_key::<String>()? else {
+        let Some(kind) = map.next_key::<Kind>()? else {
             let why = "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes";
             return Err(invalid(why));
         };
-        let value = match kind.as_str() {
-            "S" => Value::S(map.next_value()?),
-            "N" => Value::N(number(&map.next_value::<String>()?)?),
-            "B" => Value::B(bytes(&map.next_value::<String>()?)?),
-            "BOOL" => Value::Bool(map.next_value()?),
-            "NULL" => match map.next_value()? {
+        let value = match kind {
+            Kind::S => Value::S(map.next_value()?),
+            Kind::N => Value::N(number(&map.next_value::<String>()?)?),
+            Kind::B => Value::B(bytes(&map.next_value::<String>()?)?),
+            Kind::Bool => Value::Bool(map.next_value()?),
+            Kind::Null => match map.next_value()? {
                 true => Value::Null,
                 false => {
                     return Err(invalid(
@@ -164,20 +180,14 @@ impl<'de> Visitor<'de> for ValueVisitor {
                     ));
                 }
             },
-            "L" => Value::L(map.next_value()?),
-            "M" => Value::M(map.next_value()?),
-            "SS" => Value::Ss(set(map.next_value()?, "An string set  may not be empty", Ok)?),
-            "NS" => {
+            Kind::L => Value::L(map.next_value()?),
+            Kind::M => Value::M(map.next_value()?),
+            Kind::Ss => Value::Ss(set(map.next_value()?, "An string set  may not be empty", Ok)?),
+            Kind::Ns => {
                 Value::Ns(set(map.next_value()?, "An number set  may not be empty", |text| number(&text))?)
             }
-            "BS" => {
+            Kind::Bs => {
                 Value::Bs(set(map.next_value()?, "Binary sets should not be empty", |text| bytes(&text))?)
-            }
-            other => {
-                return Err(de::Error::unknown_variant(
-                    other,
-                    &["S", "N", "B", "BOOL", "NULL", "L", "M", "SS", "NS", "BS"],
-                ));
             }
         };
         if map.next_key::<String>()?.is_some() {

@@ -6,7 +6,7 @@ use super::expression::Scope;
 use super::expression::condition::Condition;
 use super::expression::update::Update;
 use super::request::{
-    BatchPart, BatchWrite, Kind, TransactWrite, Write, check_number, no_metrics, parse, wants_capacity,
+    BatchPart, BatchWrite, Kind, TransactWrite, Write, check_number, no_metrics, wants_capacity,
 };
 use super::schema::{Schema, is_too_large};
 use super::tables::{Change, Tables};
@@ -59,7 +59,7 @@ impl<'a> Planned<'a> {
 
     /// The bytes that the write counts for in the limit of a transaction.
     fn bytes(&self) -> usize {
-        self.write.item.as_ref().or(self.write.key.as_ref()).map_or(0, size)
+        self.write.row().map_or(0, size)
     }
 
     /// What becomes of the row.
@@ -151,12 +151,11 @@ fn scope(write: &Write) -> Scope<'_> {
 ///
 /// # Errors
 /// Those of DynamoDB.
-pub fn one(tables: &mut Tables, kind: Kind, body: &[u8]) -> Result<Done, Error> {
-    let write: Write = parse(body)?;
+pub fn one(tables: &mut Tables, kind: Kind, write: &Write) -> Result<Done, Error> {
     let asks = wants_capacity(write.return_consumed_capacity.as_deref())?;
     no_metrics(write.return_item_collection_metrics.as_deref())?;
-    let scope = scope(&write);
-    let planned = Planned::new(kind, &write, &scope).map_err(Error::enveloped)?;
+    let scope = scope(write);
+    let planned = Planned::new(kind, write, &scope).map_err(Error::enveloped)?;
     let returns = returns(kind, write.return_values.as_deref()).map_err(Error::enveloped)?;
     scope.check_used().map_err(|why| Error::unused(why).enveloped())?;
     let mut consumed = Consumed::by_writes(false);
@@ -230,8 +229,7 @@ fn returned(returns: Returns, planned: &Planned<'_>, change: &Change) -> Option<
 ///
 /// # Errors
 /// Those of DynamoDB, before anything is written.
-pub fn batch(tables: &mut Tables, body: &[u8]) -> Result<Done, Error> {
-    let request: BatchWrite = parse(body)?;
+pub fn batch(tables: &mut Tables, request: &BatchWrite) -> Result<Done, Error> {
     let asks = wants_capacity(request.return_consumed_capacity.as_deref())?;
     no_metrics(request.return_item_collection_metrics.as_deref())?;
     let number: usize = request.request_items.values().map(Vec::len).sum();
@@ -289,13 +287,12 @@ fn batch_change(tables: &Tables, table: &str, part: &BatchPart) -> Result<Change
 ///
 /// # Errors
 /// Those of DynamoDB.
-pub fn transact(tables: &mut Tables, body: &[u8]) -> Result<Done, Error> {
-    let request: TransactWrite = parse(body)?;
+pub fn transact(tables: &mut Tables, request: &TransactWrite) -> Result<Done, Error> {
     let asks = wants_capacity(request.return_consumed_capacity.as_deref())?;
     no_metrics(request.return_item_collection_metrics.as_deref())?;
-    let parts = check_parts(&request)?;
+    let parts = check_parts(request)?;
     if let Some(token) = &request.client_request_token
-        && tables.tokens.is_known(token, body).map_err(Error::TokenMisused)?
+        && tables.tokens.is_known(token, request.hash).map_err(Error::TokenMisused)?
     {
         return Ok(Done { answer: Bytes::from_static(b"{}"), ..Done::default() });
     }
@@ -323,7 +320,7 @@ pub fn transact(tables: &mut Tables, body: &[u8]) -> Result<Done, Error> {
     let answer = if asks { json!({"ConsumedCapacity": consumed.shown()}) } else { json!({}) };
     let (written, changed) = tables.save(changes);
     if let Some(token) = &request.client_request_token {
-        tables.tokens.remember(token, body);
+        tables.tokens.remember(token, request.hash);
     }
     Ok(Done { answer: answer.to_string().into(), written, tables: changed })
 }

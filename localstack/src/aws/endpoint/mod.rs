@@ -185,7 +185,7 @@ impl Endpoint {
         let call = &Call { caller, iam: &self.iam, operation: &asked.operation, body: &asked.body };
         match asked.version.as_str() {
             sns::api::VERSION => {
-                counted::call(&self.meter, &format!("sns.{}", call.operation), call.body);
+                counted::call(&self.meter, &format!("sns.{}", call.operation));
                 operations::answer(sns::api::OPERATIONS, &self.sns, call).await
             }
             cloudformation::VERSION => {
@@ -213,7 +213,7 @@ impl Endpoint {
     async fn dispatch(&self, headers: &HeaderMap, target: &str, body: &[u8]) -> Outcome {
         let caller = &self.caller(headers)?;
         let (service, operation) = target.split_once('.').unwrap_or_default();
-        counted::call(&self.meter, target, body);
+        counted::call(&self.meter, target);
         let call = &Call { caller, iam: &self.iam, operation, body };
         match service {
             "DynamoDB_20120810" => self.dynamodb(headers, call).await,
@@ -239,16 +239,22 @@ impl Endpoint {
         if function.as_ref().is_some_and(|function| self.faults.hangs(&function.name)) {
             std::future::pending::<()>().await;
         }
-        match call.operation {
-            "TransactWriteItems" | "PutItem" | "UpdateItem" | "DeleteItem" => {
+        let request = match dynamodb::api::read(call) {
+            Ok(request) => request,
+            Err(answer) => return Ok(answer),
+        };
+        let tables = dynamodb::api::allowed(call, &request)?;
+        counted::rows(&self.meter, &request);
+        match request {
+            dynamodb::Request::TransactWrite(_) | dynamodb::Request::Write(..) => {
                 let caller = function.as_deref().map(|function| (function, environment(headers)));
-                transaction::commit(&self.faults, caller, &self.dynamodb, call).await
+                transaction::commit(&self.faults, caller, &self.dynamodb, (&request, &tables)).await
             }
-            "BatchGetItem" => {
-                let is_partly = |tables: &[String]| self.faults.leaves_unprocessed(tables);
-                dynamodb::api::batch_get(&self.dynamodb, call, is_partly)
+            dynamodb::Request::BatchGet(_) => {
+                let is_partly = || self.faults.leaves_unprocessed(&tables);
+                dynamodb::api::batch_get(&self.dynamodb, request, is_partly)
             }
-            _ => dynamodb::api::answer(&self.dynamodb, call).await,
+            _ => Ok(dynamodb::api::answer(&self.dynamodb, &request).await),
         }
     }
 

@@ -1,31 +1,27 @@
 //! What writes: a transaction or a single row, with the fault that the dial holds ready for it.
 
-use crate::aws::dynamodb::{Database, api, conflicts};
+use crate::aws::dynamodb::{Database, Request, api, conflicts};
 use crate::aws::lambda::Function;
-use crate::aws::protocol::{ApiError, Call, Outcome};
+use crate::aws::protocol::{ApiError, Outcome};
 use crate::faults::{Faults, TransactionFault, When};
 use std::time::Duration;
 
 /// How long it may take until a process that was killed is gone.
 const DYING: Duration = Duration::from_secs(2);
 
-/// Carries out what a function writes, in one of its environments, or of another caller.
+/// Carries out what a function may write to these tables, in one of its environments, or of another caller.
 pub async fn commit(
     faults: &Faults,
     caller: Option<(&Function, u64)>,
     database: &Database,
-    call: &Call<'_>,
+    (request, tables): (&Request, &[String]),
 ) -> Outcome {
-    let tables = api::allowed(call)?;
-    let write = async || match call.operation {
-        "TransactWriteItems" => api::transact(database, call, faults.held(&tables)).await,
-        _ => api::write_one(database, call).await,
-    };
+    let write = async || api::write(database, request, faults.held(tables)).await;
     let lost = || ApiError { status: 500, ..ApiError::new("InternalServerError", "the answer was lost") };
-    match faults.transaction(caller.map(|(function, _)| &*function.name), &tables) {
+    match faults.transaction(caller.map(|(function, _)| &*function.name), tables) {
         None => Ok(write().await),
         Some(TransactionFault::Throttle) => Err(ApiError::new("ThrottlingException", "Rate exceeded")),
-        Some(TransactionFault::Conflict) => Ok(conflicts::conflict(call.operation, call.body)),
+        Some(TransactionFault::Conflict) => Ok(conflicts::conflict(request)),
         Some(TransactionFault::LoseAnswer) => {
             write().await;
             Err(lost())
