@@ -13,9 +13,17 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How often an order is looked at again that the API refused to show for now, and the pause before each time.
+/// How often a request is sent again that the API refused for now, and the pause before each time where the API names none.
 const THROTTLED_TRIES: u32 = 50;
 const THROTTLED_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause that an API is given.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+/// For how long a refused client is to wait.
+fn pause(answer: &Answer) -> Duration {
+    let seconds = answer.headers.get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+    seconds.map_or(THROTTLED_PAUSE, |seconds| Duration::from_secs(seconds).min(MAX_PAUSE))
+}
 
 /// A client of one API. Clones share its connections.
 #[derive(Clone)]
@@ -180,12 +188,12 @@ impl Client {
         self.send(Method::POST, "/orders", order.to_string()).await
     }
 
-    /// Posts an order that must be accepted; gives its id.
+    /// Posts an order that must be accepted, again where the API refused it for now; gives its id.
     ///
     /// # Errors
     /// When it is not accepted.
     pub async fn place(&self, order: &Value) -> Result<String> {
-        let answer = self.post(order).await?;
+        let answer = self.in_turn(Method::POST, "/orders", order.to_string()).await?;
         ensure!(answer.status == 202, "{order}: {} {}", answer.status, answer.body);
         Ok(answer.body["order_id"].as_str().context("no order_id")?.to_owned())
     }
@@ -195,17 +203,21 @@ impl Client {
     /// # Errors
     /// When there is no such order.
     pub async fn order(&self, id: &str) -> Result<Value> {
-        let mut answer = self.get(&format!("/orders/{id}")).await?;
-        // The API's rate has its limits: who looks often waits for its turn.
-        for _ in 0..THROTTLED_TRIES {
-            if answer.status != 429 {
-                break;
-            }
-            tokio::time::sleep(THROTTLED_PAUSE).await;
-            answer = self.get(&format!("/orders/{id}")).await?;
-        }
+        let answer = self.in_turn(Method::GET, &format!("/orders/{id}"), String::new()).await?;
         ensure!(answer.status == 200, "order {id}: {} {}", answer.status, answer.body);
         Ok(answer.body)
+    }
+
+    /// The answer once the API's rate leaves room for the request.
+    async fn in_turn(&self, method: Method, path: &str, body: String) -> Result<Answer> {
+        for _ in 0..THROTTLED_TRIES {
+            let answer = self.send(method.clone(), path, body.clone()).await?;
+            if answer.status != 429 {
+                return Ok(answer);
+            }
+            tokio::time::sleep(pause(&answer)).await;
+        }
+        self.send(method, path, body).await
     }
 
     /// The order once nothing more happens to it by itself.
@@ -235,6 +247,12 @@ pub fn encoded(text: &str) -> String {
 /// An order of `quantity` units of one product.
 #[must_use]
 pub fn order_of(product: &str, quantity: u64) -> Value {
-    json!({"customer_id": "ada", "payment_method": "pm_card_visa",
+    order_for("ada", product, quantity)
+}
+
+/// The same for another customer.
+#[must_use]
+pub fn order_for(customer: &str, product: &str, quantity: u64) -> Value {
+    json!({"customer_id": customer, "payment_method": "pm_card_visa",
         "items": [{"product_id": product, "quantity": quantity}]})
 }

@@ -11,6 +11,8 @@ pub struct Process {
     child: Child,
     /// Its API.
     pub api: Client,
+    /// Its AWS endpoint.
+    pub endpoint: Client,
     /// Its payment simulator.
     pub provider: Client,
 }
@@ -43,10 +45,13 @@ impl Process {
             }
             anyhow::bail!("the platform did not start")
         };
-        let (api, provider, token) = (find("API")?, find("Payments book")?, find("Token")?);
+        let (api, endpoint) = (find("API")?, find("AWS endpoint")?);
+        let (provider, token) = (find("Payments book")?, find("Token")?);
+        // Behind the address stands with which key it is called.
+        let endpoint = Client::new(endpoint.split_whitespace().next().context("no endpoint")?);
         // The platform would fail at a closed pipe: this thread reads its output to the end.
         std::thread::spawn(move || lines.for_each(drop));
-        Ok(Self { child, api: Client::new(api).bearing(token), provider: Client::new(provider) })
+        Ok(Self { child, api: Client::new(api).bearing(token), endpoint, provider: Client::new(provider) })
     }
 
     /// The id of its process.

@@ -5,15 +5,17 @@ use chrono::{DateTime, Utc};
 use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tests::client::{Client, order_of};
+use tests::client::{Client, order_for};
 use tests::invariants;
 use tests::process::Process;
+use tests::profile::{self, Profile};
 
 /// Places orders, follows each to its end, and checks that no money and no stock is lost.
 ///
@@ -47,6 +49,12 @@ struct Arguments {
     /// How many products the orders are spread over
     #[arg(long, default_value_t = 20)]
     products: usize,
+    /// How many customers the orders are spread over; a token without the scope orders:operate has only one
+    #[arg(long, default_value_t = 100)]
+    customers: usize,
+    /// Show the CPU of each process and the calls of AWS per order, of a platform of its own on Linux
+    #[arg(long, conflicts_with = "api")]
+    profile: bool,
 }
 
 /// Where a platform keeps its tables.
@@ -81,6 +89,7 @@ struct Run {
     api: Client,
     provider: Client,
     products: Vec<String>,
+    customers: usize,
     seen: Seen,
 }
 
@@ -111,7 +120,8 @@ impl Run {
         let n = self.seen.next.fetch_add(1, Ordering::Relaxed);
         let product = self.products.get(n % self.products.len()).context("no product")?;
         let (started, wall) = (Instant::now(), Utc::now());
-        let id = self.api.place(&order_of(product, 1)).await?;
+        let customer = format!("load-{}", n % self.customers);
+        let id = self.api.place(&order_for(&customer, product, 1)).await?;
         push(&self.seen.post, started.elapsed());
         push(&self.seen.orders, id.clone());
         self.follow(&id, started, wall).await
@@ -192,20 +202,23 @@ fn platform(arguments: &Arguments) -> Result<(Client, Client, Option<Process>)> 
     }
     let binaries = std::env::current_exe()?.parent().context("this program lies nowhere")?.to_path_buf();
     let data = binaries.join("quadrille-load");
-    let more: &[&str] = match arguments.on {
-        On::Memory => {
-            &["--in-memory", "--parameter", "RequestRate=1000000", "--parameter", "RequestBurst=1000000"]
-        }
-        On::Disk => &["--fresh", "--parameter", "RequestRate=1000000", "--parameter", "RequestBurst=1000000"],
-    };
-    let process = Process::start(&binaries, Path::new("infra"), &data, more)?;
+    let mut more = vec!["--parameter", "RequestRate=1000000", "--parameter", "RequestBurst=1000000"];
+    more.push(if arguments.on == On::Memory { "--in-memory" } else { "--fresh" });
+    more.extend(arguments.profile.then_some("--meter"));
+    let process = Process::start(&binaries, Path::new("infra"), &data, &more)?;
     Ok((process.api.clone(), process.provider.clone(), Some(process)))
 }
 
 async fn run(arguments: &Arguments) -> Result<bool> {
-    let (api, provider, _process) = platform(arguments)?;
+    let (api, provider, process) = platform(arguments)?;
     let products = products(&api, arguments.products).await?;
-    let run = Arc::new(Run { products, api, provider, seen: Seen::new()? });
+    let customers = arguments.customers.max(1);
+    let run = Arc::new(Run { products, customers, api, provider, seen: Seen::new()? });
+    let profiled = process.as_ref().filter(|_| arguments.profile);
+    let before = match profiled {
+        Some(process) => Some(Used::until_now(process).await?),
+        None => None,
+    };
     let started = Instant::now();
     let until = started + Duration::from_secs(arguments.seconds);
     match arguments.rate {
@@ -214,7 +227,54 @@ async fn run(arguments: &Arguments) -> Result<bool> {
     }
     let took = started.elapsed();
     run.seen.bar.finish_and_clear();
-    report(&run, took, arguments).await
+    let used = match (profiled, before) {
+        (Some(process), Some(before)) => Some(before.since(process).await?),
+        _ => None,
+    };
+    let good = report(&run, took, arguments).await?;
+    used.map_or(Ok(()), |used| used.report(run.seen.next.load(Ordering::Relaxed)))?;
+    Ok(good)
+}
+
+/// CPU milliseconds by process, and calls by operation.
+struct Used {
+    profile: Profile,
+    millis: BTreeMap<String, u64>,
+    calls: BTreeMap<String, u64>,
+}
+
+impl Used {
+    async fn until_now(process: &Process) -> Result<Self> {
+        let profile = Profile::watch(process.id())?;
+        let (millis, calls) = (profile.millis(), profile::calls(&process.endpoint).await?);
+        Ok(Self { profile, millis, calls })
+    }
+
+    async fn since(self, process: &Process) -> Result<Self> {
+        self.profile.sample(process.id())?;
+        let millis = profile::added(&self.millis, &self.profile.millis());
+        let calls = profile::added(&self.calls, &profile::calls(&process.endpoint).await?);
+        Ok(Self { millis, calls, ..self })
+    }
+
+    /// Shown per order, the most first; what rounds to nothing is left out.
+    #[allow(clippy::float_arithmetic, reason = "milliseconds for people")]
+    fn report(&self, orders: usize) -> Result<()> {
+        let mut out = std::io::stdout().lock();
+        for (title, counts) in [("ms of CPU", &self.millis), ("calls", &self.calls)] {
+            let mut counts: Vec<_> =
+                counts.iter().map(|(name, n)| (name, *n as f64 / orders.max(1) as f64)).collect();
+            counts.sort_by(|(_, one), (_, two)| two.total_cmp(one));
+            writeln!(out, "  {title} per order")?;
+            for (name, count) in counts.iter().filter(|(_, count)| *count >= 0.005) {
+                writeln!(out, "    {name:<32} {count:>7.2}")?;
+            }
+            if title == "ms of CPU" {
+                writeln!(out, "    {:<32} {:>7.2}", "all", counts.iter().map(|(_, n)| n).sum::<f64>())?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Lists this run's own products and waits until orders knows their prices.
