@@ -105,7 +105,8 @@ impl Parts {
         let Messaging { buses, replays, simulators, topics, fan_out } =
             Messaging::connect(plan, &faults, &queues, &machines, &functions)?;
         let issuer = TokenIssuer::open(options.kept(), &urls.issuer(), options.issuer)?;
-        let gateway = Arc::new(Gateway::new(model, &functions, &issuer, (&data.logs, meter))?);
+        let gateway =
+            Arc::new(Gateway::new(model, &functions, &issuer, (&data.logs, meter, &options.terminal))?);
         let since = Utc::now().timestamp_millis();
         let shared = Arc::new(model.clone());
         let time_scale = options.time_scale;

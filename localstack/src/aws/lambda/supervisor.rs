@@ -28,10 +28,7 @@ impl Function {
         loop {
             let started = Instant::now();
             let number = self.work().environments.begin();
-            match self.live(number).await {
-                Ok(status) => tracing::warn!("{} ended ({status}); starting it again", self.name),
-                Err(error) => tracing::error!("{}: {error:#}", self.name),
-            }
+            self.live(number).await;
             pause = if started.elapsed() > MAX_PAUSE { FIRST_PAUSE } else { pause * 2 };
             pause = pause.min(MAX_PAUSE);
             tokio::time::sleep(pause).await;
@@ -47,12 +44,7 @@ impl Function {
                 let function = Arc::clone(&self);
                 environments.spawn(async move {
                     tracing::info!("{} starts environment {number}", function.name);
-                    match function.live(number).await {
-                        Ok(status) => {
-                            tracing::info!("{} ended environment {number} ({status})", function.name);
-                        }
-                        Err(error) => tracing::error!("{}: {error:#}", function.name),
-                    }
+                    function.live(number).await;
                 });
             }
             tokio::select! {
@@ -75,23 +67,52 @@ impl Function {
     }
 
     /// Runs an environment's process until it ends; the invocations that it worked on have failed.
-    async fn live(&self, number: u64) -> Result<ExitStatus> {
+    async fn live(&self, number: u64) {
+        let log_length = self.process.log_length();
         let ended = self.run_process(number).await;
-        self.ended(number);
-        ended
+        let was_starting = self.ended(number);
+        self.report(number, ended, was_starting, log_length);
     }
 
-    async fn run_process(&self, number: u64) -> Result<ExitStatus> {
+    /// Says at once that a process has ended that was not meant to, and what it complained of since its log was so long.
+    fn report(&self, number: u64, ended: Result<Ended>, was_starting: bool, log_length: u64) {
+        let name = &self.name;
+        let status = match ended {
+            Ok(Ended::Killed) => return tracing::info!("function {name}: environment {number} was ended"),
+            Ok(Ended::Itself(status)) => status,
+            Err(error) => return tracing::error!("function {name} does not start: {error:#}"),
+        };
+        let complaint = self.process.complaint(log_length).map(|line| format!(": {line}"));
+        let (complaint, log) = (complaint.unwrap_or_default(), self.process.log().display());
+        if was_starting {
+            // It is tried again and again.
+            if self.failed_starts.is_due(format!("{status}{complaint}"), Instant::now()) {
+                tracing::error!("function {name} does not start ({status}){complaint}; its log is {log}");
+            }
+        } else {
+            tracing::warn!("function {name} ended by itself ({status}){complaint}; its log is {log}");
+        }
+    }
+
+    async fn run_process(&self, number: u64) -> Result<Ended> {
         let mut child = self.process.spawn(number)?;
         let Some(kill) = self.work().environments.spawned(number, child.id()) else {
-            return Ok(child.wait().await?);
+            return Ok(Ended::Itself(child.wait().await?));
         };
         tokio::select! {
-            status = child.wait() => Ok(status?),
+            status = child.wait() => Ok(Ended::Itself(status?)),
             () = kill.notified() => {
                 child.kill().await?;
-                Ok(child.wait().await?)
+                child.wait().await?;
+                Ok(Ended::Killed)
             }
         }
     }
+}
+
+/// How a process has ended.
+enum Ended {
+    /// The stack killed it: it rested for long, took too long, or a fault was set.
+    Killed,
+    Itself(ExitStatus),
 }
