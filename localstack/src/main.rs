@@ -18,6 +18,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{self, ExitCode, Stdio};
 use std::time::Duration;
+use tokio::sync::oneshot;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -206,15 +207,11 @@ async fn run(arguments: &Arguments, errors: &Outlet) -> Result<Ended> {
     }
     let out = Outlet::new(std::io::stdout()).context("no thread")?;
     let terminal = Terminal::new(out, Colours::of_stdout(), arguments.logs);
+    let stopped = stopped((terminal.clone(), errors.clone()))?;
     let ended = tokio::select! {
         ended = dev(Options { terminal: terminal.clone(), ..options }) => ended,
-        stopped = stopped() => stopped,
+        stopped = stopped => stopped?,
     };
-    if ended.is_ok() {
-        // What fails from here on fails because everything ends.
-        terminal.close();
-        errors.close();
-    }
     terminal.flush(LAST_LINES);
     ended.map(|()| Ended::Stopped)
 }
@@ -228,8 +225,23 @@ async fn dev(options: Options) -> Result<()> {
     anyhow::bail!("a part of the platform stopped; its error stands above")
 }
 
-/// Returns at Ctrl-C or SIGTERM.
-async fn stopped() -> Result<()> {
+/// Answers at Ctrl-C or SIGTERM, when nothing is shown any more: what fails from then on fails because everything ends. A thread
+/// of its own waits for it, because a busy stack would look after signals later.
+fn stopped((terminal, errors): (Terminal, Outlet)) -> Result<oneshot::Receiver<Result<()>>> {
+    let (stops, stopped) = oneshot::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let waits = move || {
+        let stop = runtime.block_on(signalled());
+        terminal.close();
+        errors.close();
+        // The stack may have ended by itself.
+        let _ = stops.send(stop);
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(waits)?;
+    Ok(stopped)
+}
+
+async fn signalled() -> Result<()> {
     let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
         interrupted = tokio::signal::ctrl_c() => interrupted?,
