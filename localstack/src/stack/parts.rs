@@ -21,7 +21,7 @@ use crate::aws::sns::Topics;
 use crate::aws::sqs::Queues;
 use crate::aws::sqs::moves::Moves;
 use crate::aws::stepfunctions::{Setup, StateMachines};
-use crate::aws::streams::{StreamMapping, shard, switch};
+use crate::aws::streams::{self, StreamMapping, shard, switch};
 use crate::aws::{
     apigateway, cloudformation, cloudwatch, eventbridge, lambda_api, logs, sns, sqs, stepfunctions,
 };
@@ -116,6 +116,11 @@ impl Parts {
         let groups = logs::Groups::new(model, &data.logs);
         let endpoint = Arc::new(Endpoint {
             dynamodb: data.database.clone(),
+            streams: streams::api::Service {
+                database: data.database.clone(),
+                model: Arc::clone(&shared),
+                since,
+            },
             sqs: sqs::Service {
                 queues: queues.clone(),
                 policies: model.queue_policies.clone(),

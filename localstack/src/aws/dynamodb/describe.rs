@@ -102,7 +102,12 @@ pub fn time_to_live(tables: &Tables, body: &[u8]) -> Result<Bytes, Error> {
 /// # Errors
 /// Those of DynamoDB.
 pub fn backups(tables: &Tables, body: &[u8]) -> Result<Bytes, Error> {
-    let declared = schema(tables, body)?.declared.point_in_time_recovery_specification.as_ref();
+    let named = |error| match error {
+        Error::NoNamedTable(name) => Error::TableNotFound(name),
+        other => other,
+    };
+    let schema = schema(tables, body).map_err(named)?;
+    let declared = schema.declared.point_in_time_recovery_specification.as_ref();
     let status = |is_on: bool| if is_on { "ENABLED" } else { "DISABLED" };
     let recovery = status(declared.is_some_and(|declared| declared.point_in_time_recovery_enabled));
     let description = json!({"ContinuousBackupsStatus": "ENABLED",
