@@ -73,7 +73,8 @@ struct Arguments {
     /// Whose access tokens the local issuer writes, and so which parameters the templates get
     #[arg(long, value_enum, default_value_t)]
     issuer: Dialect,
-    /// Divide the waits of state machines, schedules, and failed messages and records, and the age of records, by this
+    /// Divide the waits of state machines, schedules, and failed messages, records and events, and the age of records, by this;
+    /// not timeouts, orders' deadlines, delays, the payment circuit (CircuitOpenSeconds): localstack/README.md lists all
     #[arg(long, default_value_t = 1)]
     time_scale: u32,
     /// How functions are run
