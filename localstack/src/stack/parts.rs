@@ -116,11 +116,7 @@ impl Parts {
         let groups = logs::Groups::new(model, &data.logs);
         let endpoint = Arc::new(Endpoint {
             dynamodb: data.database.clone(),
-            streams: streams::api::Service {
-                database: data.database.clone(),
-                model: Arc::clone(&shared),
-                since,
-            },
+            streams: streams::api::Service::new(&data.database, &shared, since),
             sqs: sqs::Service {
                 queues: queues.clone(),
                 policies: model.queue_policies.clone(),

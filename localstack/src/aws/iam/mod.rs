@@ -115,11 +115,11 @@ impl Iam {
     /// [`AccessDenied`].
     pub fn check_call(&self, caller: &Caller, action: &str, resource: &str) -> Result<(), AccessDenied> {
         let checked = self.check(caller, action, resource);
-        if let Err(AccessDenied { role, action, resource }) = &checked {
-            if self.denied.is_due((role.clone(), action.clone(), resource.clone()), Instant::now()) {
-                let role = names::last_part(role);
-                tracing::warn!("role {role} may not {action} on {resource}: none of its policies allows it");
-            }
+        if let Err(AccessDenied { role, action, resource }) = &checked
+            && self.denied.is_due((role.clone(), action.clone(), resource.clone()), Instant::now())
+        {
+            let role = names::last_part(role);
+            tracing::warn!("role {role} may not {action} on {resource}: none of its policies allows it");
         }
         checked
     }

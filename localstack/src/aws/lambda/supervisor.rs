@@ -76,22 +76,28 @@ impl Function {
 
     /// Says at once that a process has ended that was not meant to, and what it complained of since its log was so long.
     fn report(&self, number: u64, ended: Result<Ended>, was_starting: bool, log_length: u64) {
-        let name = &self.name;
-        let status = match ended {
-            Ok(Ended::Killed) => return tracing::info!("function {name}: environment {number} was ended"),
-            Ok(Ended::Itself(status)) => status,
-            Err(error) => return tracing::error!("function {name} does not start: {error:#}"),
-        };
-        let complaint = self.process.complaint(log_length).map(|line| format!(": {line}"));
-        let (complaint, log) = (complaint.unwrap_or_default(), self.process.log().display());
-        if was_starting {
-            // It is tried again and again.
-            if self.failed_starts.is_due(format!("{status}{complaint}"), Instant::now()) {
-                tracing::error!("function {name} does not start ({status}){complaint}; its log is {log}");
+        match ended {
+            Ok(Ended::Killed) => tracing::info!("function {}: environment {number} was ended", self.name),
+            Ok(Ended::Itself(status)) if was_starting => {
+                self.does_not_start(&format!("({status}){}", self.why(log_length)));
             }
-        } else {
-            tracing::warn!("function {name} ended by itself ({status}){complaint}; its log is {log}");
+            Ok(Ended::Itself(status)) => {
+                tracing::warn!("function {} ended by itself ({status}){}", self.name, self.why(log_length));
+            }
+            Err(error) => self.does_not_start(&format!("({error:#})")),
         }
+    }
+
+    /// Says it once a minute: it is tried again and again.
+    fn does_not_start(&self, why: &str) {
+        if self.failed_starts.is_due(why.to_owned(), Instant::now()) {
+            tracing::error!("function {} does not start {why}", self.name);
+        }
+    }
+
+    fn why(&self, log_length: u64) -> String {
+        let complaint = self.process.complaint(log_length).map(|line| format!(": {line}"));
+        format!("{}; its log is {}", complaint.unwrap_or_default(), self.process.log().display())
     }
 
     async fn run_process(&self, number: u64) -> Result<Ended> {

@@ -34,10 +34,10 @@ const INVALID: &str = "ValidationException";
 
 /// The streams as callers see them.
 pub struct Service {
-    pub database: Database,
-    pub model: Arc<Model>,
+    database: Database,
+    model: Arc<Model>,
     /// When the stack started, in epoch milliseconds: the streams are as old.
-    pub since: i64,
+    since: i64,
 }
 
 #[derive(Deserialize)]
@@ -123,6 +123,11 @@ fn trimmed() -> ApiError {
 }
 
 impl Service {
+    #[must_use]
+    pub fn new(database: &Database, model: &Arc<Model>, since: i64) -> Self {
+        Self { database: database.clone(), model: Arc::clone(model), since }
+    }
+
     /// The table of a stream that a role may read.
     fn table(&self, call: &Call<'_>, stream: &str) -> Result<&Table, ApiError> {
         call.require(&format!("dynamodb:{}", call.operation), stream)?;
@@ -279,7 +284,7 @@ mod tests {
         Service { database, model: Arc::new(model), since: 0 }
     }
 
-    fn ask(service: &Service, operation: &str, body: Value) -> Result<Value, &'static str> {
+    fn ask(service: &Service, operation: &str, body: &Value) -> Result<Value, &'static str> {
         let (iam, caller, body) = (Iam::default(), Caller::Administrator, body.to_string().into_bytes());
         let call = Call { caller: &caller, iam: &iam, operation, body: &body };
         let run = OPERATIONS.iter().find(|(name, _)| *name == operation).map(|(_, run)| run).unwrap();
@@ -294,19 +299,19 @@ mod tests {
         assert_eq!(service.database.call("PutItem", body.as_bytes()).0, 200);
     }
 
-    fn iterator(service: &Service, kind: &str, more: Value) -> Result<String, &'static str> {
+    fn iterator(service: &Service, kind: &str, more: &Value) -> Result<String, &'static str> {
         let mut body =
             json!({"StreamArn": names::stream_arn("rows"), "ShardId": SHARD, "ShardIteratorType": kind});
         for (name, value) in more.as_object().unwrap() {
             body[name] = value.clone();
         }
-        let answer = ask(service, "GetShardIterator", body)?;
+        let answer = ask(service, "GetShardIterator", &body)?;
         Ok(answer["ShardIterator"].as_str().unwrap().to_owned())
     }
 
     /// The keys of the records from a place on, and the place after them.
     fn read(service: &Service, place: &str, limit: usize) -> Result<(Vec<String>, String), &'static str> {
-        let answer = ask(service, "GetRecords", json!({"ShardIterator": place, "Limit": limit}))?;
+        let answer = ask(service, "GetRecords", &json!({"ShardIterator": place, "Limit": limit}))?;
         let key = |record: &Value| record["dynamodb"]["Keys"]["pk"]["S"].as_str().unwrap().to_owned();
         let keys = answer["Records"].as_array().unwrap().iter().map(key).collect();
         Ok((keys, answer["NextShardIterator"].as_str().unwrap().to_owned()))
@@ -316,9 +321,9 @@ mod tests {
     #[test]
     fn a_stream_is_read_from_each_place() {
         let service = service();
-        let latest = iterator(&service, "LATEST", json!({})).unwrap();
+        let latest = iterator(&service, "LATEST", &json!({})).unwrap();
         ["a", "b", "c"].iter().for_each(|key| put(&service, key));
-        let oldest = iterator(&service, "TRIM_HORIZON", json!({})).unwrap();
+        let oldest = iterator(&service, "TRIM_HORIZON", &json!({})).unwrap();
         let (keys, next) = read(&service, &oldest, 2).unwrap();
         assert_eq!(keys, ["a", "b"]);
         let (keys, next) = read(&service, &next, 2).unwrap();
@@ -326,9 +331,8 @@ mod tests {
         assert!(read(&service, &next, 2).unwrap().0.is_empty());
         assert_eq!(read(&service, &latest, 1000).unwrap().0, ["a", "b", "c"]);
         let numbered = json!({"SequenceNumber": number(2)});
-        let from = |kind: &str, more: &Value| {
-            read(&service, &iterator(&service, kind, more.clone()).unwrap(), 9).unwrap().0
-        };
+        let from =
+            |kind: &str, more: &Value| read(&service, &iterator(&service, kind, more).unwrap(), 9).unwrap().0;
         assert_eq!(from("AT_SEQUENCE_NUMBER", &numbered), ["b", "c"]);
         assert_eq!(from("AFTER_SEQUENCE_NUMBER", &numbered), ["c"]);
         assert_eq!(from("AT_TIMESTAMP", &json!({"Timestamp": 0})), ["a", "b", "c"]);
@@ -342,20 +346,20 @@ mod tests {
         let service = service();
         ["a", "b", "c"].iter().for_each(|key| put(&service, key));
         let numbered = |n: i64| json!({"SequenceNumber": number(n)});
-        let first = iterator(&service, "AFTER_SEQUENCE_NUMBER", numbered(1)).unwrap();
+        let first = iterator(&service, "AFTER_SEQUENCE_NUMBER", &numbered(1)).unwrap();
         service.database.forget("rows");
         put(&service, "d");
         let trimmed = Err("TrimmedDataAccessException");
         assert_eq!(read(&service, &first, 1), trimmed);
         assert_eq!(
-            iterator(&service, "AT_SEQUENCE_NUMBER", numbered(2)).map(drop),
+            iterator(&service, "AT_SEQUENCE_NUMBER", &numbered(2)).map(drop),
             trimmed.clone().map(drop)
         );
         let invalid = Err("ValidationException");
-        assert_eq!(iterator(&service, "AT_SEQUENCE_NUMBER", numbered(5)), invalid.clone());
-        assert_eq!(iterator(&service, "LATEST", numbered(4)), invalid.clone());
-        assert_eq!(iterator(&service, "AT_TIMESTAMP", json!({})), invalid);
-        let horizon = iterator(&service, "TRIM_HORIZON", json!({})).unwrap();
+        assert_eq!(iterator(&service, "AT_SEQUENCE_NUMBER", &numbered(5)), invalid.clone());
+        assert_eq!(iterator(&service, "LATEST", &numbered(4)), invalid.clone());
+        assert_eq!(iterator(&service, "AT_TIMESTAMP", &json!({})), invalid);
+        let horizon = iterator(&service, "TRIM_HORIZON", &json!({})).unwrap();
         assert_eq!(read(&service, &horizon, 1).unwrap().0, ["d"]);
         let (stream, at) = (names::stream_arn("rows"), Utc::now().timestamp_millis() - ITERATOR_MILLIS - 1);
         assert_eq!(
@@ -363,7 +367,7 @@ mod tests {
             Err("ExpiredIteratorException")
         );
         assert_eq!(read(&service, "nonsense", 1), Err("ValidationException"));
-        let described = ask(&service, "DescribeStream", json!({"StreamArn": names::stream_arn("nope")}));
+        let described = ask(&service, "DescribeStream", &json!({"StreamArn": names::stream_arn("nope")}));
         assert_eq!(described, Err("ResourceNotFoundException"));
     }
 }
