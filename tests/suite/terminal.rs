@@ -321,6 +321,8 @@ fn a_terminal_that_is_gone_or_not_read_holds_nothing_up() {
                 served().await;
             }
             assert!(kill("INT", &format!("-{}", child.id())));
+            // It has heard of it by then; and it waits for its last lines for longer.
+            tokio::time::sleep(Duration::from_millis(500)).await;
             let (mut rest, mut complaints) = (Vec::new(), String::new());
             unread.map(|mut out| out.read_to_end(&mut rest).unwrap());
             errors.read_to_string(&mut complaints).unwrap();

@@ -3,7 +3,6 @@
 
 use super::colours::{Colour, Colours};
 use super::line::printable;
-use super::{Answered, clock};
 use chrono::Utc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +10,16 @@ use std::time::{Duration, Instant};
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 /// How many of them are shown.
 const MOST_LINES: u64 = 20;
+
+/// A request that the API has answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered<'a> {
+    pub method: &'a str,
+    pub path: &'a str,
+    pub status: u16,
+    pub milliseconds: u128,
+    pub correlation_id: Option<&'a str>,
+}
 
 /// The requests of a second.
 #[derive(Debug)]
@@ -79,7 +88,7 @@ pub(super) fn line(answered: &Answered<'_>, colours: Colours) -> String {
         400..500 => Colour::Yellow,
         500.. => Colour::Red,
     };
-    let time = colours.paint(Colour::Grey, &clock(Utc::now()));
+    let time = colours.paint(Colour::Grey, &Utc::now().format("%H:%M:%S%.3f").to_string());
     let status = colours.paint(colour, &status.to_string());
     let (path, id) = (printable(path), printable(correlation_id.unwrap_or("-")));
     format!("{time} {method} {path} {status} {milliseconds} ms {id}")

@@ -7,11 +7,11 @@ mod follow;
 mod line;
 mod outlet;
 
+pub use access::Answered;
 pub use colours::Colours;
 pub use outlet::Outlet;
 
 use access::Second;
-use chrono::{DateTime, Utc};
 use follow::Tail;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,21 +28,6 @@ struct Screen {
     /// Whether it shows what the functions log.
     logs: bool,
     access: Mutex<Second>,
-}
-
-/// A request that the API has answered.
-#[derive(Clone, Copy, Debug)]
-pub struct Answered<'a> {
-    pub method: &'a str,
-    pub path: &'a str,
-    pub status: u16,
-    pub milliseconds: u128,
-    pub correlation_id: Option<&'a str>,
-}
-
-/// The time of a line, in UTC as everything here.
-fn clock(at: DateTime<Utc>) -> String {
-    at.format("%H:%M:%S%.3f").to_string()
 }
 
 impl Terminal {

@@ -136,17 +136,17 @@ impl tracing_subscriber::fmt::MakeWriter<'_> for Outlet {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
     use std::sync::Mutex;
     use std::time::Instant;
 
     /// A terminal that shows what it is given, once it is let.
     #[derive(Clone, Default)]
-    pub struct Shown(Arc<(Mutex<Vec<u8>>, Mutex<()>)>);
+    struct Shown(Arc<(Mutex<Vec<u8>>, Mutex<()>)>);
 
     impl Shown {
-        pub fn text(&self) -> String {
+        fn text(&self) -> String {
             String::from_utf8(self.0.0.lock().unwrap().clone()).unwrap()
         }
     }
