@@ -28,6 +28,31 @@ NO_MEMBER = "QuadrilleHasNone"
 LABEL = "local-quadrille-inventory-counter"
 # How deep members of members are sent.
 DEPTH = 4
+# DynamoDB's errors name no member. There one member at a time is wrong in a request that is right but for its table, which is not
+# there: what says so has read over the member.
+TABLE, ROW = "no-such-table", {"pk": {"S": "p"}, "sk": {"S": "s"}}
+OF_ROW, OF_KEY = {"TableName": TABLE, "Item": ROW}, {"TableName": TABLE, "Key": ROW}
+RIGHT = {
+    "BatchGetItem": {"RequestItems": {TABLE: {"Keys": [ROW]}}},
+    "BatchWriteItem": {"RequestItems": {TABLE: [{"PutRequest": {"Item": ROW}}, {"DeleteRequest": {"Key": ROW | {"sk": {"S": "t"}}}}]}},
+    "DeleteItem": OF_KEY,
+    "DescribeContinuousBackups": {"TableName": TABLE},
+    "DescribeTable": {"TableName": TABLE},
+    "DescribeTimeToLive": {"TableName": TABLE},
+    "GetItem": OF_KEY,
+    "ListTables": {},
+    "PutItem": OF_ROW,
+    "Query": {"TableName": TABLE, "KeyConditionExpression": "pk = :p", "ExpressionAttributeValues": {":p": {"S": "p"}}},
+    "Scan": {"TableName": TABLE},
+    "TransactGetItems": {"TransactItems": [{"Get": OF_KEY}]},
+    "TransactWriteItems": {"TransactItems": [{"Put": OF_ROW}]},
+    "UpdateItem": OF_KEY,
+}
+PARTS = {
+    "Delete": OF_KEY,
+    "ConditionCheck": OF_KEY | {"ConditionExpression": "attribute_exists(pk)"},
+    "Update": OF_KEY | {"UpdateExpression": "SET a = :a", "ExpressionAttributeValues": {":a": {"S": "x"}}},
+}
 
 
 class Answer:
@@ -185,13 +210,44 @@ class Check:
             for inner, shape in member.members.items():
                 self.form(operation, f"{path}.{inner}", f"{prefix}.{inner}", shape, depth + 1)
 
+    def row(self, operation, shape, value, put, path):
+        """Every member of every structure of a request in DynamoDB's own protocol, and one that it has not."""
+        if shape.type_name == "structure" and shape.name != "AttributeValue":
+            for name, member in [*shape.members.items(), (NO_MEMBER, None)]:
+                self.rejected(operation, f"{path}.{name}", put(value | {name: wrong(member) if member else 1}))
+                if name in value:
+                    self.row(operation, member, value[name], lambda inner: put(value | {name: inner}), f"{path}.{name}")
+        elif shape.type_name == "list":
+            for n, item in enumerate(value):
+                self.row(operation, shape.member, item, lambda inner: put([*value[:n], inner, *value[n + 1 :]]), path)
+        elif shape.type_name == "map":
+            for key, item in value.items():
+                self.row(operation, shape.value, item, lambda inner: put(value | {key: inner}), path)
+
+    def rejected(self, operation, what, body):
+        self.members += 1
+        answer = self.ask(operation, body)
+        if answer.code not in ("SerializationException", "ValidationException"):
+            self.complaints.append(f"dynamodb {what} is neither read nor refused: {answer.status} {answer.code} {answer.message}")
+
+    def rows(self, operation):
+        right = [RIGHT[operation.name]]
+        if operation.name == "TransactWriteItems":
+            right += [{"TransactItems": [{kind: part}]} for kind, part in PARTS.items()]
+        for body in right:
+            answer = self.ask(operation, body)
+            is_right = answer.status < 300 or "not found" in answer.message or "ResourceNotFound" in answer.message
+            if not is_right:
+                self.complaints.append(f"dynamodb {operation.name}: {body} is not right but for its table: {answer.message}")
+            self.row(operation, operation.input_shape, body, lambda inner: inner, operation.name)
+
     def service(self, service):
         model = shapes.model(service)
         operations = [model.operation_model(name) for name in model.operation_names]
         answered = [operation for operation in operations if self.is_answered(operation)]
         self.answered[service] = sorted(operation.name for operation in answered)
         for operation in answered:
-            self.operation(operation)
+            (self.rows if service == "dynamodb" else self.operation)(operation)
 
 
 def listed(readme):

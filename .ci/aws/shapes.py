@@ -5,9 +5,10 @@ from xml.etree import ElementTree
 
 import botocore.session
 
-# What the local stack answers; DynamoDB and its streams have an engine and checks of their own.
+# What the local stack answers.
 SERVICES = (
-    "apigatewayv2 cloudformation cloudwatch events lambda logs pipes scheduler secretsmanager sns sqs stepfunctions sts"
+    "apigatewayv2 cloudformation cloudwatch dynamodb dynamodbstreams events lambda logs pipes scheduler secretsmanager sns sqs "
+    "stepfunctions sts"
 ).split()
 
 # Codes that AWS's protocols and IAM have for every operation, in no model:

@@ -486,6 +486,77 @@ def of_metrics(aws):
     assert json.loads(body)["widgets"]
 
 
+def of_rows(aws):
+    """Rows of one's own in a table of rewards, written and read in every way that there is."""
+    table, pk = f"{STAGE}-quadrille-rewards", f"CI#{aws.name}"
+    assert table in aws("dynamodb", "ListTables")["TableNames"]
+    described = aws("dynamodb", "DescribeTable", TableName=table)["Table"]
+    assert described["TableArn"] == arn("dynamodb", f"table/{table}") and described["StreamSpecification"]["StreamEnabled"]
+    assert aws("dynamodb", "DescribeTimeToLive", TableName=table)["TimeToLiveDescription"]["TimeToLiveStatus"] == "ENABLED"
+    backups = aws("dynamodb", "DescribeContinuousBackups", TableName=table)["ContinuousBackupsDescription"]
+    assert backups["ContinuousBackupsStatus"] == "ENABLED"
+    refused("ResourceNotFoundException", aws, "dynamodb", "DescribeTable", TableName="nope")
+    refused("TableNotFoundException", aws, "dynamodb", "DescribeContinuousBackups", TableName="nope")
+
+    def row(sk, **attributes):
+        return {"pk": {"S": pk}, "sk": {"S": sk}} | attributes
+
+    one = {"TableName": table, "Key": row("1")}
+    aws("dynamodb", "PutItem", TableName=table, Item=row("1", n={"N": "1"}, b={"B": b"x"} if aws.name == "boto3" else {"B": "eA=="}))
+    assert aws("dynamodb", "GetItem", ConsistentRead=True, **one)["Item"]["n"] == {"N": "1"}
+    new = {"TableName": table, "Item": row("1"), "ConditionExpression": "attribute_not_exists(pk)"}
+    refused("ConditionalCheckFailedException", aws, "dynamodb", "PutItem", **new)
+    more = {"UpdateExpression": "ADD n :one", "ExpressionAttributeValues": {":one": {"N": "1"}}}
+    assert aws("dynamodb", "UpdateItem", ReturnValues="UPDATED_NEW", **one, **more)["Attributes"] == {"n": {"N": "2"}}
+    puts = [{"PutRequest": {"Item": row(str(n))}} for n in (2, 3)]
+    assert aws("dynamodb", "BatchWriteItem", RequestItems={table: puts})["UnprocessedItems"] == {}
+    read = aws("dynamodb", "BatchGetItem", RequestItems={table: {"Keys": [row("2"), row("3"), row("9")]}})
+    assert len(read["Responses"][table]) == 2
+    aws("dynamodb", "TransactWriteItems", TransactItems=[{"Put": {"TableName": table, "Item": row("4")}}, {"Delete": {"TableName": table, "Key": row("2")}}])
+    refused("TransactionCanceledException", aws, "dynamodb", "TransactWriteItems", TransactItems=[{"Put": new}])
+    got = aws("dynamodb", "TransactGetItems", TransactItems=[{"Get": one}, {"Get": {"TableName": table, "Key": row("2")}}])
+    assert [bool(it.get("Item")) for it in got["Responses"]] == [True, False]
+    found = aws("dynamodb", "Query", TableName=table, KeyConditionExpression="pk = :pk", ExpressionAttributeValues={":pk": {"S": pk}}, ReturnConsumedCapacity="TOTAL")
+    assert [item["sk"]["S"] for item in found["Items"]] == ["1", "3", "4"] and found["ConsumedCapacity"]["CapacityUnits"] > 0
+    scanned = aws("dynamodb", "Scan", TableName=table, FilterExpression="begins_with(pk, :pk)", ExpressionAttributeValues={":pk": {"S": pk}})
+    assert (scanned["Count"], scanned["ScannedCount"] > 3) == (3, True)
+    for sk in ("1", "3", "4"):
+        aws("dynamodb", "DeleteItem", TableName=table, Key=row(sk))
+    refused("ValidationException", aws, "dynamodb", "GetItem", TableName=table, Key={"pk": {"S": pk}})
+
+
+def of_streams(aws):
+    """What was just written to rewards, from its stream."""
+    table, pk = f"{STAGE}-quadrille-rewards", f"CI#{aws.name}"
+    [stream] = aws("dynamodbstreams", "ListStreams", TableName=table)["Streams"]
+    first = aws("dynamodbstreams", "ListStreams", Limit=1)
+    second = aws("dynamodbstreams", "ListStreams", Limit=1, ExclusiveStartStreamArn=first["LastEvaluatedStreamArn"])
+    assert first["Streams"] != second["Streams"]
+    named = {"StreamArn": stream["StreamArn"]}
+    described = aws("dynamodbstreams", "DescribeStream", **named)["StreamDescription"]
+    assert described["StreamViewType"] == "NEW_IMAGE" and described["TableName"] == table
+    [shard] = described["Shards"]
+    place = named | {"ShardId": shard["ShardId"]}
+
+    def read(**at):
+        iterator, records = aws("dynamodbstreams", "GetShardIterator", **place, **at)["ShardIterator"], []
+        while (page := aws("dynamodbstreams", "GetRecords", ShardIterator=iterator))["Records"]:
+            iterator, records = page["NextShardIterator"], records + page["Records"]
+        return records
+
+    records = [record for record in read(ShardIteratorType="TRIM_HORIZON") if record["dynamodb"]["Keys"]["pk"] == {"S": pk}]
+    assert names(records, "eventName") == ["INSERT", "MODIFY"] + ["INSERT"] * 3 + ["REMOVE"] * 4, names(records, "eventName")
+    assert records[1]["dynamodb"]["NewImage"]["n"] == {"N": "2"} and "NewImage" not in records[-1]["dynamodb"]
+    numbered = {"SequenceNumber": records[-2]["dynamodb"]["SequenceNumber"]}
+    ids = names(read(ShardIteratorType="AT_SEQUENCE_NUMBER", **numbered), "eventID")
+    after = names(read(ShardIteratorType="AFTER_SEQUENCE_NUMBER", **numbered), "eventID")
+    assert ids[:2] == names(records[-2:], "eventID") and after == ids[1:]
+    assert read(ShardIteratorType="LATEST") == []
+    refused("ResourceNotFoundException", aws, "dynamodbstreams", "DescribeStream", StreamArn=stream["StreamArn"] + "x")
+    refused("ValidationException", aws, "dynamodbstreams", "GetRecords", ShardIterator="nope")
+    refused("ValidationException", aws, "dynamodbstreams", "GetShardIterator", ShardIteratorType="LATEST", **place, **numbered)
+
+
 def of_relays(aws):
     """With pipes in their place nothing reads a stream here that could be disabled: what there is is not found."""
     refused("ResourceNotFoundException", aws, "lambda", "UpdateEventSourceMapping", UUID="00000000-0000-0000-0000-000000000000", Enabled=False)
@@ -508,7 +579,7 @@ def every_verb(aws, order):
     DONE.clear()
     began = time.monotonic()
     for group in (of_sts, of_stacks, of_api, of_functions, of_invocations, of_own_rules, of_pipes, of_schedules, of_secrets,
-                  of_topics, of_queues, of_messages, of_moves, of_executions, of_metrics, of_relays):
+                  of_topics, of_queues, of_messages, of_moves, of_executions, of_metrics, of_rows, of_streams, of_relays):
         group(aws)
     of_events(aws, order)
     of_logs(aws, order)

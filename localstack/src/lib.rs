@@ -13,3 +13,4 @@ pub mod seed;
 pub mod stack;
 pub mod support;
 pub mod template;
+pub mod terminal;

@@ -12,10 +12,13 @@ use localstack::outside::token_issuer::{self, Dialect};
 use localstack::stack::{self, Options, Stack};
 use localstack::support::handles;
 use localstack::template;
+use localstack::terminal::{Colours, Outlet, Terminal};
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{self, ExitCode, Stdio};
+use std::time::Duration;
+use tokio::sync::oneshot;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -23,9 +26,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Runs the whole platform on this machine, from the templates and binaries that are deployed.
 ///
 /// No account, no containers. Everything listens on 127.0.0.1. Ctrl-C stops it; what was acknowledged is
-/// there at the next start.
+/// there at the next start. `cargo dev` builds it and runs it.
 #[derive(Parser)]
-#[command(name = "quadrille", bin_name = "cargo dev", version, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "quadrille dev",
+    bin_name = "quadrille dev",
+    version,
+    args_conflicts_with_subcommands = true
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -65,7 +73,8 @@ struct Arguments {
     /// Whose access tokens the local issuer writes, and so which parameters the templates get
     #[arg(long, value_enum, default_value_t)]
     issuer: Dialect,
-    /// Divide the waits of state machines, schedules, and failed messages and records, and the age of records, by this
+    /// Divide the waits of state machines, schedules, and failed messages, records and events, and the age of records, by this;
+    /// not timeouts, orders' deadlines, delays, the payment circuit (CircuitOpenSeconds): localstack/README.md lists all
     #[arg(long, default_value_t = 1)]
     time_scale: u32,
     /// How functions are run
@@ -80,6 +89,9 @@ struct Arguments {
     /// Let something go wrong (repeatable): '{"fault": "duplicate", "times": 1}'; localstack/README.md lists what can
     #[arg(long = "fault", value_name = "JSON", value_parser = fault)]
     faults: Vec<Fault>,
+    /// Show what the functions log, too, with each order's id; in colour on a terminal unless NO_COLOR is set
+    #[arg(long)]
+    logs: bool,
     /// Count what AWS would bill; /report at the AWS endpoint shows it
     #[arg(long)]
     meter: bool,
@@ -113,6 +125,7 @@ impl Arguments {
             parameters: self.parameters.iter().cloned().collect(),
             faults: self.faults.clone(),
             meter: self.meter,
+            terminal: Terminal::default(),
         }
     }
 }
@@ -134,16 +147,14 @@ fn workers(in_memory: bool) -> usize {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let level = tracing_subscriber::EnvFilter::try_from_default_env();
-    let level = level.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr).without_time().init();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers(arguments.in_memory))
-        .enable_all()
-        .build();
-    let ended = runtime.context("no runtime").and_then(|runtime| runtime.block_on(run(&arguments)));
+    let ended = start(&arguments);
     match ended {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Ended::Done) => ExitCode::SUCCESS,
+        Ok(Ended::Stopped) => {
+            // The one line after Ctrl-C. A closed standard error has no need of it.
+            let _ = writeln!(std::io::stderr(), "Stopped.");
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             let refused = error.downcast_ref::<template::Refused>().is_some();
             let _ = writeln!(std::io::stderr(), "error: {error:#}");
@@ -152,14 +163,38 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(arguments: &Arguments) -> Result<()> {
+/// How this program has ended without an error.
+enum Ended {
+    Done,
+    /// By Ctrl-C or SIGTERM.
+    Stopped,
+}
+
+/// How long what was said last may be on its way to the terminal.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+fn start(arguments: &Arguments) -> Result<Ended> {
+    let errors = Outlet::new(std::io::stderr()).context("no thread")?;
+    let level = tracing_subscriber::EnvFilter::try_from_default_env();
+    let level = level.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    let log = tracing_subscriber::fmt().with_env_filter(level).with_writer(errors.clone());
+    log.without_time().with_target(false).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers(arguments.in_memory))
+        .enable_all()
+        .build();
+    let ended = runtime.context("no runtime")?.block_on(run(arguments, &errors));
+    errors.flush(LAST_LINES);
+    ended
+}
+
+async fn run(arguments: &Arguments, errors: &Outlet) -> Result<Ended> {
     let handles = handles::raise();
     if handles < handles::ENOUGH {
         let enough = handles::ENOUGH;
-        writeln!(
-            std::io::stderr(),
+        errors.say(format!(
             "warning: this shell allows {handles} open files; `ulimit -Hn {enough}` as root allows more"
-        )?;
+        ));
     }
     let here = std::env::current_exe()?;
     let built = here.parent().context("this program lies nowhere")?.to_path_buf();
@@ -169,22 +204,45 @@ async fn run(arguments: &Arguments) -> Result<()> {
     }
     if let Some(Command::Report(report)) = &arguments.command {
         let data = options.data.join("report");
-        return report::run(report, Options { data, ..options }).await;
+        return report::run(report, Options { data, ..options }).await.map(|()| Ended::Done);
     }
-    let mut stack = tokio::select! {
-        started = Stack::start(&options) => started?,
-        stopped = stopped() => return stopped,
+    let out = Outlet::new(std::io::stdout()).context("no thread")?;
+    let terminal = Terminal::new(out, Colours::of_stdout(), arguments.logs);
+    let stopped = stopped((terminal.clone(), errors.clone()))?;
+    let ended = tokio::select! {
+        ended = dev(Options { terminal: terminal.clone(), ..options }) => ended,
+        stopped = stopped => stopped?,
     };
-    announce(&stack, &options)?;
-    tokio::select! {
-        stopped = stopped() => stopped?,
-        () = stack.run() => anyhow::bail!("a part of the platform stopped; its error stands above"),
-    }
-    Ok(())
+    terminal.flush(LAST_LINES);
+    ended.map(|()| Ended::Stopped)
 }
 
-/// Returns at Ctrl-C or SIGTERM.
-async fn stopped() -> Result<()> {
+/// Runs the stack until a part of it stops.
+async fn dev(options: Options) -> Result<()> {
+    let mut stack = Stack::start(&options).await?;
+    stack.is_up().await;
+    options.terminal.say(&banner(&stack, &options)?);
+    stack.run().await;
+    anyhow::bail!("a part of the platform stopped; its error stands above")
+}
+
+/// Answers at Ctrl-C or SIGTERM, when nothing is shown any more: what fails from then on fails because everything ends. A thread
+/// of its own waits for it, because a busy stack would look after signals later.
+fn stopped((terminal, errors): (Terminal, Outlet)) -> Result<oneshot::Receiver<Result<()>>> {
+    let (stops, stopped) = oneshot::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let waits = move || {
+        let stop = runtime.block_on(signalled());
+        terminal.close();
+        errors.close();
+        // The stack may have ended by itself.
+        let _ = stops.send(stop);
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(waits)?;
+    Ok(stopped)
+}
+
+async fn signalled() -> Result<()> {
     let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
         interrupted = tokio::signal::ctrl_c() => interrupted?,
@@ -197,7 +255,7 @@ async fn stopped() -> Result<()> {
 fn build(folder: &Path, binaries: &BTreeSet<String>) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = process::Command::new(cargo);
-    command.args(["build", "--quiet"]);
+    command.arg("build");
     for binary in binaries {
         command.args(["--bin", binary]);
     }
@@ -235,14 +293,13 @@ impl Credentials {
     }
 }
 
-fn announce(stack: &Stack, options: &Options) -> Result<()> {
+/// What the terminal says when everything is up.
+fn banner(stack: &Stack, options: &Options) -> Result<String> {
     let kept = if options.in_memory { "in memory only".into() } else { options.data.display().to_string() };
     let (api, endpoint, provider) = (&stack.api, &stack.endpoint, &stack.provider_url);
     let Credentials { token, fetch, header } = Credentials::new(stack, options)?;
     let customer = stack.issuer.customer(CUSTOMER);
-    let mut out = std::io::stdout().lock();
-    writeln!(
-        out,
+    Ok(format!(
         r#"
 Quadrille is running. Ctrl-C stops it.
 
@@ -266,9 +323,7 @@ and look at it again with the order_id of the answer:
 "#,
         stage = options.stage,
         logs = options.data.join("logs").display()
-    )?;
-    out.flush()?;
-    Ok(())
+    ))
 }
 
 /// The customer of the first order.

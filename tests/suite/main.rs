@@ -57,6 +57,7 @@ mod store_contract;
 mod stores;
 mod stories;
 mod sweeping;
+mod terminal;
 mod topology;
 mod traces;
 mod undoing;

@@ -1,6 +1,7 @@
 //! The stack: from templates to a running platform.
 
 mod checks;
+mod coming_up;
 mod data_folder;
 mod limits;
 pub mod options;

@@ -6,6 +6,7 @@ use crate::outside::carrier;
 use crate::outside::token_issuer::{self, Dialect};
 use crate::template::names::{self, Names};
 use crate::template::{self, resources::Model};
+use crate::terminal::Terminal;
 use anyhow::Result;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -55,6 +56,8 @@ pub struct Options {
     pub faults: Vec<Fault>,
     /// Counts what AWS would bill.
     pub meter: bool,
+    /// Shows requests, services and logs.
+    pub terminal: Terminal,
 }
 
 /// Where the parts of a stack answer.

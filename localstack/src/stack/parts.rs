@@ -21,7 +21,7 @@ use crate::aws::sns::Topics;
 use crate::aws::sqs::Queues;
 use crate::aws::sqs::moves::Moves;
 use crate::aws::stepfunctions::{Setup, StateMachines};
-use crate::aws::streams::{StreamMapping, shard, switch};
+use crate::aws::streams::{self, StreamMapping, shard, switch};
 use crate::aws::{
     apigateway, cloudformation, cloudwatch, eventbridge, lambda_api, logs, sns, sqs, stepfunctions,
 };
@@ -105,7 +105,8 @@ impl Parts {
         let Messaging { buses, replays, simulators, topics, fan_out } =
             Messaging::connect(plan, &faults, &queues, &machines, &functions)?;
         let issuer = TokenIssuer::open(options.kept(), &urls.issuer(), options.issuer)?;
-        let gateway = Arc::new(Gateway::new(model, &functions, &issuer, (&data.logs, meter))?);
+        let gateway =
+            Arc::new(Gateway::new(model, &functions, &issuer, (&data.logs, meter, &options.terminal))?);
         let since = Utc::now().timestamp_millis();
         let shared = Arc::new(model.clone());
         let time_scale = options.time_scale;
@@ -115,6 +116,7 @@ impl Parts {
         let groups = logs::Groups::new(model, &data.logs);
         let endpoint = Arc::new(Endpoint {
             dynamodb: data.database.clone(),
+            streams: streams::api::Service::new(&data.database, &shared, since),
             sqs: sqs::Service {
                 queues: queues.clone(),
                 policies: model.queue_policies.clone(),

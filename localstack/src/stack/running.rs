@@ -1,5 +1,6 @@
 //! A running stack: its tasks, and the parts that tests look at.
 
+use super::coming_up;
 use super::data_folder::{Claim, DataFolder};
 use super::options::{Options, Urls};
 use super::parts::{FanOut, Parts, Plan};
@@ -27,7 +28,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// How often expired rows and stream records are deleted.
 const SWEEP_PERIOD: Duration = Duration::from_secs(60);
@@ -61,6 +62,7 @@ pub struct Stack {
     /// The queues that feed functions.
     fed: Vec<Arc<Queue>>,
     tasks: JoinSet<()>,
+    coming_up: Option<JoinHandle<()>>,
     /// Held, not read.
     _watchdog: Watchdog,
     /// Held, not read.
@@ -85,13 +87,16 @@ impl Stack {
         watching::check(&model)?;
         let fed = parts.pollers.iter().map(|poller| Arc::clone(&poller.queue)).collect();
         let mut tasks = JoinSet::new();
+        coming_up::follow(options, &parts.functions, &data.logs);
         run(&mut tasks, &mut parts, &data.database);
+        let coming_up = tokio::spawn(coming_up::show(options.clone(), parts.functions.clone()));
         let (gateway, journal) = (Arc::clone(&parts.gateway), data.journal.clone());
         let is_seeded = !data.past.records::<bool>(SEEDED)?.is_empty();
         let api = serve(&mut tasks, &parts, ports);
         parts.machines.resume();
         parts.endpoint.events.replays.resume();
         let mut stack = Self::new(parts, urls, data, (fed, tasks));
+        stack.coming_up = Some(coming_up);
         if options.seed && !is_seeded {
             stack.seed(&gateway).await?;
             journal.keep(format!("{SEEDED}products"), &true).await;
@@ -132,6 +137,7 @@ impl Stack {
             fan_out: parts.fan_out,
             fed,
             tasks,
+            coming_up: None,
             _watchdog: parts.watchdog,
             _claim: data.claim,
         }
@@ -159,6 +165,14 @@ impl Stack {
             && self.machines.is_idle()
             && self.replays.is_idle()
             && self.functions.all().all(|function| function.is_idle())
+    }
+
+    /// Returns when each service's functions are up, or have had their time for that. What is not up is said.
+    pub async fn is_up(&mut self) {
+        if let Some(coming_up) = self.coming_up.take() {
+            // It is never aborted.
+            let _ = coming_up.await;
+        }
     }
 
     /// Returns when a part of the platform stops, which none does by itself.

@@ -4,5 +4,6 @@ pub mod handles;
 pub mod http;
 pub mod journal;
 pub mod meter;
+pub mod rarely;
 pub mod secret_file;
 pub mod storage;

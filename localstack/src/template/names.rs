@@ -25,9 +25,11 @@ pub fn table_arn(table: &str) -> String {
 
 #[must_use]
 pub fn stream_arn(table: &str) -> String {
-    // AWS labels a stream with the time of its creation; the local stack has one stream per table.
-    format!("{}/stream/local", table_arn(table))
+    format!("{}/stream/{STREAM_LABEL}", table_arn(table))
 }
+
+/// AWS labels a stream with the time of its creation; the local stack has one stream per table.
+pub const STREAM_LABEL: &str = "local";
 
 #[must_use]
 pub fn queue_arn(queue: &str) -> String {

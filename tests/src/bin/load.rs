@@ -23,7 +23,7 @@ use tests::profile::{self, Profile};
 /// the polling client learned of it. Exits with 1 when an order does not end or an
 /// invariant does not hold.
 #[derive(Parser)]
-#[command(name = "load")]
+#[command(name = "load", version)]
 struct Arguments {
     /// Start a platform of its own that keeps its tables here
     #[arg(long, value_enum, default_value_t)]

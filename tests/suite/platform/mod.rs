@@ -12,6 +12,7 @@ use events::OrderId;
 use localstack::aws::lambda::Mode;
 use localstack::outside::token_issuer::{self as issuer, Dialect};
 use localstack::stack::{Options, Stack};
+use localstack::terminal::Terminal;
 use operator::dead_letters::Stage as OperatedStage;
 use operator::redrive::{Fate, Meant};
 use serde_json::Value;
@@ -113,6 +114,7 @@ pub fn options(name: &str) -> Options {
         parameters: parameters(),
         faults: Vec::new(),
         meter: false,
+        terminal: Terminal::default(),
     }
 }
 

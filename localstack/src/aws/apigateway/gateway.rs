@@ -11,6 +11,7 @@ use crate::outside::token_issuer::TokenIssuer;
 use crate::support::http::{self, Request, Response};
 use crate::support::meter::{Meter, Unit};
 use crate::template::resources::{Cors, Model};
+use crate::terminal::{Answered, Terminal};
 use anyhow::{Result, ensure};
 use bytes::Bytes;
 use chrono::Utc;
@@ -24,6 +25,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
+/// The header by which the services name a request.
+const CORRELATION: &str = "x-correlation-id";
+
 /// The most bytes of a body that API Gateway passes on.
 const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
 
@@ -34,10 +38,12 @@ pub struct Gateway {
     cors: Option<Cors>,
     log: Option<AccessLog>,
     meter: Meter,
+    terminal: Terminal,
 }
 
 impl Gateway {
-    /// The API as declared; tokens are those of `issuer`, and its access log goes to the folder `logs`.
+    /// The API as declared; tokens are those of `issuer`, its access log goes to the folder `logs`, and each request is shown at
+    /// the terminal.
     ///
     /// # Errors
     /// When the templates declare more than one API, a route that leads nowhere, settings for a route that there is not, an
@@ -46,7 +52,7 @@ impl Gateway {
         model: &Model,
         functions: &Functions,
         issuer: &TokenIssuer,
-        (logs, meter): (&Path, &Meter),
+        (logs, meter, terminal): (&Path, &Meter, &Terminal),
     ) -> Result<Self> {
         ensure!(model.apis.len() <= 1, "the local stack runs one HTTP API, the templates declare more");
         let stage = model.api_stages.first();
@@ -60,7 +66,15 @@ impl Gateway {
         cors.as_ref().map_or(Ok(()), cors::check)?;
         let settings = stage.and_then(|stage| stage.access_log_settings.as_ref());
         let log = settings.map(|settings| AccessLog::open(settings, &model.log_groups, logs)).transpose()?;
-        Ok(Self { routes, authorizer: Authorizer::new(issuer), throttles, cors, log, meter: meter.clone() })
+        Ok(Self {
+            routes,
+            authorizer: Authorizer::new(issuer),
+            throttles,
+            cors,
+            log,
+            meter: meter.clone(),
+            terminal: terminal.clone(),
+        })
     }
 
     async fn route(&self, parts: &Parts, body: Incoming, entry: &mut Entry) -> Response {
@@ -133,12 +147,17 @@ pub async fn answer(gateway: Arc<Gateway>, request: Request) -> Response {
     };
     gateway.meter.count(Unit::ApiRequests, &entry.method, 1);
     let response = gateway.route(&parts, body, &mut entry).await;
-    if let Some(log) = &gateway.log {
-        entry.status = response.status().as_u16();
-        entry.response_bytes = response.body().size_hint().lower();
-        entry.milliseconds = started.elapsed().as_millis();
-        log.write(&entry);
-    }
+    entry.status = response.status().as_u16();
+    entry.response_bytes = response.body().size_hint().lower();
+    entry.milliseconds = started.elapsed().as_millis();
+    gateway.log.iter().for_each(|log| log.write(&entry));
+    gateway.terminal.request(&Answered {
+        method: &entry.method,
+        path: parts.uri.path(),
+        status: entry.status,
+        milliseconds: entry.milliseconds,
+        correlation_id: response.headers().get(CORRELATION).and_then(|id| id.to_str().ok()),
+    });
     response
 }
 

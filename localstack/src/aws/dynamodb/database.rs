@@ -99,6 +99,12 @@ impl Database {
         self.tables().records(table, after, limit)
     }
 
+    /// The number of the newest record of a table's stream; 0 for none.
+    #[must_use]
+    pub fn newest(&self, table: &str) -> i64 {
+        self.tables().newest(table)
+    }
+
     /// Notified each time something was written to a table; `None` for a table that no template declares.
     #[must_use]
     pub fn written(&self, table: &str) -> Option<Arc<Notify>> {

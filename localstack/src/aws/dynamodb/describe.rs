@@ -101,7 +101,12 @@ pub fn time_to_live(tables: &Tables, named: &Named) -> Result<Bytes, Error> {
 /// # Errors
 /// Those of DynamoDB.
 pub fn backups(tables: &Tables, named: &Named) -> Result<Bytes, Error> {
-    let declared = schema(tables, named)?.declared.point_in_time_recovery_specification.as_ref();
+    let as_backups_say = |error| match error {
+        Error::NoNamedTable(name) => Error::TableNotFound(name),
+        other => other,
+    };
+    let schema = schema(tables, named).map_err(as_backups_say)?;
+    let declared = schema.declared.point_in_time_recovery_specification.as_ref();
     let status = |is_on: bool| if is_on { "ENABLED" } else { "DISABLED" };
     let recovery = status(declared.is_some_and(|declared| declared.point_in_time_recovery_enabled));
     let description = json!({"ContinuousBackupsStatus": "ENABLED",

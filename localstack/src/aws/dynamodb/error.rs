@@ -43,6 +43,9 @@ pub enum Error {
     NoTable,
     #[error("Requested resource not found: Table: {0} not found")]
     NoNamedTable(String),
+    /// As a call about backups says it.
+    #[error("Table not found: {0}")]
+    TableNotFound(String),
     /// The row that was there, if the call wants it.
     #[error("The conditional request failed")]
     ConditionFailed(Option<Item>),
@@ -105,6 +108,7 @@ impl Error {
             Self::NoTable | Self::NoNamedTable(_) => {
                 "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException"
             }
+            Self::TableNotFound(_) => "com.amazonaws.dynamodb.v20120810#TableNotFoundException",
             Self::ConditionFailed(_) => "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException",
             Self::Cancelled(_) => "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
             Self::TokenMisused(_) => "com.amazonaws.dynamodb.v20120810#IdempotentParameterMismatchException",

@@ -156,6 +156,12 @@ impl Tables {
         records
     }
 
+    /// The number of the newest record of a table's stream; 0 for none.
+    #[must_use]
+    pub fn newest(&self, table: &str) -> i64 {
+        self.newest.get(table).and_then(|newest| i64::try_from(*newest).ok()).unwrap_or(0)
+    }
+
     /// Makes a table's stream forget all its records, as if a day had passed.
     pub fn forget(&self, table: &str) {
         while self.trim(table, i64::MAX) {}

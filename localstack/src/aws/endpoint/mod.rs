@@ -13,7 +13,7 @@ use crate::aws::protocol::{self, ApiError, Call, Outcome, form, operations, rest
 use crate::aws::secretsmanager::{self, Secrets};
 use crate::aws::{
     apigateway, cloudformation, cloudwatch, eventbridge, lambda_api, logs, scheduler, sns, sqs,
-    stepfunctions, sts,
+    stepfunctions, streams, sts,
 };
 use crate::faults::Faults;
 use crate::outside::token_issuer::{self, TokenIssuer};
@@ -32,6 +32,7 @@ const SQS: &str = "AmazonSQS";
 /// The services behind the endpoint.
 pub struct Endpoint {
     pub dynamodb: Database,
+    pub streams: streams::api::Service,
     pub sqs: sqs::Service,
     pub events: eventbridge::Service,
     pub pipes: Pipes,
@@ -217,6 +218,9 @@ impl Endpoint {
         let call = &Call { caller, iam: &self.iam, operation, body };
         match service {
             "DynamoDB_20120810" => self.dynamodb(headers, call).await,
+            "DynamoDBStreams_20120810" => {
+                operations::answer(streams::api::OPERATIONS, &self.streams, call).await
+            }
             SQS => operations::answer(sqs::api::OPERATIONS, &self.sqs, call).await,
             "AWSEvents" => operations::answer(eventbridge::api::OPERATIONS, &self.events, call).await,
             "Logs_20140328" => operations::answer(logs::api::OPERATIONS, &self.logs, call).await,

@@ -6,7 +6,8 @@ mod usage;
 
 pub use usage::Usage;
 
-use crate::template::names::{ACCOUNT, REGION};
+use crate::support::rarely::Rarely;
+use crate::template::names::{self, ACCOUNT, REGION};
 use crate::template::resources::Role;
 use anyhow::{Context, Result, ensure};
 use iam_rs::{
@@ -16,6 +17,7 @@ use iam_rs::{
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 use usage::Grant;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -50,6 +52,7 @@ pub struct Iam {
     /// Roles by access key.
     keys: Arc<Mutex<HashMap<String, String>>>,
     answers: Arc<Mutex<HashMap<Question, bool>>>,
+    denied: Arc<Rarely<Question>>,
 }
 
 /// The access key of the person at the machine.
@@ -104,6 +107,21 @@ impl Iam {
             return Ok(());
         }
         Err(AccessDenied { role: role.clone(), action: action.to_owned(), resource: resource.to_owned() })
+    }
+
+    /// As [`Iam::check`], of a running stack: what is missing is said at once, and not again within a minute.
+    ///
+    /// # Errors
+    /// [`AccessDenied`].
+    pub fn check_call(&self, caller: &Caller, action: &str, resource: &str) -> Result<(), AccessDenied> {
+        let checked = self.check(caller, action, resource);
+        if let Err(AccessDenied { role, action, resource }) = &checked
+            && self.denied.is_due((role.clone(), action.clone(), resource.clone()), Instant::now())
+        {
+            let role = names::last_part(role);
+            tracing::warn!("role {role} may not {action} on {resource}: none of its policies allows it");
+        }
+        checked
     }
 
     /// What the roles allow, and what of it was needed since the start.

@@ -88,10 +88,14 @@ impl AsynchronousEvents {
     /// Runs the function on an event, as often as it takes and is allowed.
     pub async fn deliver(&self, event: Bytes) {
         if let Err(reason) = self.attempt(&event).await {
-            tracing::warn!("{} is not run any more on an event: {reason:#}", self.function.name);
-            if let Some(queue) = &self.dead_letters {
-                queue.send(&String::from_utf8_lossy(&event));
-            }
+            let name = &self.function.name;
+            let Some(queue) = &self.dead_letters else {
+                return tracing::warn!("function {name} gives up an event: {reason:#}");
+            };
+            let (id, to) = (queue.send(&String::from_utf8_lossy(&event)), &queue.name);
+            tracing::warn!(
+                "function {name} gives up an event: {reason:#}; it went to the dead-letter queue {to} as message {id}"
+            );
         }
     }
 

@@ -7,13 +7,14 @@ use super::environments::{Environments, Mode};
 use super::process::{MEMORY_MIB, Process, Sandbox};
 use crate::faults::Faults;
 use crate::support::meter::{Meter, Unit};
+use crate::support::rarely::Rarely;
 use crate::template::resources::Function as Declared;
 use anyhow::Result;
 use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -87,6 +88,10 @@ pub struct Function {
     pub(super) arrived: Notify,
     /// An invocation may need another environment.
     pub(super) wanted: Notify,
+    /// Whether an environment has asked for work.
+    up: watch::Sender<bool>,
+    /// Why starts have failed.
+    pub(super) failed_starts: Rarely<String>,
 }
 
 impl Function {
@@ -108,6 +113,8 @@ impl Function {
             work: Mutex::default(),
             arrived: Notify::new(),
             wanted: Notify::new(),
+            up: watch::Sender::new(false),
+            failed_starts: Rarely::default(),
         })
     }
 
@@ -195,6 +202,18 @@ impl Function {
         (work.environments.started(), work.environments.count())
     }
 
+    /// Returns once one of its environments has asked for work.
+    pub async fn is_up(&self) {
+        // The sender lives as long as the function.
+        let _ = self.up.subscribe().wait_for(|is_up| *is_up).await;
+    }
+
+    /// The binary that it runs: its service.
+    #[must_use]
+    pub fn service(&self) -> &str {
+        self.process.service()
+    }
+
     /// Whether no invocation waits and none is running.
     #[must_use]
     pub fn is_idle(&self) -> bool {
@@ -225,6 +244,7 @@ impl Function {
         if !work.environments.is_there(environment) {
             return None;
         }
+        self.up.send_if_modified(|is_up| !std::mem::replace(is_up, true));
         let Some(Invocation { id, payload, started, reply }) = work.waiting.pop_front() else {
             work.environments.rest(environment, self.mode);
             return Some(None);
@@ -249,8 +269,8 @@ impl Function {
     }
 
     /// An environment has ended: what it worked on has failed. One that never asked for work is replaced, once; as Lambda
-    /// does, which starts an environment a second time before it fails the invocation.
-    pub(super) fn ended(&self, environment: u64) {
+    /// does, which starts an environment a second time before it fails the invocation. Whether it never asked for work.
+    pub(super) fn ended(&self, environment: u64) -> bool {
         let mut work = self.work();
         let was_starting = work.environments.end(environment);
         let lost = work.running.iter().filter(|(_, running)| running.environment == environment);
@@ -266,5 +286,6 @@ impl Function {
             // The invoker may have given up already.
             let _ = reply.send(Err(InvokeError::Crashed));
         }
+        was_starting
     }
 }

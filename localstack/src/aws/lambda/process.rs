@@ -8,6 +8,7 @@ use crate::template::resources::Function as Declared;
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tokio::process::{Child, Command};
@@ -72,6 +73,33 @@ impl Process {
         std::fs::metadata(&self.binary).map_or(0, |data| data.len())
     }
 
+    /// The binary's name.
+    pub fn service(&self) -> &str {
+        self.binary.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+    }
+
+    /// The file that it logs to.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// How long its log is.
+    pub fn log_length(&self) -> u64 {
+        std::fs::metadata(&self.log).map_or(0, |data| data.len())
+    }
+
+    /// The last complaint in its log since it was so long: why a process has ended.
+    pub fn complaint(&self, since: u64) -> Option<String> {
+        let mut log = File::open(&self.log).ok()?;
+        let length = log.metadata().ok()?.len();
+        log.seek(SeekFrom::Start(since.max(length.saturating_sub(LAST_BYTES)))).ok()?;
+        let mut end = Vec::new();
+        log.take(LAST_BYTES).read_to_end(&mut end).ok()?;
+        let text = String::from_utf8_lossy(&end);
+        let line = text.lines().rev().find(|line| is_complaint(line))?;
+        Some(line.chars().take(LAST_LINE).collect())
+    }
+
     /// Starts process number `number`; it ends with the returned handle.
     ///
     /// # Errors
@@ -110,6 +138,18 @@ fn environment(declared: &Declared, access_key: &str, endpoint: &str) -> BTreeMa
     environment.extend(std::env::var("RUST_LOG").ok().map(|level| ("RUST_LOG".to_owned(), level)));
     environment.extend(fixed.map(|(name, value)| (name.to_owned(), value)));
     environment
+}
+
+/// Of a log's end so much is looked at, and shown.
+const LAST_BYTES: u64 = 4096;
+const LAST_LINE: usize = 500;
+
+/// Whether a line of a log says that something is wrong: what is written without the logger, a panic for one, does.
+fn is_complaint(line: &str) -> bool {
+    match serde_json::from_str::<serde_json::Value>(line) {
+        Ok(logged) if logged.is_object() => ["WARN", "ERROR"].iter().any(|level| logged["level"] == *level),
+        _ => !line.trim().is_empty(),
+    }
 }
 
 /// A longer log is emptied before a process starts.

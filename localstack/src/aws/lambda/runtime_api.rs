@@ -42,7 +42,7 @@ pub async fn answer(functions: Functions, secret: String, request: Request) -> R
             finish(&function, id, Err(InvokeError::Failed(message)))
         }
         ["init", "error"] => {
-            tracing::error!("{} cannot start: {}", function.name, String::from_utf8_lossy(&body));
+            tracing::error!("function {} does not start: {}", function.name, String::from_utf8_lossy(&body));
             empty(StatusCode::ACCEPTED)
         }
         _ => empty(StatusCode::NOT_FOUND),

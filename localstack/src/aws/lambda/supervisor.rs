@@ -28,10 +28,7 @@ impl Function {
         loop {
             let started = Instant::now();
             let number = self.work().environments.begin();
-            match self.live(number).await {
-                Ok(status) => tracing::warn!("{} ended ({status}); starting it again", self.name),
-                Err(error) => tracing::error!("{}: {error:#}", self.name),
-            }
+            self.live(number).await;
             pause = if started.elapsed() > MAX_PAUSE { FIRST_PAUSE } else { pause * 2 };
             pause = pause.min(MAX_PAUSE);
             tokio::time::sleep(pause).await;
@@ -47,12 +44,7 @@ impl Function {
                 let function = Arc::clone(&self);
                 environments.spawn(async move {
                     tracing::info!("{} starts environment {number}", function.name);
-                    match function.live(number).await {
-                        Ok(status) => {
-                            tracing::info!("{} ended environment {number} ({status})", function.name);
-                        }
-                        Err(error) => tracing::error!("{}: {error:#}", function.name),
-                    }
+                    function.live(number).await;
                 });
             }
             tokio::select! {
@@ -75,23 +67,58 @@ impl Function {
     }
 
     /// Runs an environment's process until it ends; the invocations that it worked on have failed.
-    async fn live(&self, number: u64) -> Result<ExitStatus> {
+    async fn live(&self, number: u64) {
+        let log_length = self.process.log_length();
         let ended = self.run_process(number).await;
-        self.ended(number);
-        ended
+        let was_starting = self.ended(number);
+        self.report(number, ended, was_starting, log_length);
     }
 
-    async fn run_process(&self, number: u64) -> Result<ExitStatus> {
+    /// Says at once that a process has ended that was not meant to, and what it complained of since its log was so long.
+    fn report(&self, number: u64, ended: Result<Ended>, was_starting: bool, log_length: u64) {
+        match ended {
+            Ok(Ended::Killed) => tracing::info!("function {}: environment {number} was ended", self.name),
+            Ok(Ended::Itself(status)) if was_starting => {
+                self.does_not_start(&format!("({status}){}", self.why(log_length)));
+            }
+            Ok(Ended::Itself(status)) => {
+                tracing::warn!("function {} ended by itself ({status}){}", self.name, self.why(log_length));
+            }
+            Err(error) => self.does_not_start(&format!("({error:#})")),
+        }
+    }
+
+    /// Says it once a minute: it is tried again and again.
+    fn does_not_start(&self, why: &str) {
+        if self.failed_starts.is_due(why.to_owned(), Instant::now()) {
+            tracing::error!("function {} does not start {why}", self.name);
+        }
+    }
+
+    fn why(&self, log_length: u64) -> String {
+        let complaint = self.process.complaint(log_length).map(|line| format!(": {line}"));
+        format!("{}; its log is {}", complaint.unwrap_or_default(), self.process.log().display())
+    }
+
+    async fn run_process(&self, number: u64) -> Result<Ended> {
         let mut child = self.process.spawn(number)?;
         let Some(kill) = self.work().environments.spawned(number, child.id()) else {
-            return Ok(child.wait().await?);
+            return Ok(Ended::Itself(child.wait().await?));
         };
         tokio::select! {
-            status = child.wait() => Ok(status?),
+            status = child.wait() => Ok(Ended::Itself(status?)),
             () = kill.notified() => {
                 child.kill().await?;
-                Ok(child.wait().await?)
+                child.wait().await?;
+                Ok(Ended::Killed)
             }
         }
     }
+}
+
+/// How a process has ended.
+enum Ended {
+    /// The stack killed it: it rested for long, took too long, or a fault was set.
+    Killed,
+    Itself(ExitStatus),
 }

@@ -127,5 +127,5 @@ impl Call<'_> {
 /// # Errors
 /// `AccessDeniedException`.
 pub fn require(iam: &Iam, caller: &Caller, action: &str, resource: &str) -> Result<(), ApiError> {
-    iam.check(caller, action, resource).map_err(|denied| ApiError::new(DENIED, denied.to_string()))
+    iam.check_call(caller, action, resource).map_err(|denied| ApiError::new(DENIED, denied.to_string()))
 }

@@ -232,7 +232,10 @@ impl Queue {
 
     fn move_to_dead_letters(&self, message: Message) {
         if let Some(Redrive { dead_letters, .. }) = self.redrive.get() {
-            tracing::warn!(queue = self.name, message = message.id, "moved to {}", dead_letters.name);
+            let (queue, id, tries, to) = (&self.name, &message.id, message.receives, &dead_letters.name);
+            tracing::warn!(
+                "queue {queue}: message {id} went to the dead-letter queue {to} after {tries} receives"
+            );
             let message = dead_letters.adopt(Message { receives: 0, ..message });
             self.journal.write(vec![dead_letters.entry(&message)]);
             dead_letters.push(message);

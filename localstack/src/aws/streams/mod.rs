@@ -1,6 +1,7 @@
 //! What reads a table's stream: the one shard, with batches, retries and checkpoints; and Lambda's mapping of it to a
 //! function. Pipes read it too.
 
+pub mod api;
 pub mod mapping;
 pub mod record;
 pub mod shard;

@@ -8,6 +8,15 @@ use crate::template::resources::FilterCriteria;
 use anyhow::{Result, anyhow};
 use quamina::Quamina;
 
+/// The one shard of every stream, named as AWS names them.
+pub const SHARD: &str = "shardId-00000000000000000001-10ca1000";
+
+/// A record's place in its stream as AWS writes it: clients refuse fewer than 21 digits.
+#[must_use]
+pub fn number(sequence: i64) -> String {
+    format!("{sequence:021}")
+}
+
 /// A record with its JSON. The JSON of the table is joined as text: the filter holds most records back, and only the others
 /// are parsed.
 #[derive(Clone, Debug)]
@@ -24,10 +33,11 @@ impl Record {
     pub fn new(table: &str, record: &StreamRecord) -> Self {
         let StreamRecord { sequence, event_name, keys, new_image, created_at } = record;
         let (image, id, stream) = (new_image.as_deref(), id(*sequence), names::stream_arn(table));
+        let number = number(*sequence);
         let size = keys.len() + image.map_or(0, str::len);
         let image = image.map(|image| format!(r#""NewImage":{image},"#)).unwrap_or_default();
         let json = format!(
-            r#"{{"eventID":"{id}","eventName":"{event_name}","eventVersion":"1.1","eventSource":"aws:dynamodb","awsRegion":"{REGION}","eventSourceARN":"{stream}","dynamodb":{{"ApproximateCreationDateTime":{created_at},"Keys":{keys},{image}"SequenceNumber":"{sequence}","SizeBytes":{size},"StreamViewType":"NEW_IMAGE"}}}}"#
+            r#"{{"eventID":"{id}","eventName":"{event_name}","eventVersion":"1.1","eventSource":"aws:dynamodb","awsRegion":"{REGION}","eventSourceARN":"{stream}","dynamodb":{{"ApproximateCreationDateTime":{created_at},"Keys":{keys},{image}"SequenceNumber":"{number}","SizeBytes":{size},"StreamViewType":"NEW_IMAGE"}}}}"#
         );
         Self { sequence: *sequence, created_at: *created_at, json }
     }

@@ -4,7 +4,7 @@
 //! <https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html>
 //! <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-batching-concurrency.html>
 
-use super::record::{Filter, Record};
+use super::record::{Filter, Record, SHARD, number};
 use super::switch::{Kept, State, Switch};
 use crate::aws::dynamodb::Database;
 use crate::aws::sqs::{Queue, Queues};
@@ -275,7 +275,7 @@ impl Shard {
             self.give_up(reader, &records, "RetryAttemptsExhausted", tries, why);
             return None;
         }
-        tracing::warn!(reader = self.name, "a batch is tried again: {why}");
+        tracing::warn!("{} tries a batch again: {why}", self.name);
         tokio::time::sleep(pause(tries) / self.time_scale.max(1)).await;
         Some(Batch { records, tries: tries.saturating_add(1) })
     }
@@ -299,8 +299,10 @@ impl Shard {
     /// place in the stream and does not hold them.
     fn give_up(&self, reader: &impl Reader, records: &[Record], condition: &str, tries: u32, why: &str) {
         let (Some(first), Some(last)) = (records.first(), records.last()) else { return };
-        tracing::error!(reader = self.name, sequence = first.sequence, "gives up a record: {why}");
-        let Some(queue) = &self.dead_letters else { return };
+        let (name, count, of) = (&self.name, records.len(), first.sequence);
+        let Some(queue) = &self.dead_letters else {
+            return tracing::error!("{name} gives up {count} records from {of} on: {why}");
+        };
         let time = |seconds: i64| {
             let time = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
             time.to_rfc3339_opts(SecondsFormat::Secs, true)
@@ -309,15 +311,18 @@ impl Shard {
         pointer["version"] = "1.0".into();
         pointer["timestamp"] = Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true).into();
         pointer["DDBStreamBatchInfo"] = json!({
-            "shardId": "shardId-local",
-            "startSequenceNumber": first.sequence.to_string(),
-            "endSequenceNumber": last.sequence.to_string(),
+            "shardId": SHARD,
+            "startSequenceNumber": number(first.sequence),
+            "endSequenceNumber": number(last.sequence),
             "approximateArrivalOfFirstRecord": time(first.created_at),
             "approximateArrivalOfLastRecord": time(last.created_at),
             "batchSize": records.len(),
             "streamArn": names::stream_arn(&self.table),
         });
-        queue.send(&pointer.to_string());
+        let (id, to) = (queue.send(&pointer.to_string()), &queue.name);
+        tracing::error!(
+            "{name} gives up {count} records from {of} on: {why}; a pointer went to the dead-letter queue {to} as message {id}"
+        );
     }
 }
 
