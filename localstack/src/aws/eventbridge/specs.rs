@@ -67,7 +67,6 @@ impl Bench {
             infra,
             time_scale: 1,
             journal: &journal,
-            past: &past,
             meter: &Meter::default(),
         };
         let (machines, faults) = (StateMachines::new(&[], &setup).unwrap(), Faults::default());
@@ -79,7 +78,7 @@ impl Bench {
             meter: &Meter::default(),
         };
         let buses = Buses::start(model, &connections).unwrap();
-        let replays = Replays::open(&buses, &journal, &past).unwrap();
+        let replays = Replays::open(&buses, &journal);
         Self { buses, replays, queues, journal }
     }
 
