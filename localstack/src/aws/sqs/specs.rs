@@ -155,6 +155,12 @@ async fn a_published_message_survives_in_the_queue() {
     topics.flush().await;
     let received = receive(&queue, 10, 60).await;
     assert_eq!((before, bodies(&received)), (2, vec!["one", "two"]));
+    // The topic knows its ids and its numbers after a restart.
+    let published = topics.page("notes.fifo", None, 10).unwrap();
+    let known: Vec<_> = published.iter().map(|(_, m)| (m.message.as_str(), m.repeats)).collect();
+    assert_eq!(known, [("one", 1), ("two", 1)]);
+    let (number, _) = &published[0];
+    assert_eq!(topics.page("notes.fifo", Some(number), 10).unwrap().len(), 1);
     let place = received[1].message.place.as_ref().unwrap();
     assert_eq!((place.group.as_str(), place.deduplication_id.as_str()), ("order-1", "two"));
     // Had the crash come before the topic's own record, the queue would recognise the second delivery.

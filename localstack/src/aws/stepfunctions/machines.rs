@@ -35,7 +35,7 @@ const NEWEST: &str = "execution-newest/";
 /// How long an execution that has ended is known.
 ///
 /// <https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html>
-const KNOWN: TimeDelta = TimeDelta::days(90);
+pub(super) const KNOWN: TimeDelta = TimeDelta::days(90);
 
 /// A state machine as it is declared, and what it invokes.
 pub struct Machine {
@@ -212,6 +212,12 @@ impl StateMachines {
     pub fn execution(&self, id: &str) -> Option<Execution> {
         let running = self.executions().get(id).cloned();
         running.or_else(|| self.0.journal.record(&key(id)))
+    }
+
+    /// How many executions are in memory.
+    #[cfg(test)]
+    pub(super) fn running_now(&self) -> usize {
+        self.executions().len()
     }
 
     /// Starts an execution; returns its id.

@@ -22,6 +22,8 @@ mod refusal;
 mod state;
 
 #[cfg(test)]
+mod kept_specs;
+#[cfg(test)]
 mod specs;
 
 pub use provider::{Payment, Provider};

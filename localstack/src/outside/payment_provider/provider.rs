@@ -68,8 +68,8 @@ pub struct Provider {
     locked: Duration,
 }
 
-struct Shared {
-    kept: Kept,
+pub(super) struct Shared {
+    pub(super) kept: Kept,
     /// How many objects there are.
     made: u64,
     locks: Locks,
@@ -86,19 +86,23 @@ impl Shared {
         chrono::Utc::now().timestamp().saturating_add(self.ahead)
     }
 
-    fn new(kept: Kept) -> Self {
+    pub(super) fn new(kept: Kept) -> Self {
         let made = kept.made();
         Self { kept, made, locks: Locks::default(), calls: 0, ahead: 0, requests: VecDeque::new() }
     }
 
     /// Answers a call and keeps what it changed; one without an answer locks its intent for so long.
     fn answer(&mut self, call: &Call<'_>, locked: Duration) -> Reply {
+        self.answer_at(call, self.now(), locked)
+    }
+
+    /// The same at `now`, in epoch seconds.
+    pub(super) fn answer_at(&mut self, call: &Call<'_>, now: i64, locked: Duration) -> Reply {
         let at = Instant::now();
         if let Some(key) = self.locks.key_in_use(call, at) {
             return Reply::refused(&Refusal::key_in_use(key));
         }
         let fate = if self.locks.is_locked(call, at) { Fate::Locked } else { Fate::Answered };
-        let now = self.now();
         let mut account = self.kept.account(call).with_made(self.made);
         let reply = account.answer(call, now, fate);
         self.made = account.made();
