@@ -103,11 +103,7 @@ impl Carrier {
     }
 
     /// Changes a shipment where it is kept.
-    fn change(
-        &self,
-        reference: &str,
-        change: impl FnOnce(&mut Shipment) -> Response,
-    ) -> (Response, Journal) {
+    fn change(&self, reference: &str, change: impl FnOnce(&mut Shipment) -> Response) -> (Response, Journal) {
         let (journal, key) = (self.locked(), format!("{PREFIX}{reference}"));
         let mut shipment: Shipment = journal.record(&key).unwrap_or_default();
         let response = change(&mut shipment);

@@ -4,7 +4,7 @@ use super::carrier::{self, Carrier};
 use super::payment_provider::Provider;
 use crate::faults::Faults;
 use crate::support::http::{self, Request, Response};
-use crate::support::journal::{Journal};
+use crate::support::journal::Journal;
 use hyper::StatusCode;
 
 #[derive(Clone)]

@@ -41,11 +41,7 @@ fn started(folder: Option<&Path>) -> (Queues, Topics, Arc<Queue>) {
     (queues, topics, queue)
 }
 
-fn topics(
-    queues: &Queues,
-    journal: &Journal,
-    change: impl Fn(&mut Value),
-) -> anyhow::Result<Topics> {
+fn topics(queues: &Queues, journal: &Journal, change: impl Fn(&mut Value)) -> anyhow::Result<Topics> {
     let topic: Topic = serde_json::from_value(json!({"TopicName": "notes.fifo", "FifoTopic": true})).unwrap();
     let mut subscription = json!({"TopicArn": names::arn("sns", "notes.fifo"), "Protocol": "sqs",
         "Endpoint": names::queue_arn(MESSAGES), "RawMessageDelivery": true,

@@ -209,7 +209,8 @@ impl Storage {
         Self::open_with(folder, Box::new(|_, file| file.sync_data()))
     }
 
-    fn open_with(folder: &Path, fsync: disk::Fsync) -> Result<Self> {
+    /// The same with another way to sync: tests note what is safe, or let nothing be.
+    pub(crate) fn open_with(folder: &Path, fsync: disk::Fsync) -> Result<Self> {
         let (disk, mut log) = disk::Disk::open(folder, fsync)?;
         let (sender, safe) = watch::channel(0);
         let written = Arc::new(AtomicU64::new(0));
