@@ -8,6 +8,9 @@ use crate::support::storage::Storage;
 use chrono::Utc;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A folder with a definition and a store in it, which is deleted at the end.
 struct Folder(PathBuf);
@@ -44,9 +47,12 @@ fn machines(storage: &Storage, infra: &Path, time_scale: u32) -> StateMachines {
 }
 
 async fn at_rest(machines: &StateMachines) {
-    while machines.running_now() > 0 {
-        tokio::task::yield_now().await;
-    }
+    let ended = async {
+        while machines.running_now() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(TIMEOUT, ended).await.expect("executions do not end, or are still in memory");
 }
 
 fn any(_: &Execution) -> bool {
