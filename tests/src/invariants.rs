@@ -76,8 +76,8 @@ pub async fn check(
     orders: &[String],
 ) -> Result<Report> {
     let mut ledger = Ledger::default();
-    let book = provider.get("/book").await?.body;
-    let book = by_order(book.as_object().context("the book is not an object")?);
+    let book = book(provider).await?;
+    let book = by_order(&book);
     let mut read = stream::iter(orders).map(async |id| (id, api.order(id).await)).buffered(CONCURRENCY);
     while let Some((id, order)) = read.next().await {
         ledger.order(id, &order?, book.get(id.as_str()).copied().unwrap_or_default());
@@ -88,6 +88,21 @@ pub async fn check(
         ledger.product(product, *stock, (count("available"), count("held"), count("shipped")));
     }
     Ok(ledger.report)
+}
+
+/// The whole book, page by page.
+///
+/// # Errors
+/// When it cannot be read.
+pub async fn book(provider: &Client) -> Result<Map<String, Value>> {
+    let (mut book, mut path) = (Map::new(), "/book".to_owned());
+    loop {
+        let page = provider.get(&path).await?.body;
+        let page = page.as_object().context("the book is not an object")?;
+        let Some(last) = page.keys().max() else { return Ok(book) };
+        path = format!("/book?after={last}");
+        book.extend(page.clone());
+    }
 }
 
 fn by_order(book: &Map<String, Value>) -> HashMap<&str, Money> {

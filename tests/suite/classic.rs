@@ -3,6 +3,7 @@
 
 use crate::platform::{BINARIES, Platform, on_classic_platform, options, root, run, scratch};
 use crate::stories::{cancelling, outcomes};
+use aws_sdk_lambda::types::InvocationType;
 use futures_util::future::join_all;
 use hyper::Method;
 use localstack::aws::lambda::Mode;
@@ -58,6 +59,25 @@ fn a_request_that_waits_has_a_process_for_itself() {
             assert_eq!(answer.unwrap().status, 202);
         }
         assert_eq!(api.environments(), (3, 3));
+    });
+}
+
+/// Guards: a dry run runs nothing, and an event is answered before its function has run.
+#[test]
+fn a_dry_run_runs_nothing() {
+    run(async {
+        let options = Options { lambda: Mode::Classic, ..options("dry-run") };
+        let platform = Platform::start(&options).await.unwrap();
+        let api = platform.stack.functions.get("test-quadrille-orders-api").unwrap();
+        let client = aws_sdk_lambda::Client::new(&platform.sdk().await);
+        let invoke = async |kind: InvocationType| {
+            let call = client.invoke().function_name("test-quadrille-orders-api").invocation_type(kind);
+            call.send().await.unwrap().status_code()
+        };
+        assert_eq!((invoke(InvocationType::DryRun).await, api.environments()), (204, (0, 0)));
+        assert_eq!(invoke(InvocationType::Event).await, 202);
+        platform.stack.settle(TIMEOUT).await.unwrap();
+        assert_eq!(api.environments().0, 1);
     });
 }
 

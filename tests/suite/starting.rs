@@ -79,6 +79,18 @@ async fn refused(options: &Options, name: &str, spoil: impl FnOnce(&Path)) -> St
     format!("{error:#}")
 }
 
+/// Guards: a function whose log cannot be opened would never run, so the start says which file is in the way.
+#[test]
+fn a_log_that_cannot_be_opened_stops_the_start() {
+    run(async {
+        let options = on_disk("no-log");
+        let log = options.data.join("logs/test-quadrille-orders-api.log");
+        fs::create_dir_all(&log).unwrap();
+        let error = format!("{:#}", Stack::start(&options).await.err().unwrap());
+        assert!(error.contains(log.to_str().unwrap()) && error.contains("delete"), "{error}");
+    });
+}
+
 /// The log of a store, below the data folder.
 fn newest_log(store: &Path) -> String {
     let names = fs::read_dir(store).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());

@@ -4,8 +4,7 @@
 //! accepted and its first answer lost.
 
 use crate::support::http::{self, Request, Response};
-use crate::support::journal::{Journal, Past};
-use anyhow::Result;
+use crate::support::journal::{Entry, Journal, PAGE};
 use hyper::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -38,9 +37,8 @@ pub struct Shipment {
 /// Clones share one simulator.
 #[derive(Clone)]
 pub struct Carrier {
-    /// By reference.
-    shipments: Arc<Mutex<BTreeMap<String, Shipment>>>,
-    journal: Journal,
+    /// The journal has the shipments by their references. It is held while one of them is changed.
+    journal: Arc<Mutex<Journal>>,
 }
 
 fn product_starts(body: &Value, with: &str) -> bool {
@@ -62,81 +60,83 @@ fn parcel(tracking_number: &str) -> Value {
 }
 
 impl Carrier {
-    /// A simulator with the shipments that the journal kept.
-    ///
-    /// # Errors
-    /// When a kept shipment cannot be read.
-    pub fn new(journal: &Journal, past: &Past) -> Result<Self> {
-        let shipments = Arc::new(Mutex::new(past.records(PREFIX)?));
-        Ok(Self { shipments, journal: journal.clone() })
+    /// A simulator with the shipments that the journal keeps.
+    #[must_use]
+    pub fn new(journal: &Journal) -> Self {
+        Self { journal: Arc::new(Mutex::new(journal.clone())) }
     }
 
-    fn locked(&self) -> MutexGuard<'_, BTreeMap<String, Shipment>> {
-        self.shipments.lock().unwrap_or_else(PoisonError::into_inner)
+    fn locked(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// By reference.
+    /// All of them, by reference.
     #[must_use]
     pub fn shipments(&self) -> BTreeMap<String, Shipment> {
-        self.locked().clone()
+        self.locked().records(PREFIX)
+    }
+
+    /// A page of the shipments, by reference.
+    fn page(&self, query: &str) -> BTreeMap<String, Shipment> {
+        self.locked().page(PREFIX, http::after(query).as_deref(), PAGE).into_iter().collect()
     }
 
     /// Answers a request; `path` begins after [`PATH`].
     pub async fn answer(&self, path: &str, request: Request) -> Response {
         let (parts, body) = request.into_parts();
         if (&parts.method, path) == (&Method::GET, "/book") {
-            return answer(200, &json!(self.shipments()));
+            return answer(200, &json!(self.page(parts.uri.query().unwrap_or_default())));
         }
         let Some(reference) = path.strip_prefix("/shipments/") else { return error(404, "no_such_path") };
         let body = match http::body(body, MAX_BODY_BYTES).await {
             Ok(body) => serde_json::from_slice(&body).unwrap_or_default(),
             Err(status) => return http::empty(status),
         };
-        let response = match parts.method {
-            Method::PUT => self.ship(reference, &body),
-            Method::DELETE => self.withdraw(reference),
+        let (response, journal) = match parts.method {
+            Method::PUT => self.change(reference, |shipment| ship(shipment, reference, &body)),
+            Method::DELETE => self.change(reference, withdraw),
             _ => return http::empty(StatusCode::METHOD_NOT_ALLOWED),
         };
-        self.keep(reference).await;
+        // Before the answer is sent.
+        journal.flush().await;
         response
     }
 
-    /// Puts a shipment on disk before its answer is sent.
-    async fn keep(&self, reference: &str) {
-        let shipment = self.locked().get(reference).cloned();
-        self.journal.keep(format!("{PREFIX}{reference}"), &shipment).await;
+    /// Changes a shipment where it is kept.
+    fn change(&self, reference: &str, change: impl FnOnce(&mut Shipment) -> Response) -> (Response, Journal) {
+        let (journal, key) = (self.locked(), format!("{PREFIX}{reference}"));
+        let mut shipment: Shipment = journal.record(&key).unwrap_or_default();
+        let response = change(&mut shipment);
+        journal.write(vec![Entry::Record { key, value: json!(shipment).to_string() }]);
+        (response, journal.clone())
     }
+}
 
-    fn ship(&self, reference: &str, body: &Value) -> Response {
-        let mut shipments = self.locked();
-        let shipment = shipments.entry(reference.to_owned()).or_default();
-        shipment.calls += 1;
-        shipment.addressed = ["line1", "city"].iter().all(|field| body["address"][field].is_string());
-        let flakes = product_starts(body, "carrier-flaky") && shipment.calls <= FLAKES;
-        if product_starts(body, "carrier-down") || flakes {
-            return error(503, "unavailable");
-        }
-        if shipment.withdrawn {
-            return error(409, "withdrawn");
-        }
-        if product_starts(body, "unshippable") {
-            return error(422, "prohibited_goods");
-        }
-        let number = format!("LP{}", reference.replace('-', "").to_uppercase());
-        let number = shipment.tracking_number.get_or_insert(number);
-        if product_starts(body, "carrier-lost-answer") && shipment.calls == 1 {
-            return error(504, "lost");
-        }
-        answer(200, &parcel(number))
+fn ship(shipment: &mut Shipment, reference: &str, body: &Value) -> Response {
+    shipment.calls += 1;
+    shipment.addressed = ["line1", "city"].iter().all(|field| body["address"][field].is_string());
+    let flakes = product_starts(body, "carrier-flaky") && shipment.calls <= FLAKES;
+    if product_starts(body, "carrier-down") || flakes {
+        return error(503, "unavailable");
     }
+    if shipment.withdrawn {
+        return error(409, "withdrawn");
+    }
+    if product_starts(body, "unshippable") {
+        return error(422, "prohibited_goods");
+    }
+    let number = format!("LP{}", reference.replace('-', "").to_uppercase());
+    let number = shipment.tracking_number.get_or_insert(number);
+    if product_starts(body, "carrier-lost-answer") && shipment.calls == 1 {
+        return error(504, "lost");
+    }
+    answer(200, &parcel(number))
+}
 
-    fn withdraw(&self, reference: &str) -> Response {
-        let mut shipments = self.locked();
-        let shipment = shipments.entry(reference.to_owned()).or_default();
-        if let Some(number) = &shipment.tracking_number {
-            return answer(409, &parcel(number));
-        }
-        shipment.withdrawn = true;
-        answer(200, &json!({"status": "withdrawn"}))
+fn withdraw(shipment: &mut Shipment) -> Response {
+    if let Some(number) = &shipment.tracking_number {
+        return answer(409, &parcel(number));
     }
+    shipment.withdrawn = true;
+    answer(200, &json!({"status": "withdrawn"}))
 }

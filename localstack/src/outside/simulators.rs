@@ -4,8 +4,7 @@ use super::carrier::{self, Carrier};
 use super::payment_provider::Provider;
 use crate::faults::Faults;
 use crate::support::http::{self, Request, Response};
-use crate::support::journal::{Journal, Past};
-use anyhow::Result;
+use crate::support::journal::Journal;
 use hyper::StatusCode;
 
 #[derive(Clone)]
@@ -16,14 +15,11 @@ pub struct Simulators {
 }
 
 impl Simulators {
-    /// The simulators with the records that the journal kept. `time_scale` divides the provider's waits.
-    ///
-    /// # Errors
-    /// When a kept record cannot be read.
-    pub fn new(journal: &Journal, past: &Past, faults: &Faults, time_scale: u32) -> Result<Self> {
-        let provider = Provider::new(journal, past, time_scale)?;
-        let carrier = Carrier::new(journal, past)?;
-        Ok(Self { provider, carrier, faults: faults.clone() })
+    /// The simulators with the records that the journal keeps. `time_scale` divides the provider's waits.
+    #[must_use]
+    pub fn new(journal: &Journal, faults: &Faults, time_scale: u32) -> Self {
+        let (provider, carrier) = (Provider::new(journal, time_scale), Carrier::new(journal));
+        Self { provider, carrier, faults: faults.clone() }
     }
 
     /// Answers a request, the carrier's below its path and the provider's elsewhere.

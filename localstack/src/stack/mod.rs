@@ -1,5 +1,7 @@
 //! The stack: from templates to a running platform.
 
+#[cfg(test)]
+mod acknowledging;
 mod checks;
 mod coming_up;
 mod data_folder;

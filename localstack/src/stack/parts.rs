@@ -181,15 +181,15 @@ impl Messaging {
         let Plan { options, model, meter, data: DataFolder { database, journal, past, .. }, .. } = *plan;
         let connections = bus::Connections { queues, machines, journal, faults, meter };
         let buses = Buses::start(model, &connections)?;
-        let replays = Replays::open(&buses, journal, past)?;
-        let simulators = Simulators::new(journal, past, faults, options.time_scale)?;
-        let topics = Topics::start((&model.topics, &model.subscriptions), queues, (journal, past), meter)?;
+        let replays = Replays::open(&buses, journal);
+        let simulators = Simulators::new(journal, faults, options.time_scale);
+        let topics = Topics::start((&model.topics, &model.subscriptions), queues, journal, meter)?;
         let connections = shard::Connections {
             database,
             queues,
             journal,
             positions: &past.positions,
-            switches: &past.records(switch::PREFIX)?,
+            switches: &journal.records(switch::PREFIX),
             faults,
             time_scale: options.time_scale,
         };
@@ -226,7 +226,7 @@ impl Compute {
         let connections =
             asynchronous::Connections { functions: &functions, queues: &queues, iam: &iam, time_scale };
         let schedules = scheduler::schedules(model, &connections)?;
-        let setup = Setup { functions: &functions, infra: &options.infra, time_scale, journal, past, meter };
+        let setup = Setup { functions: &functions, infra: &options.infra, time_scale, journal, meter };
         let machines = StateMachines::new(&model.machines, &setup)?;
         checks::check_machines(model, &iam, &machines)?;
         Ok(Self { queues, iam, functions, schedules, machines, watchdog })

@@ -23,6 +23,7 @@ use crate::support::handles;
 use crate::support::http::{self, Guard};
 use crate::support::meter::Meter;
 use anyhow::{Result, ensure};
+use chrono::Utc;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,7 +31,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// How often expired rows and stream records are deleted.
+/// How often is deleted what has expired.
 const SWEEP_PERIOD: Duration = Duration::from_secs(60);
 /// The key under which the journal keeps that the first products are listed.
 const SEEDED: &str = "seeded/";
@@ -91,7 +92,7 @@ impl Stack {
         run(&mut tasks, &mut parts, &data.database);
         let coming_up = tokio::spawn(coming_up::show(options.clone(), parts.functions.clone()));
         let (gateway, journal) = (Arc::clone(&parts.gateway), data.journal.clone());
-        let is_seeded = !data.past.records::<bool>(SEEDED)?.is_empty();
+        let is_seeded = !journal.records::<bool>(SEEDED).is_empty();
         let api = serve(&mut tasks, &parts, ports);
         parts.machines.resume();
         parts.endpoint.events.replays.resume();
@@ -200,12 +201,16 @@ fn run(tasks: &mut JoinSet<()>, parts: &mut Parts, database: &Database) {
     for schedule in parts.schedules.drain(..) {
         tasks.spawn(schedule.run());
     }
-    let database = database.clone();
+    let (database, machines) = (database.clone(), parts.machines.clone());
+    let (provider, replays) = (parts.simulators.provider.clone(), parts.endpoint.events.replays.clone());
     tasks.spawn(async move {
         let mut timer = tokio::time::interval(SWEEP_PERIOD);
         loop {
             timer.tick().await;
             database.sweep();
+            machines.forget(Utc::now());
+            replays.forget(Utc::now());
+            provider.forget();
         }
     });
 }

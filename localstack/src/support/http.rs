@@ -132,6 +132,13 @@ pub fn json(status: u16, kind: &'static str, body: impl Into<Bytes>) -> Response
     response
 }
 
+/// The key that `?after=` names: a page begins behind it.
+#[must_use]
+pub fn after(query: &str) -> Option<String> {
+    let mut pairs = form_urlencoded::parse(query.as_bytes());
+    pairs.find(|(name, _)| name == "after").map(|(_, key)| key.into_owned())
+}
+
 #[must_use]
 pub fn empty(status: StatusCode) -> Response {
     let mut response = Response::new(Full::default());

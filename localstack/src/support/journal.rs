@@ -1,6 +1,7 @@
 //! What survives a restart besides the tables, in the same storage: queue messages, how far each pipe has read, archived events,
-//! and the records of simulators, topics, executions, replays and readers of streams. A stack in memory keeps its archives, and
-//! nothing else.
+//! and the records of simulators, topics, executions, replays and readers of streams. Records and events are read where they lie,
+//! by key or page by page: of those that grow with the orders a stack has only what is open in memory. A stack in memory keeps
+//! records and archives in the storage's memory, and nothing else.
 //!
 //! A pipe's position and the messages that it sent stand in the storage's log in the order in which they happened. Losing
 //! the log's end loses both, and the pipe reads the same records again: nothing has to wait for the disk. Only a
@@ -17,7 +18,7 @@ use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Entry {
     /// A message was sent to a queue, moved there, or received once more.
     Message {
@@ -48,6 +49,8 @@ pub enum Entry {
         /// JSON.
         value: String,
     },
+    /// A record that is needed no more.
+    Forgotten { key: String },
 }
 
 /// Which events of an archive are read: those whose own time is in a window, minute by minute.
@@ -76,33 +79,23 @@ pub struct KeptMessage {
     pub place: Option<String>,
 }
 
-/// Everything that the journal held when it was opened.
+/// What the journal held when it was opened, of what works go on in memory.
 #[derive(Debug, Default)]
 pub struct Past {
     /// Oldest first.
     pub messages: Vec<KeptMessage>,
     /// By pipe or mapping.
     pub positions: HashMap<String, i64>,
-    /// Keys and values.
-    records: Vec<(String, String)>,
 }
 
-impl Past {
-    /// The records whose keys begin with `prefix`, by the rest of their keys.
-    ///
-    /// # Errors
-    /// When one of them cannot be read.
-    pub fn records<T: DeserializeOwned>(&self, prefix: &str) -> Result<BTreeMap<String, T>> {
-        let records = self.records.iter().filter_map(|(key, value)| Some((key.strip_prefix(prefix)?, value)));
-        records.map(|(key, value)| Ok((key.to_owned(), serde_json::from_str(value)?))).collect()
-    }
-}
+/// How many entries a page has that people or the stack's own sweeps read.
+pub const PAGE: usize = 1000;
 
 /// The running journal. Clones share it.
 #[derive(Clone)]
 pub struct Journal {
     storage: Storage,
-    /// In memory it forgets everything but archived events.
+    /// In memory it forgets messages and positions.
     forgets: bool,
     /// The number of the next message.
     next: Arc<AtomicU64>,
@@ -127,7 +120,7 @@ struct Archived {
 const MINUTE: usize = 16;
 
 impl Journal {
-    /// Reads everything that a storage holds.
+    /// Reads the messages and positions that a storage holds.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -139,9 +132,8 @@ impl Journal {
         let text = |bytes: &[u8]| Ok::<_, anyhow::Error>(String::from_utf8(bytes.to_vec())?);
         let positions =
             all(storage, Space::Positions, |key, value| Ok((text(key)?, serde_json::from_slice(value)?)))?;
-        let records = all(storage, Space::Records, |key, value| Ok((text(key)?, text(value)?)))?;
         let messages = messages.into_iter().map(|message| message.message).collect();
-        let past = Past { messages, positions: positions.into_iter().collect(), records };
+        let past = Past { messages, positions: positions.into_iter().collect() };
         let next = Arc::new(AtomicU64::new(next));
         Ok((Self { storage: storage.clone(), forgets: storage.is_memory(), next }, past))
     }
@@ -156,7 +148,9 @@ impl Journal {
     pub fn write(&self, entries: Vec<Entry>) {
         let mut batch = Batch::default();
         for entry in entries {
-            if !self.forgets || matches!(entry, Entry::Archived { .. }) {
+            let is_passing =
+                matches!(entry, Entry::Message { .. } | Entry::Deleted { .. } | Entry::Position { .. });
+            if !(self.forgets && is_passing) {
                 self.stage(&mut batch, entry);
             }
         }
@@ -185,6 +179,7 @@ impl Journal {
                 batch.put(Space::Archives, key, event);
             }
             Entry::Record { key, value } => batch.put(Space::Records, key, value),
+            Entry::Forgotten { key } => batch.delete(Space::Records, key),
         }
     }
 
@@ -193,10 +188,6 @@ impl Journal {
     #[must_use]
     pub fn archived(&self, wanted: &Wanted) -> Vec<String> {
         let Wanted { archive, window: (from, to), after, limit } = wanted;
-        let minute = |seconds: i64| {
-            let time = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
-            time.format("%Y-%m-%dT%H:%M").to_string()
-        };
         let first = match after {
             Some((time, id)) => {
                 let minute: String = time.chars().take(MINUTE).collect();
@@ -220,6 +211,70 @@ impl Journal {
         events
     }
 
+    /// The record under a key.
+    #[must_use]
+    pub fn record<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
+        self.storage.get(Space::Records, key.as_bytes()).and_then(|value| read(key, &value))
+    }
+
+    /// The records whose keys begin with `prefix`, by the rest of their keys: those after `after`, at most `limit`.
+    #[must_use]
+    pub fn page<T: DeserializeOwned>(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Vec<(String, T)> {
+        let range = Range::prefix(prefix.as_bytes());
+        let range = match after {
+            Some(after) => range.after(format!("{prefix}{after}").as_bytes()),
+            None => range,
+        };
+        self.listed(prefix, &range, limit)
+    }
+
+    /// The last records whose keys begin with `prefix`, the last one first.
+    #[must_use]
+    pub fn last<T: DeserializeOwned>(&self, prefix: &str, limit: usize) -> Vec<(String, T)> {
+        self.listed(prefix, &Range::prefix(prefix.as_bytes()).backward(true), limit)
+    }
+
+    fn listed<T: DeserializeOwned>(&self, prefix: &str, range: &Range, limit: usize) -> Vec<(String, T)> {
+        let mut found = Vec::new();
+        self.storage.visit(Space::Records, range, |key, value| {
+            if found.len() >= limit {
+                return ControlFlow::Break(());
+            }
+            let key = String::from_utf8_lossy(key).into_owned();
+            let rest = key.strip_prefix(prefix).map(str::to_owned);
+            found.extend(rest.zip(read(&key, &value)));
+            ControlFlow::Continue(())
+        });
+        found
+    }
+
+    /// All records whose keys begin with `prefix`, by the rest of their keys: for those that do not grow with the orders.
+    #[must_use]
+    pub fn records<T: DeserializeOwned>(&self, prefix: &str) -> BTreeMap<String, T> {
+        self.page(prefix, None, usize::MAX).into_iter().collect()
+    }
+
+    /// Deletes the events of an archive whose own time is before the minute of `seconds`, at most a page; how many.
+    pub fn forget_archived(&self, archive: &str, seconds: i64) -> usize {
+        let to = Bound::Excluded(place(&[archive, &minute(seconds)]));
+        let range = Range { from: Bound::Included(place(&[archive])), to, is_backward: false };
+        let mut batch = Batch::default();
+        self.storage.visit(Space::Archives, &range, |key, _| {
+            batch.delete(Space::Archives, key);
+            if batch.len() < PAGE { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        let count = batch.len();
+        if count > 0 {
+            self.storage.write(batch);
+        }
+        count
+    }
+
     /// Writes a record and returns once it is safe.
     pub async fn keep(&self, key: String, record: &impl Serialize) {
         let value = serde_json::to_string(record).unwrap_or_default();
@@ -233,6 +288,17 @@ impl Journal {
             self.storage.flush().await;
         }
     }
+}
+
+/// The minute of a time in epoch seconds, as an event's time begins.
+fn minute(seconds: i64) -> String {
+    DateTime::from_timestamp(seconds, 0).unwrap_or_default().format("%Y-%m-%dT%H:%M").to_string()
+}
+
+/// A record as its owner wrote it. One of another version is said, and passed over.
+fn read<T: DeserializeOwned>(key: &str, value: &[u8]) -> Option<T> {
+    let record = serde_json::from_slice(value);
+    record.inspect_err(|error| tracing::error!("the record {key} cannot be read: {error}")).ok()
 }
 
 fn json(value: &impl Serialize) -> Bytes {

@@ -93,20 +93,27 @@ struct Record {
     refunded: u64,
 }
 
-/// What the provider has of each order.
+/// What the provider has of each order, read page by page.
 async fn book(url: &str) -> Result<BTreeMap<String, Money>> {
+    let (mut book, mut page): (BTreeMap<String, Money>, _) = (BTreeMap::new(), url.to_owned());
+    loop {
+        let records = records(&page, url).await?;
+        let Some(last) = records.keys().next_back() else { return Ok(book) };
+        page = format!("{url}?after={last}");
+        for Record { order_id, captured, refunded } in records.into_values() {
+            let money = book.entry(order_id).or_default();
+            money.captures += u32::from(captured > 0);
+            money.captured = money.captured.saturating_add(captured);
+            money.refunded = money.refunded.saturating_add(refunded);
+        }
+    }
+}
+
+async fn records(page: &str, url: &str) -> Result<BTreeMap<String, Record>> {
     let misuse = || Misuse(format!("--provider-book: {url} has no book of the payment simulator"));
-    let uri = url.parse().with_context(misuse)?;
+    let uri = page.parse().with_context(misuse)?;
     let client: Client<_, Empty<bytes::Bytes>> = Client::builder(TokioExecutor::new()).build_http();
     let answer = client.get(uri).await.with_context(misuse)?;
     let body = answer.into_body().collect().await?.to_bytes();
-    let records: BTreeMap<String, Record> = serde_json::from_slice(&body).with_context(misuse)?;
-    let mut book: BTreeMap<String, Money> = BTreeMap::new();
-    for Record { order_id, captured, refunded } in records.into_values() {
-        let money = book.entry(order_id).or_default();
-        money.captures += u32::from(captured > 0);
-        money.captured = money.captured.saturating_add(captured);
-        money.refunded = money.refunded.saturating_add(refunded);
-    }
-    Ok(book)
+    serde_json::from_slice(&body).with_context(misuse)
 }

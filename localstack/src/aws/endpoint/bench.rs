@@ -6,6 +6,7 @@ use crate::aws::lambda::Functions;
 use crate::aws::sns::Topics;
 use crate::faults::{Fault, Faults};
 use crate::support::http::{self, Response};
+use crate::support::journal::PAGE;
 use crate::support::meter::Meter;
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -67,15 +68,20 @@ pub fn report(iam: &Iam, meter: &Meter) -> Response {
     http::json(200, "application/json", report.to_string())
 }
 
-/// The messages of a topic; a body that is JSON is shown as JSON.
-pub fn published(topics: &Topics, topic: &str) -> Response {
-    let Some(messages) = topics.published(topic) else { return http::empty(StatusCode::NOT_FOUND) };
-    let mut shown = json!(messages);
-    for entry in shown.as_array_mut().into_iter().flatten() {
+/// A page of the messages of a topic, behind the number that `?after=` names; a body that is JSON is shown as JSON.
+pub fn published(topics: &Topics, topic: &str, query: &str) -> Response {
+    let after = http::after(query);
+    let Some(messages) = topics.page(topic, after.as_deref(), PAGE) else {
+        return http::empty(StatusCode::NOT_FOUND);
+    };
+    let shown = messages.into_iter().map(|(number, message)| {
+        let mut entry = json!(message);
+        entry["number"] = number.into();
         let body = entry["message"].as_str().and_then(|text| serde_json::from_str(text).ok());
         entry["message"] = body.unwrap_or_else(|| entry["message"].take());
-    }
-    http::json(200, "application/json", shown.to_string())
+        entry
+    });
+    http::json(200, "application/json", shown.collect::<Value>().to_string())
 }
 
 /// What the functions logged under a correlation id, `correlation_id=…`, or about an order, `order_id=…`, by time; the newest lines

@@ -114,7 +114,7 @@ impl Endpoint {
     /// One of the bench's own pages, which AWS does not have.
     async fn page(&self, method: &Method, (path, query): (&str, &str), body: &[u8]) -> Option<Response> {
         if let Some(topic) = path.strip_prefix(bench::TOPICS) {
-            return Some(bench::published(&self.sns.topics, topic));
+            return Some(bench::published(&self.sns.topics, topic, query));
         }
         match path {
             bench::FAULTS => Some(bench::faults(&self.faults, method, body)),

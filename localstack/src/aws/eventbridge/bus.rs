@@ -281,6 +281,15 @@ impl Buses {
         days.map(|days| now - TimeDelta::days(days.into()))
     }
 
+    /// Deletes the events that their archives keep no longer. A minute's events go together, when none of them is kept.
+    pub(super) fn forget_archived(&self, now: DateTime<Utc>) {
+        for (archive, days) in self.buses.values().flat_map(|bus| &bus.archives) {
+            let Some(days) = days else { continue };
+            let oldest = (now - TimeDelta::days((*days).into())).timestamp();
+            while self.journal.forget_archived(archive, oldest) > 0 {}
+        }
+    }
+
     /// Whether there is a bus of this name, and on it this rule.
     #[must_use]
     pub fn has(&self, bus: &str, rule: Option<&str>) -> bool {

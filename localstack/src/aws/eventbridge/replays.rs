@@ -5,7 +5,7 @@
 //! <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_StartReplay.html>
 
 use super::bus::{Archived, Buses};
-use crate::support::journal::{Entry, Journal, Past, Wanted};
+use crate::support::journal::{Entry, Journal, Wanted};
 use anyhow::{Context, Result};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -98,19 +98,27 @@ struct Head {
 
 impl Replays {
     /// The replays that the journal kept.
-    ///
-    /// # Errors
-    /// When one of them cannot be read.
-    pub fn open(buses: &Buses, journal: &Journal, past: &Past) -> Result<Self> {
-        let replays = Arc::new(Mutex::new(past.records(PREFIX)?));
-        Ok(Self { replays, buses: buses.clone(), journal: journal.clone() })
+    #[must_use]
+    pub fn open(buses: &Buses, journal: &Journal) -> Self {
+        let replays = Arc::new(Mutex::new(journal.records(PREFIX)));
+        Self { replays, buses: buses.clone(), journal: journal.clone() }
     }
 
+    /// Those of the last 90 days: older ones are forgotten, on disk too.
     fn replays(&self) -> MutexGuard<'_, BTreeMap<String, Replay>> {
         let mut replays = self.replays.lock().unwrap_or_else(PoisonError::into_inner);
         let oldest = Utc::now() - KNOWN;
-        replays.retain(|_, replay| replay.started_at > oldest);
+        let old = replays.extract_if(.., |_, replay| replay.started_at <= oldest);
+        let forgotten: Vec<Entry> =
+            old.map(|(name, _)| Entry::Forgotten { key: format!("{PREFIX}{name}") }).collect();
+        self.journal.write(forgotten);
         replays
+    }
+
+    /// Forgets old replays, and the events that the archives keep no longer.
+    pub fn forget(&self, now: DateTime<Utc>) {
+        drop(self.replays());
+        self.buses.forget_archived(now);
     }
 
     /// Every replay of the last 90 days, by name.

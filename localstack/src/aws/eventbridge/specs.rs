@@ -67,7 +67,6 @@ impl Bench {
             infra,
             time_scale: 1,
             journal: &journal,
-            past: &past,
             meter: &Meter::default(),
         };
         let (machines, faults) = (StateMachines::new(&[], &setup).unwrap(), Faults::default());
@@ -79,7 +78,7 @@ impl Bench {
             meter: &Meter::default(),
         };
         let buses = Buses::start(model, &connections).unwrap();
-        let replays = Replays::open(&buses, &journal, &past).unwrap();
+        let replays = Replays::open(&buses, &journal);
         Self { buses, replays, queues, journal }
     }
 
@@ -201,6 +200,24 @@ async fn an_archive_forgets_after_its_days() {
     bench.call("StartReplay", &request).await.unwrap();
     bench.at_rest().await;
     assert_eq!(numbers(&bench.events("a").await), [2]);
+}
+
+/// Guards: the disk. What an archive forgets is deleted, and what it keeps is not.
+#[tokio::test]
+async fn what_an_archive_forgets_is_deleted() {
+    let mut model = model();
+    let now = Utc::now();
+    for (days, left) in [(Some(1), 2), (None, 4)] {
+        model.archives[0].retention_days = days;
+        let bench = Bench::of(None, &model);
+        for (n, ago) in [(1, 49 * 3600), (2, 25 * 3600), (3, 23 * 3600), (4, 0)] {
+            bench.put(n, now.timestamp() - ago - HALF_PAST);
+        }
+        bench.replays.forget(now);
+        let window = (0, now.timestamp() + 60);
+        let kept = Wanted { archive: "kept".into(), window, after: None, limit: 10 };
+        assert_eq!(bench.journal.archived(&kept).len(), left);
+    }
 }
 
 /// Guards: the window, which does not hold its end, and the order: the minutes are in order whatever the order of the archive,
@@ -386,7 +403,7 @@ async fn a_function_may_not_replay() {
     assert!(bench.replays.all().is_empty());
 }
 
-/// Guards: a replay and its name are forgotten after 90 days.
+/// Guards: a replay and its name are forgotten after 90 days, on disk too.
 #[test]
 fn a_replay_is_forgotten_after_ninety_days() {
     let bench = Bench::start(None);
@@ -401,6 +418,9 @@ fn a_replay_is_forgotten_after_ninety_days() {
             "ResourceAlreadyExistsException"
         );
         age(91);
+        assert_eq!(bench.journal.records::<Value>("replay/").len(), 1);
+        bench.replays.forget(Utc::now());
+        assert_eq!(bench.journal.records::<Value>("replay/").len(), 0);
         bench.call("StartReplay", &request("old")).await.unwrap();
     });
 }

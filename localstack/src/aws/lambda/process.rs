@@ -50,7 +50,7 @@ impl Process {
     /// The process of a declared function, with credentials of its role.
     ///
     /// # Errors
-    /// When there is no binary for the function's code.
+    /// When there is no binary for the function's code, or its log cannot be opened: no process would ever start.
     pub fn new(declared: &Declared, access_key: &str, sandbox: &Sandbox) -> Result<Self> {
         let name = &declared.function_name;
         let binary = sandbox.binaries.join(names::last_part(&declared.code));
@@ -65,6 +65,10 @@ impl Process {
         }
         let runtime_api = format!("http://{}/{name}", sandbox.runtime_api);
         let log = sandbox.logs.join(format!("{name}.log"));
+        drop(
+            open_log(&log)
+                .with_context(|| format!("function {name} has no log; delete what is in its place"))?,
+        );
         Ok(Self { binary, environment, runtime_api, log, group: sandbox.group })
     }
 

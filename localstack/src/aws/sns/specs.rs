@@ -14,9 +14,9 @@ use serde_json::json;
 use std::sync::Arc;
 
 fn topics() -> Topics {
-    let (journal, past) = Journal::open(&Storage::memory()).unwrap();
+    let (journal, _) = Journal::open(&Storage::memory()).unwrap();
     let topic = serde_json::from_value(json!({"TopicName": "notes.fifo", "FifoTopic": true})).unwrap();
-    Topics::start((&[topic], &[]), &Queues::default(), (&journal, &past), &Meter::default()).unwrap()
+    Topics::start((&[topic], &[]), &Queues::default(), &journal, &Meter::default()).unwrap()
 }
 
 /// The answer to a form.

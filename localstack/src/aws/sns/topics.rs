@@ -1,5 +1,5 @@
 //! FIFO topics. They deliver to the FIFO queues that are subscribed, and keep what was published, for people and tests to
-//! read.
+//! read: on disk. In memory are the deduplication ids of the window.
 //!
 //! <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>
 //! <https://docs.aws.amazon.com/sns/latest/dg/fifo-message-delivery.html>
@@ -7,19 +7,21 @@
 
 use crate::aws::sqs::fifo::WINDOW;
 use crate::aws::sqs::{Queue, Queues};
-use crate::support::journal::{Entry, Journal, Past};
+use crate::support::journal::{Entry, Journal};
 use crate::support::meter::{Meter, Unit};
 use crate::template::names;
 use crate::template::resources::{Subscription, Topic as Declared};
 use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
 
 /// The prefix of messages in the journal.
 const PREFIX: &str = "topic/";
+/// How many messages are read first at a start, for the ids of the window.
+const RECENT: usize = 256;
 
 /// The journal and `GET /topics/<name>` hold it as JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -36,9 +38,55 @@ pub struct Published {
 
 #[derive(Default)]
 struct Topic {
-    /// In the order of their publication.
-    messages: Vec<Published>,
+    /// The number of the next message.
+    next: u64,
+    recent: Recent,
     subscribers: Vec<Arc<Queue>>,
+}
+
+/// The numbers of the messages of the last minutes, by their deduplication ids.
+#[derive(Default)]
+struct Recent {
+    numbers: HashMap<String, u64>,
+    /// Oldest first.
+    times: VecDeque<(DateTime<Utc>, String)>,
+}
+
+impl Recent {
+    /// The message of this id, if it was published within the window.
+    fn find(&mut self, id: &str, now: DateTime<Utc>) -> Option<u64> {
+        while let Some((_, old)) = self.times.pop_front_if(|(at, _)| now - *at >= WINDOW) {
+            self.numbers.remove(&old);
+        }
+        self.numbers.get(id).copied()
+    }
+
+    fn add(&mut self, id: &str, number: u64, at: DateTime<Utc>) {
+        self.numbers.insert(id.to_owned(), number);
+        self.times.push_back((at, id.to_owned()));
+    }
+}
+
+impl Topic {
+    /// Goes on behind the messages that the journal kept.
+    fn resume(&mut self, name: &str, journal: &Journal) {
+        let prefix = format!("{PREFIX}{name}/");
+        let (mut limit, now) = (RECENT, Utc::now());
+        // Twice as many, until one is older than the window or all are there.
+        let mut kept: Vec<(String, Published)> = loop {
+            let kept: Vec<(String, Published)> = journal.last(&prefix, limit);
+            if kept.len() < limit || kept.last().is_none_or(|(_, oldest)| now - oldest.at >= WINDOW) {
+                break kept;
+            }
+            limit = limit.saturating_mul(2);
+        };
+        let number = |number: &str| number.parse::<u64>().unwrap_or_default();
+        self.next = kept.first().map_or(0, |(last, _)| number(last) + 1);
+        kept.reverse();
+        for (at, message) in kept {
+            self.recent.add(&message.deduplication_id, number(&at), message.at);
+        }
+    }
 }
 
 /// Every topic, by name. Clones share them.
@@ -50,15 +98,14 @@ pub struct Topics {
 }
 
 impl Topics {
-    /// The declared topics with their subscriptions and with the messages that the journal kept.
+    /// The declared topics with their subscriptions, and with the ids of the messages that the journal kept.
     ///
     /// # Errors
-    /// For a topic that is not FIFO, a subscription that is not implemented or names what no template declares, or a kept
-    /// message that cannot be read.
+    /// For a topic that is not FIFO, or a subscription that is not implemented or names what no template declares.
     pub fn start(
         (declared, subscriptions): (&[Declared], &[Subscription]),
         queues: &Queues,
-        (journal, past): (&Journal, &Past),
+        journal: &Journal,
         meter: &Meter,
     ) -> Result<Self> {
         let mut topics: BTreeMap<String, Topic> = BTreeMap::new();
@@ -72,12 +119,7 @@ impl Topics {
             let topic = topics.get_mut(names::last_part(arn));
             topic.with_context(|| format!("no template declares the topic {arn}"))?.subscribers.push(queue);
         }
-        for (place, message) in past.records(PREFIX)? {
-            let topic = place.split_once('/').and_then(|(name, _)| topics.get_mut(name));
-            if let Some(topic) = topic {
-                topic.messages.push(message);
-            }
-        }
+        topics.iter_mut().for_each(|(name, topic)| topic.resume(name, journal));
         Ok(Self { topics: Arc::new(Mutex::new(topics)), journal: journal.clone(), meter: meter.clone() })
     }
 
@@ -85,23 +127,55 @@ impl Topics {
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The messages of a topic, oldest first; `None` for a topic that no template declares.
+    /// All messages of a topic, oldest first; `None` for a topic that no template declares.
     #[must_use]
     pub fn published(&self, topic: &str) -> Option<Vec<Published>> {
-        self.topics().get(topic).map(|topic| topic.messages.clone())
+        Some(self.page(topic, None, usize::MAX)?.into_iter().map(|(_, message)| message).collect())
+    }
+
+    /// The messages of a topic behind this number, oldest first, and their numbers.
+    #[must_use]
+    pub fn page(&self, topic: &str, after: Option<&str>, limit: usize) -> Option<Vec<(String, Published)>> {
+        self.has(topic).then(|| self.journal.page(&format!("{PREFIX}{topic}/"), after, limit))
     }
 
     /// Publishes a message, once within the window for its deduplication id; returns its id and number, or `None` when
     /// no template declares the topic. It is on disk after [`Topics::flush`].
-    pub fn publish(&self, topic: &str, group: &str, id: &str, message: &str) -> Option<(String, usize)> {
-        let (published, number) = self.append(topic, group, id, message)?;
-        // Twenty digits, as on AWS: the keys sort as the numbers do.
-        let key = format!("{PREFIX}{topic}/{number:020}");
-        let value = serde_json::to_string(&published).unwrap_or_default();
-        // The journal has the message in each queue before it has the message here: a crash between the two makes SNS deliver
-        // a second time, which the queue recognises. The other way round the message would be lost.
-        self.journal.write(vec![Entry::Record { key, value }]);
+    pub fn publish(&self, topic: &str, group: &str, id: &str, message: &str) -> Option<(String, u64)> {
+        let (name, now) = (topic, Utc::now());
+        let mut topics = self.topics();
+        let topic = topics.get_mut(topic)?;
+        if let Some(number) = topic.recent.find(id, now) {
+            let mut first: Published = self.journal.record(&key(name, number))?;
+            first.repeats += 1;
+            self.keep(name, number, &first);
+            return Some((first.message_id, number));
+        }
+        // Group and deduplication id pass on to the queue, and the body as it is.
+        for queue in &topic.subscribers {
+            self.meter.count_pieces(Unit::FifoRequests, &queue.name, message.len());
+            queue.send_in_group(message, group, id);
+        }
+        let published = Published {
+            message_id: Uuid::new_v4().to_string(),
+            group: group.to_owned(),
+            deduplication_id: id.to_owned(),
+            at: now,
+            repeats: 0,
+            message: message.to_owned(),
+        };
+        let number = topic.next;
+        topic.next += 1;
+        topic.recent.add(id, number, now);
+        self.keep(name, number, &published);
         Some((published.message_id, number))
+    }
+
+    /// The journal has the message in each queue before it has the message here: a crash between the two makes SNS deliver a second
+    /// time, which the queue recognises. The other way round the message would be lost.
+    fn keep(&self, topic: &str, number: u64, published: &Published) {
+        let value = serde_json::to_string(published).unwrap_or_default();
+        self.journal.write(vec![Entry::Record { key: key(topic, number), value }]);
     }
 
     /// Returns once everything that was published so far is on disk.
@@ -122,32 +196,11 @@ impl Topics {
     pub fn has(&self, topic: &str) -> bool {
         self.topics().contains_key(topic)
     }
+}
 
-    fn append(&self, topic: &str, group: &str, id: &str, message: &str) -> Option<(Published, usize)> {
-        let mut topics = self.topics();
-        let Topic { messages, subscribers } = topics.get_mut(topic)?;
-        let now = Utc::now();
-        let is_repeat = |m: &Published| m.deduplication_id == id && now - m.at < WINDOW;
-        if let Some(at) = messages.iter().rposition(is_repeat) {
-            let first = messages.get_mut(at)?;
-            first.repeats += 1;
-            return Some((first.clone(), at));
-        }
-        // Group and deduplication id pass on to the queue, and the body as it is.
-        for queue in subscribers {
-            self.meter.count_pieces(Unit::FifoRequests, &queue.name, message.len());
-            queue.send_in_group(message, group, id);
-        }
-        messages.push(Published {
-            message_id: Uuid::new_v4().to_string(),
-            group: group.to_owned(),
-            deduplication_id: id.to_owned(),
-            at: now,
-            repeats: 0,
-            message: message.to_owned(),
-        });
-        Some((messages.last()?.clone(), messages.len() - 1))
-    }
+/// Twenty digits, as on AWS: the keys sort as the numbers do.
+fn key(topic: &str, number: u64) -> String {
+    format!("{PREFIX}{topic}/{number:020}")
 }
 
 /// The queue of a subscription. A FIFO topic can deliver to a standard queue too, and SNS can wrap a message in JSON:
@@ -163,4 +216,25 @@ fn subscriber(subscription: &Subscription, queues: &Queues) -> Result<Arc<Queue>
         queues.fifo_by_arn(&policy.dead_letter_target_arn).with_context(of)?;
     }
     queues.fifo_by_arn(endpoint).with_context(of)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::TimeDelta;
+
+    /// Guards: a topic's memory: the ids of the window are known, and no older one is left.
+    #[test]
+    fn ids_are_forgotten_after_the_window() {
+        let (mut recent, start) = (Recent::default(), DateTime::UNIX_EPOCH);
+        for number in 0..1000 {
+            let now = start + TimeDelta::seconds(number);
+            assert_eq!(recent.find(&number.to_string(), now), None);
+            recent.add(&number.to_string(), number.unsigned_abs(), now);
+        }
+        let now = start + TimeDelta::seconds(999);
+        let window = usize::try_from(WINDOW.num_seconds()).unwrap();
+        assert_eq!((recent.find("999", now), recent.find("0", now)), (Some(999), None));
+        assert_eq!((recent.numbers.len(), recent.times.len()), (window, window));
+    }
 }

@@ -36,23 +36,19 @@ fn started(folder: Option<&Path>) -> (Queues, Topics, Arc<Queue>) {
     let storage = folder.map_or_else(Storage::memory, |folder| Storage::open(folder).unwrap());
     let (journal, past) = Journal::open(&storage).unwrap();
     let queues = Queues::start(&declared(|_, _| ()), &past.messages, &journal).unwrap();
-    let topics = topics(&queues, (&journal, &past), |_| ()).unwrap();
+    let topics = topics(&queues, &journal, |_| ()).unwrap();
     let queue = queues.get(MESSAGES).unwrap();
     (queues, topics, queue)
 }
 
-fn topics(
-    queues: &Queues,
-    kept: (&Journal, &crate::support::journal::Past),
-    change: impl Fn(&mut Value),
-) -> anyhow::Result<Topics> {
+fn topics(queues: &Queues, journal: &Journal, change: impl Fn(&mut Value)) -> anyhow::Result<Topics> {
     let topic: Topic = serde_json::from_value(json!({"TopicName": "notes.fifo", "FifoTopic": true})).unwrap();
     let mut subscription = json!({"TopicArn": names::arn("sns", "notes.fifo"), "Protocol": "sqs",
         "Endpoint": names::queue_arn(MESSAGES), "RawMessageDelivery": true,
         "RedrivePolicy": {"deadLetterTargetArn": names::queue_arn(DEAD)}});
     change(&mut subscription);
     let subscription: Subscription = serde_json::from_value(subscription).unwrap();
-    Topics::start((&[topic], &[subscription]), queues, kept, &Meter::default())
+    Topics::start((&[topic], &[subscription]), queues, journal, &Meter::default())
 }
 
 /// What can be received at once, and what it was.
@@ -155,6 +151,12 @@ async fn a_published_message_survives_in_the_queue() {
     topics.flush().await;
     let received = receive(&queue, 10, 60).await;
     assert_eq!((before, bodies(&received)), (2, vec!["one", "two"]));
+    // The topic knows its ids and its numbers after a restart.
+    let published = topics.page("notes.fifo", None, 10).unwrap();
+    let known: Vec<_> = published.iter().map(|(_, m)| (m.message.as_str(), m.repeats)).collect();
+    assert_eq!(known, [("one", 1), ("two", 1)]);
+    let (number, _) = &published[0];
+    assert_eq!(topics.page("notes.fifo", Some(number), 10).unwrap().len(), 1);
     let place = received[1].message.place.as_ref().unwrap();
     assert_eq!((place.group.as_str(), place.deduplication_id.as_str()), ("order-1", "two"));
     // Had the crash come before the topic's own record, the queue would recognise the second delivery.
@@ -254,7 +256,7 @@ async fn a_receive_beyond_the_messages_in_flight_brings_nothing() {
 /// Guards: refuse, don't ignore. What CloudFormation would refuse, and what is not implemented, stops the start.
 #[test]
 fn a_queue_or_subscription_that_is_no_fifo_pair_stops_the_start() {
-    let (journal, past) = Journal::open(&Storage::memory()).unwrap();
+    let (journal, _) = Journal::open(&Storage::memory()).unwrap();
     let start = |declared: Vec<Declared>| Queues::start(&declared, &[], &journal).map(drop);
     let remove = |queue: &mut Value, field: &str| drop(queue.as_object_mut().unwrap().remove(field));
     for (declared, said) in [
@@ -281,7 +283,7 @@ fn a_queue_or_subscription_that_is_no_fifo_pair_stops_the_start() {
         ("TopicArn", json!(names::arn("sns", "nowhere")), "no template declares the topic"),
         ("RedrivePolicy", json!({"deadLetterTargetArn": names::queue_arn("nowhere")}), "the subscription of"),
     ] {
-        let refused = topics(&queues, (&journal, &past), |subscription| subscription[field] = value.clone());
+        let refused = topics(&queues, &journal, |subscription| subscription[field] = value.clone());
         let error = refused.map(drop).unwrap_err().to_string();
         assert!(error.contains(said), "{error}");
     }

@@ -163,13 +163,15 @@ pub fn list(states: &Service, call: &Call<'_>) -> Outcome {
     })?;
     let machine = &states.machine(call, machine)?.declared.state_machine_name;
     let limit = limit(request.max_results, 100)?;
-    let mut executions = states.machines.all();
-    executions.retain(|execution| {
-        execution.machine == *machine && request.status_filter.is_none_or(|status| execution.status == status)
-    });
-    let key = |execution: &Execution| format!("{:020} {}", i64::MAX - execution.started(), execution.id);
-    let (executions, next) = page(executions, key, request.next_token.as_deref(), limit);
-    let executions: Vec<Value> = executions.iter().map(shown).collect();
+    let is_wanted =
+        |execution: &Execution| request.status_filter.is_none_or(|status| execution.status == status);
+    let (mut executions, mut next) =
+        states.machines.newest(machine, request.next_token.as_deref(), is_wanted);
+    if executions.len() > limit {
+        executions.truncate(limit);
+        next = executions.last().map(|(place, _)| place.clone());
+    }
+    let executions: Vec<Value> = executions.iter().map(|(_, execution)| shown(execution)).collect();
     ok(&without_nulls(json!({"executions": executions, "nextToken": next})))
 }
 

@@ -1,4 +1,5 @@
-//! Standard state machines at work. The journal keeps an execution after every step, so that it goes on where it stopped.
+//! Standard state machines at work. The journal keeps an execution after every step, so that it goes on where it stopped; in memory
+//! are those that run.
 //!
 //! <https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html>
 
@@ -6,12 +7,12 @@ use super::definition::Definition;
 use super::execution::{Execution, Status};
 use super::interpreter::{FlowError, Next, Pause, TaskFailure};
 use crate::aws::lambda::{Function, Functions, InvokeError};
-use crate::support::journal::{Entry, Journal, Past};
+use crate::support::journal::{Entry, Journal, PAGE};
 use crate::support::meter::{Meter, Unit};
 use crate::template::resources::StateMachine as Declared;
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use chrono::Utc;
+use chrono::{DateTime, TimeDelta, Utc};
 use rsa::rand_core::{OsRng, RngCore};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -25,8 +26,16 @@ use uuid::Uuid;
 const MAX_HISTORY: usize = 1000;
 /// An execution that waits so long is at rest: nothing comes of it for now.
 const LONG: Duration = Duration::from_secs(3600);
-/// The prefix of executions in the journal.
+/// The prefix of executions in the journal, by their ids.
 const PREFIX: &str = "execution/";
+/// The prefix of the ids of those that run.
+const RUNNING: &str = "execution-running/";
+/// The prefix of the ids of a state machine's executions, the newest first.
+const NEWEST: &str = "execution-newest/";
+/// How long an execution that has ended is known.
+///
+/// <https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html>
+pub(super) const KNOWN: TimeDelta = TimeDelta::days(90);
 
 /// A state machine as it is declared, and what it invokes.
 pub struct Machine {
@@ -46,6 +55,7 @@ struct Shared {
     machines: BTreeMap<String, Machine>,
     /// What ends an execution that runs, by its id.
     running: Mutex<HashMap<String, AbortHandle>>,
+    /// Those that run, by their ids.
     executions: Mutex<BTreeMap<String, Execution>>,
     /// The ids of executions in a long pause.
     resting: Mutex<BTreeSet<String>>,
@@ -62,8 +72,16 @@ pub struct Setup<'a> {
     /// Divides every wait.
     pub time_scale: u32,
     pub journal: &'a Journal,
-    pub past: &'a Past,
     pub meter: &'a Meter,
+}
+
+fn key(id: &str) -> String {
+    format!("{PREFIX}{id}")
+}
+
+fn entry(execution: &Execution) -> Entry {
+    let value = serde_json::to_string(execution).unwrap_or_default();
+    Entry::Record { key: key(&execution.id), value }
 }
 
 impl From<&InvokeError> for TaskFailure {
@@ -79,7 +97,7 @@ impl From<&InvokeError> for TaskFailure {
 }
 
 impl StateMachines {
-    /// The state machines as declared, with the executions that the journal kept.
+    /// The state machines as declared, with the executions that were running when the stack stopped.
     ///
     /// # Errors
     /// When a definition is refused, or names a function that no template declares.
@@ -94,7 +112,9 @@ impl StateMachines {
             let made = Machine { declared: machine.clone(), text, definition, functions };
             machines.insert(machine.state_machine_name.clone(), made);
         }
-        let executions = Mutex::new(setup.past.records(PREFIX)?);
+        let running = setup.journal.records::<bool>(RUNNING).into_keys();
+        let running = running.filter_map(|id| Some((id.clone(), setup.journal.record(&key(&id))?)));
+        let executions = Mutex::new(running.collect());
         Ok(Self(Arc::new(Shared {
             machines,
             running: Mutex::default(),
@@ -110,10 +130,44 @@ impl StateMachines {
         self.0.executions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Every execution, in no particular order.
+    /// Every execution that is known, in no particular order.
     #[must_use]
     pub fn all(&self) -> Vec<Execution> {
-        self.executions().values().cloned().collect()
+        self.0.journal.records(PREFIX).into_values().collect()
+    }
+
+    /// The executions of a state machine behind a place in their order, the newest first, with their places. At most a page of them
+    /// is looked at; the place of the last one stands beside those that are wanted.
+    #[must_use]
+    pub fn newest(
+        &self,
+        machine: &str,
+        after: Option<&str>,
+        is_wanted: impl Fn(&Execution) -> bool,
+    ) -> (Vec<(String, Execution)>, Option<String>) {
+        let places = self.0.journal.page::<bool>(&format!("{NEWEST}{machine}/"), after, PAGE);
+        let last = places.last().filter(|_| places.len() == PAGE).map(|(place, _)| place.clone());
+        let execution = |(place, _): (String, bool)| {
+            let execution = self.execution(place.split_once('/')?.1)?;
+            Some((place, execution))
+        };
+        let found = places.into_iter().filter_map(execution);
+        (found.filter(|(_, execution)| is_wanted(execution)).collect(), last)
+    }
+
+    /// Forgets the executions that ended long ago, at most a page of each state machine.
+    pub fn forget(&self, now: DateTime<Utc>) {
+        let oldest = (now - KNOWN).timestamp_millis();
+        for machine in self.0.machines.keys() {
+            let prefix = format!("{NEWEST}{machine}/");
+            let places = self.0.journal.last::<bool>(&prefix, PAGE).into_iter();
+            let old = places.filter_map(|(place, _)| {
+                let id = place.split_once('/')?.1;
+                let is_old = self.execution(id)?.ended().is_some_and(|ended| ended < oldest);
+                is_old.then(|| [key(id), format!("{prefix}{place}")])
+            });
+            self.0.journal.write(old.flatten().map(|key| Entry::Forgotten { key }).collect());
+        }
     }
 
     fn resting(&self) -> MutexGuard<'_, BTreeSet<String>> {
@@ -123,9 +177,8 @@ impl StateMachines {
     /// Whether no execution is running, except those that wait for hours.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        let running = |execution: &&Execution| execution.status == Status::Running;
         let resting = self.resting();
-        self.executions().values().filter(running).all(|execution| resting.contains(&execution.id))
+        self.executions().keys().all(|id| resting.contains(id))
     }
 
     #[must_use]
@@ -140,8 +193,8 @@ impl StateMachines {
 
     /// Goes on with the executions that were running when the stack stopped.
     pub fn resume(&self) {
-        let running = self.all().into_iter().filter(|execution| execution.status == Status::Running);
-        running.for_each(|execution| self.spawn(execution));
+        let running: Vec<Execution> = self.executions().values().cloned().collect();
+        running.into_iter().for_each(|execution| self.spawn(execution));
     }
 
     /// The state machines, by name.
@@ -157,7 +210,14 @@ impl StateMachines {
     /// An execution, by its id.
     #[must_use]
     pub fn execution(&self, id: &str) -> Option<Execution> {
-        self.executions().get(id).cloned()
+        let running = self.executions().get(id).cloned();
+        running.or_else(|| self.0.journal.record(&key(id)))
+    }
+
+    /// How many executions are in memory.
+    #[cfg(test)]
+    pub(super) fn running_now(&self) -> usize {
+        self.executions().len()
     }
 
     /// Starts an execution; returns its id.
@@ -174,8 +234,15 @@ impl StateMachines {
     pub fn start(&self, machine: &Machine, id: String, input: Value) -> Execution {
         let name = &machine.declared.state_machine_name;
         let mut execution = Execution::new(id, name, &machine.definition.start_at, input);
-        execution.started_at = Some(Utc::now().timestamp_millis());
-        self.keep(&execution);
+        let now = Utc::now().timestamp_millis();
+        execution.started_at = Some(now);
+        let place = format!("{NEWEST}{name}/{:020}/{}", i64::MAX - now, execution.id);
+        let listed = [format!("{RUNNING}{}", execution.id), place];
+        let mut executions = self.executions();
+        executions.insert(execution.id.clone(), execution.clone());
+        let listed = listed.map(|key| Entry::Record { key, value: "true".into() });
+        self.0.journal.write([vec![entry(&execution)], listed.into()].concat());
+        drop(executions);
         self.spawn(execution.clone());
         execution
     }
@@ -193,12 +260,13 @@ impl StateMachines {
 
     fn abort(&self, id: &str, error: Option<&str>, cause: Option<&str>) -> Option<Option<i64>> {
         let mut executions = self.executions();
-        let execution = executions.get_mut(id)?;
-        if execution.status == Status::Running {
-            execution.record("aborted", error, cause.into(), Utc::now());
-            execution.status = Status::Aborted;
-            self.write(execution);
-        }
+        let Some(mut execution) = executions.remove(id) else {
+            drop(executions);
+            return Some(self.execution(id)?.ended());
+        };
+        execution.record("aborted", error, cause.into(), Utc::now());
+        execution.status = Status::Aborted;
+        self.write(&execution);
         Some(execution.ended())
     }
 
@@ -212,18 +280,21 @@ impl StateMachines {
     }
 
     fn write(&self, execution: &Execution) {
-        let value = serde_json::to_string(execution).unwrap_or_default();
-        self.0.journal.write(vec![Entry::Record { key: format!("{PREFIX}{}", execution.id), value }]);
+        let ended = (execution.status != Status::Running)
+            .then(|| Entry::Forgotten { key: format!("{RUNNING}{}", execution.id) });
+        self.0.journal.write(std::iter::once(entry(execution)).chain(ended).collect());
     }
 
     /// Keeps an execution as it is now, unless it was stopped meanwhile.
     fn keep(&self, execution: &Execution) {
         let mut executions = self.executions();
-        if executions.get(&execution.id).is_some_and(|kept| kept.status != Status::Running) {
-            return;
-        }
+        let Some(kept) = executions.get_mut(&execution.id) else { return };
         self.write(execution);
-        executions.insert(execution.id.clone(), execution.clone());
+        if execution.status == Status::Running {
+            kept.clone_from(execution);
+        } else {
+            executions.remove(&execution.id);
+        }
     }
 
     fn spawn(&self, execution: Execution) {

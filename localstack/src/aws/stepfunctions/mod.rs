@@ -10,6 +10,8 @@ pub mod machines;
 mod machines_api;
 pub mod payload;
 mod service;
+#[cfg(test)]
+mod specs;
 
 pub use execution::{Execution, HistoryEvent, Status};
 pub use machines::{Setup, StateMachines};

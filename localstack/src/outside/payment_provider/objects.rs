@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
+/// How long a refund stays pending whose payment method says that it does, in seconds.
+const PENDING_SECONDS: i64 = 20;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
@@ -252,6 +255,18 @@ impl PaymentMethod {
 }
 
 impl Refund {
+    /// Whether its time to end has come.
+    pub(super) const fn is_over(&self, now: i64) -> bool {
+        now - self.created >= PENDING_SECONDS
+    }
+
+    /// What it gives back at `now`, in minor units.
+    pub(super) fn given_back(&self, now: i64) -> u64 {
+        let is_settled = self.is_settled || self.is_over(now);
+        let refund = Self { is_settled, ..self.clone() };
+        if refund.has_failed() { 0 } else { self.amount }
+    }
+
     pub(super) fn has_failed(&self) -> bool {
         self.is_settled && matches!(self.end, End::Fails | End::Returned)
     }

@@ -1,10 +1,12 @@
 //! The simulator's HTTP API, its journal and its clock.
 
-use super::account::{Account, Call, Fate, Record, Reply};
+use super::account::{Call, Fate, Reply};
+use super::kept::Kept;
 use super::locks::Locks;
+use super::objects::{Intent, Refund};
 use super::refusal::Refusal;
 use crate::support::http::{self, Request, Response};
-use crate::support::journal::{Entry, Journal, Past};
+use crate::support::journal::{Journal, PAGE};
 use bytes::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method};
@@ -27,8 +29,6 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 const MAX_REQUESTS: usize = 10_000;
 /// The most seconds by which its clock is moved: a year.
 const MAX_ADVANCE: i64 = 365 * 24 * 3600;
-/// The prefix of its records in the journal.
-const PREFIX: &str = "provider/";
 
 /// One order's payment as the book shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,17 +46,32 @@ pub struct Payment {
     pub status: String,
 }
 
+impl Payment {
+    /// An intent and its refunds.
+    pub(super) fn of(intent: &Intent, refunds: &[Refund], now: i64) -> Self {
+        let status = json!(intent.status);
+        Self {
+            order_id: intent.metadata.get("order_id").cloned(),
+            calls: intent.calls,
+            captured: intent.captured(),
+            refunded: refunds.iter().map(|refund| refund.given_back(now)).sum(),
+            currency: intent.currency.clone(),
+            status: status.as_str().unwrap_or_default().to_owned(),
+        }
+    }
+}
+
 /// Clones share one simulator.
 #[derive(Clone)]
 pub struct Provider {
     shared: Arc<Mutex<Shared>>,
-    journal: Journal,
     locked: Duration,
 }
 
-#[derive(Default)]
-struct Shared {
-    account: Account,
+pub(super) struct Shared {
+    pub(super) kept: Kept,
+    /// How many objects there are.
+    made: u64,
     locks: Locks,
     /// How many calls there were: the next one's id.
     calls: u64,
@@ -71,19 +86,31 @@ impl Shared {
         chrono::Utc::now().timestamp().saturating_add(self.ahead)
     }
 
-    /// Answers a call; one without an answer locks its intent for so long. Gives what it changed, too.
-    fn answer(&mut self, call: &Call<'_>, locked: Duration) -> (Reply, Vec<(String, Record)>) {
+    pub(super) fn new(kept: Kept) -> Self {
+        let made = kept.made();
+        Self { kept, made, locks: Locks::default(), calls: 0, ahead: 0, requests: VecDeque::new() }
+    }
+
+    /// Answers a call and keeps what it changed; one without an answer locks its intent for so long.
+    fn answer(&mut self, call: &Call<'_>, locked: Duration) -> Reply {
+        self.answer_at(call, self.now(), locked)
+    }
+
+    /// The same at `now`, in epoch seconds.
+    pub(super) fn answer_at(&mut self, call: &Call<'_>, now: i64, locked: Duration) -> Reply {
         let at = Instant::now();
         if let Some(key) = self.locks.key_in_use(call, at) {
-            return (Reply::refused(&Refusal::key_in_use(key)), Vec::new());
+            return Reply::refused(&Refusal::key_in_use(key));
         }
         let fate = if self.locks.is_locked(call, at) { Fate::Locked } else { Fate::Answered };
-        let now = self.now();
-        let reply = self.account.answer(call, now, fate);
+        let mut account = self.kept.account(call).with_made(self.made);
+        let reply = account.answer(call, now, fate);
+        self.made = account.made();
+        self.kept.keep(account.take_changes());
         if reply.is_lost {
             self.locks.hold(call, at + locked);
         }
-        (reply, self.account.take_changes())
+        reply
     }
 
     fn remember(&mut self, parts: &hyper::http::request::Parts, body: &str) {
@@ -104,15 +131,11 @@ impl Shared {
 }
 
 impl Provider {
-    /// A simulator with what the journal kept. `time_scale` divides how long a call locks its intent.
-    ///
-    /// # Errors
-    /// When the kept account cannot be read.
-    pub fn new(journal: &Journal, past: &Past, time_scale: u32) -> anyhow::Result<Self> {
-        let records: BTreeMap<String, Record> = past.records(PREFIX)?;
-        let account = Account::of(records.into_values());
-        let shared = Arc::new(Mutex::new(Shared { account, ..Shared::default() }));
-        Ok(Self { shared, journal: journal.clone(), locked: LOCKED / time_scale.max(1) })
+    /// A simulator with what the journal keeps. `time_scale` divides how long a call locks its intent.
+    #[must_use]
+    pub fn new(journal: &Journal, time_scale: u32) -> Self {
+        let shared = Arc::new(Mutex::new(Shared::new(Kept::new(journal))));
+        Self { shared, locked: LOCKED / time_scale.max(1) }
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
@@ -122,9 +145,21 @@ impl Provider {
     /// Every intent, by its id.
     #[must_use]
     pub fn records(&self) -> BTreeMap<String, Payment> {
-        let book = self.shared().account.book();
-        let read = |(id, shown)| Some((id, serde_json::from_value(shown).ok()?));
-        book.into_iter().filter_map(read).collect()
+        self.book(None, usize::MAX)
+    }
+
+    fn book(&self, after: Option<&str>, limit: usize) -> BTreeMap<String, Payment> {
+        let (kept, now) = {
+            let shared = self.shared();
+            (shared.kept.clone(), shared.now())
+        };
+        kept.book(after, limit, now)
+    }
+
+    /// Forgets the answers that are no longer kept.
+    pub fn forget(&self) {
+        let shared = self.shared();
+        shared.kept.forget(shared.now());
     }
 
     pub async fn answer(self, request: Request) -> Response {
@@ -134,7 +169,10 @@ impl Provider {
             Err(status) => return http::empty(status),
         };
         match (&parts.method, parts.uri.path()) {
-            (&Method::GET, "/book") => shown(&json!(self.records())),
+            (&Method::GET, "/book") => {
+                let after = http::after(parts.uri.query().unwrap_or_default());
+                shown(&json!(self.book(after.as_deref(), PAGE)))
+            }
             (&Method::GET, "/requests") => self.requests(),
             (&Method::POST, "/clock") => self.move_clock(&body),
             _ => self.call(&parts, &String::from_utf8_lossy(&body)).await,
@@ -153,9 +191,7 @@ impl Provider {
             Some(seconds) => {
                 let mut shared = self.shared();
                 shared.ahead = shared.ahead.saturating_add(seconds);
-                let now = shared.now();
-                shared.account.settle_refunds(now);
-                shown(&json!({"now": now}))
+                shown(&json!({"now": shared.now()}))
             }
             None => {
                 let rule = format!("advance_seconds must be a whole number from 0 to {MAX_ADVANCE}\n");
@@ -197,14 +233,12 @@ impl Provider {
             idempotency_key: header(&parts.headers, "idempotency-key"),
             form: body,
         };
-        let (reply, changes) = self.shared().answer(&call, self.locked);
-        let entry = |(id, record)| Entry::Record {
-            key: format!("{PREFIX}{id}"),
-            value: serde_json::to_string(&record).unwrap_or_default(),
+        let (reply, kept) = {
+            let mut shared = self.shared();
+            (shared.answer(&call, self.locked), shared.kept.clone())
         };
-        if !changes.is_empty() {
-            self.journal.write(changes.into_iter().map(entry).collect());
-            self.journal.flush().await;
+        if call.method != "GET" {
+            kept.flush().await;
         }
         reply
     }
@@ -231,10 +265,11 @@ fn refused(headers: &HeaderMap) -> Option<Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::support::storage::Storage;
 
     fn post(shared: &mut Shared, path: &str, key: &str, form: &str, locked: Duration) -> Reply {
         let call = Call { method: "POST", path, query: "", idempotency_key: Some(key), form };
-        shared.answer(&call, locked).0
+        shared.answer(&call, locked)
     }
 
     /// Guards: the lock. While a confirmation is not answered its key is in use and its intent is locked; afterwards the
@@ -244,7 +279,7 @@ mod tests {
         for (locked, key_status, cancel_status) in
             [(Duration::from_secs(3600), 409, 429), (Duration::ZERO, 500, 200)]
         {
-            let mut shared = Shared::default();
+            let mut shared = Shared::new(Kept::new(&Journal::open(&Storage::memory()).unwrap().0));
             let form = "amount=500&currency=usd&payment_method_types[]=card&payment_method=pm_sim_timeout";
             let made = post(&mut shared, "/v1/payment_intents", "a", form, locked);
             let path = format!("/v1/payment_intents/{}", made.body["id"].as_str().unwrap());

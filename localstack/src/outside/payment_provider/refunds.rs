@@ -10,8 +10,6 @@ use super::refusal::Refusal;
 use super::state::{Account, Outcome};
 use serde_json::{Value, json};
 
-/// How long a refund stays pending whose payment method says that it does, in seconds.
-const PENDING_SECONDS: i64 = 20;
 /// The most refunds of one page.
 const MAX_PAGE: i64 = 100;
 /// Why a client may give money back.
@@ -122,7 +120,7 @@ impl Account {
     /// Ends the refunds whose time has come.
     pub fn settle_refunds(&mut self, now: i64) {
         for refund in self.refunds.values_mut() {
-            refund.is_settled |= now - refund.created >= PENDING_SECONDS;
+            refund.is_settled |= refund.is_over(now);
         }
     }
 }

@@ -4,7 +4,7 @@ use super::objects::{Charge, Customer, Intent, PaymentMethod, Refund};
 use super::refusal::Refusal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How long an answer is kept under its idempotency key, in seconds. Stripe promises to keep it for at least so long.
 pub const KEPT_SECONDS: i64 = 24 * 3600;
@@ -84,6 +84,12 @@ impl Account {
         intent().or_else(key).or_else(method).or_else(refund).or_else(customer)
     }
 
+    /// How many objects there are: the next one's id.
+    #[must_use]
+    pub const fn made(&self) -> u64 {
+        self.made
+    }
+
     /// The account of these records.
     pub fn of(records: impl IntoIterator<Item = Record>) -> Self {
         let mut account = Self::default();
@@ -117,20 +123,11 @@ impl Account {
         self.keys.retain(|_, kept| now - kept.at < KEPT_SECONDS);
     }
 
-    /// What the book shows of each intent, by its id.
+    /// The same account where there are so many objects, of which it has a few.
     #[must_use]
-    pub fn book(&self) -> HashMap<String, Value> {
-        let shown = |intent: &Intent| {
-            json!({
-                "order_id": intent.metadata.get("order_id"),
-                "calls": intent.calls,
-                "status": intent.status,
-                "captured": intent.captured(),
-                "refunded": self.refunded(intent),
-                "currency": intent.currency,
-            })
-        };
-        self.intents.iter().map(|(id, intent)| (id.clone(), shown(intent))).collect()
+    pub const fn with_made(mut self, made: u64) -> Self {
+        self.made = made;
+        self
     }
 
     pub(super) fn intent(&mut self, id: &str) -> Result<&mut Intent, Refusal> {

@@ -3,7 +3,7 @@
 //! The store writes a batch into its log without syncing it. [`Log::sync`] syncs the log through a handle of its own: the store's
 //! own call would hold the log's lock for as long as the disk needs, and every writer would wait with it.
 
-use super::{Batch, Change, Range, Space};
+use super::{Batch, Change, Range, Space, logs};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
@@ -11,6 +11,9 @@ use std::fs::File;
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+
+/// Syncs a file or folder. The tests of power cuts note what is safe with it.
+pub type Fsync = Box<dyn Fn(&Path, &File) -> std::io::Result<()> + Send>;
 
 /// Recently read blocks.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
@@ -20,10 +23,10 @@ const LOG_BYTES: u64 = 128 * 1024 * 1024;
 const BUFFER_BYTES: u64 = 8 * 1024 * 1024;
 /// One for each kind of the store's background work: with a single one, flushes wait for themselves.
 const WORKERS: usize = 2;
-/// The store's logs are named `0.jnl`, `1.jnl` and so on; the last one is written.
-const LOG_SUFFIX: &str = "jnl";
-/// The file that holds the number of the last mark that was synced, and the key of the last mark in the store.
+/// The file that holds the number of the last mark that was synced.
 const SYNCED: &str = "synced";
+/// Where the store has a folder for each space.
+const SPACES: &str = "keyspaces";
 
 pub struct Disk {
     store: Database,
@@ -36,10 +39,11 @@ pub struct Log {
     marks: Keyspace,
     folder: PathBuf,
     /// The log that was written at the last sync, by its number.
-    open: Option<(u64, File)>,
+    open: Option<(u64, PathBuf, File)>,
     /// The mark that was synced last, and the file that says so.
     mark: u64,
     noted: File,
+    fsync: Fsync,
 }
 
 /// Going on with a store that cannot be read or written would lose what it keeps, or forget that it is there.
@@ -50,10 +54,45 @@ fn must<T, E: std::fmt::Display>(outcome: Result<T, E>, what: &str) -> T {
     })
 }
 
+fn number(bytes: &[u8]) -> u64 {
+    bytes.try_into().map_or(0, u64::from_le_bytes)
+}
+
+fn fsynced(path: &Path, fsync: &Fsync) -> Result<()> {
+    let synced = File::open(path).and_then(|file| fsync(path, &file));
+    synced.with_context(|| path.display().to_string())
+}
+
+/// Makes a store beside its place and moves it there when all of it is on disk: what a crash leaves half made is made anew. The store
+/// does not sync the folder of the spaces after it has made one.
+fn create(folder: &Path, fsync: &Fsync) -> Result<()> {
+    let new = folder.with_extension("new");
+    if new.exists() {
+        std::fs::remove_dir_all(&new)?;
+    }
+    drop(Disk::of(&new)?);
+    fsynced(&new.join(SPACES), fsync)?;
+    File::create_new(new.join(SYNCED))?;
+    fsynced(&new, fsync)?;
+    std::fs::rename(&new, folder)?;
+    folder.parent().map_or(Ok(()), |parent| fsynced(parent, fsync))
+}
+
 impl Disk {
     /// # Errors
     /// When the store cannot be opened.
-    pub fn open(folder: &Path) -> Result<(Self, Log)> {
+    pub fn open(folder: &Path, fsync: Fsync) -> Result<(Self, Log)> {
+        if !folder.exists() {
+            create(folder, &fsync)?;
+        }
+        let noted = std::fs::read(folder.join(SYNCED)).map_or(0, |noted| number(&noted));
+        logs::mend(folder, noted)?;
+        let disk = Self::of(folder)?;
+        let log = Log::open(folder, &disk, (noted, fsync))?;
+        Ok((disk, log))
+    }
+
+    fn of(folder: &Path) -> Result<Self> {
         let store = Database::builder(folder)
             .cache_size(CACHE_BYTES)
             .max_journaling_size(LOG_BYTES)
@@ -61,10 +100,8 @@ impl Disk {
             .open()?;
         let options = || KeyspaceCreateOptions::default().max_memtable_size(BUFFER_BYTES);
         let spaces = Space::ALL.map(|space| store.keyspace(space.name(), options));
-        let spaces: Vec<Keyspace> = spaces.into_iter().collect::<fjall::Result<_>>()?;
-        let marks = spaces.get(Space::Marks as usize).context("no space for marks")?.clone();
-        let log = Log::open(folder, &store, marks)?;
-        Ok((Self { store, spaces }, log))
+        let spaces = spaces.into_iter().collect::<fjall::Result<_>>()?;
+        Ok(Self { store, spaces })
     }
 
     fn space(&self, space: Space) -> &Keyspace {
@@ -103,12 +140,10 @@ impl Disk {
 }
 
 impl Log {
-    /// Opening the store cuts off what is torn at the end of its log. What was synced cannot be torn: if its mark is gone, the
-    /// log was spoiled.
-    fn open(folder: &Path, store: &Database, marks: Keyspace) -> Result<Self> {
-        let number = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_le_bytes);
-        let mark = marks.get(SYNCED)?.map_or(0, |mark| number(&mark));
-        let noted = std::fs::read(folder.join(SYNCED)).map_or(0, |noted| number(&noted));
+    /// What was synced cannot be torn: if its mark is gone, the store was spoiled.
+    fn open(folder: &Path, disk: &Disk, (noted, fsync): (u64, Fsync)) -> Result<Self> {
+        let marks = disk.space(Space::Marks).clone();
+        let mark = marks.get(logs::MARK)?.map_or(0, |mark| number(&mark));
         ensure!(
             mark >= noted,
             "its log is spoiled: it ends at mark {mark}, and mark {noted} was synced and acknowledged"
@@ -116,19 +151,8 @@ impl Log {
         let path = folder.join(SYNCED);
         let file = File::options().create(true).truncate(false).write(true).open(&path);
         let file = file.with_context(|| path.display().to_string())?;
-        Ok(Self { store: store.clone(), marks, folder: folder.to_owned(), open: None, mark, noted: file })
-    }
-
-    /// The number of the log that is written.
-    fn number(&self) -> Result<u64> {
-        let mut newest = None;
-        for entry in std::fs::read_dir(&self.folder)? {
-            let path = entry?.path();
-            let is_log = path.extension().is_some_and(|suffix| suffix == LOG_SUFFIX);
-            let number = path.file_stem().and_then(|name| name.to_str()?.parse::<u64>().ok());
-            newest = newest.max(number.filter(|_| is_log));
-        }
-        newest.with_context(|| format!("{}: no log", self.folder.display()))
+        let (store, folder) = (disk.store.clone(), folder.to_owned());
+        Ok(Self { store, marks, folder, open: None, mark, noted: file, fsync })
     }
 
     /// Syncs everything written so far, or ends the process.
@@ -141,14 +165,15 @@ impl Log {
         self.mark += 1;
         let mark = self.mark.to_le_bytes();
         let mut batch = self.store.batch().durability(Some(PersistMode::Buffer));
-        batch.insert(&self.marks, SYNCED, mark);
+        batch.insert(&self.marks, logs::MARK, mark);
         batch.commit()?;
-        let number = self.number()?;
-        if self.open.as_ref().is_none_or(|(known, _)| *known != number) {
-            self.open = Some((number, File::open(self.folder.join(format!("{number}.{LOG_SUFFIX}")))?));
+        let (number, path) = logs::of(&self.folder)?.pop().context("there is no log")?;
+        if self.open.as_ref().is_none_or(|(known, ..)| *known != number) {
+            let file = File::open(&path)?;
+            self.open = Some((number, path, file));
         }
-        if let Some((_, file)) = &self.open {
-            file.sync_data()?;
+        if let Some((_, path, file)) = &self.open {
+            (self.fsync)(path, file)?;
         }
         self.noted.write_all_at(&mark, 0)?;
         Ok(())

@@ -5,7 +5,10 @@
 //! what was written after it.
 
 mod disk;
+mod logs;
 mod memory;
+#[cfg(test)]
+mod power_cuts;
 #[cfg(test)]
 mod specs;
 
@@ -203,7 +206,12 @@ impl Storage {
     /// # Errors
     /// When the folder cannot be used, or what lies in it is spoiled.
     pub fn open(folder: &Path) -> Result<Self> {
-        let (disk, mut log) = disk::Disk::open(folder)?;
+        Self::open_with(folder, Box::new(|_, file| file.sync_data()))
+    }
+
+    /// The same with another way to sync: tests note what is safe, or let nothing be.
+    pub(crate) fn open_with(folder: &Path, fsync: disk::Fsync) -> Result<Self> {
+        let (disk, mut log) = disk::Disk::open(folder, fsync)?;
         let (sender, safe) = watch::channel(0);
         let written = Arc::new(AtomicU64::new(0));
         let counts = Arc::clone(&written);

@@ -101,26 +101,82 @@ async fn a_torn_tail_is_cut() {
     assert_eq!(keys(&Storage::open(&folder.0).unwrap(), &Range::prefix(b"")), ["a", "b"]);
 }
 
-/// Guards: what was acknowledged and is not there any more is said, not passed over.
-#[tokio::test]
-async fn a_spoiled_log_is_refused() {
-    let folder = Folder::new();
+/// A store with twenty keys, each of them acknowledged, and its log.
+async fn twenty(folder: &Folder) -> Vec<u8> {
     let storage = Storage::open(&folder.0).unwrap();
     for n in 0..20 {
         storage.synced(put(&storage, &[(&format!("key {n}"), "value")])).await;
     }
     drop(storage);
-    let whole = std::fs::read(log(&folder)).unwrap();
-    let length = whole.iter().rposition(|byte| *byte != 0).unwrap();
-    for (place, what) in [(length / 2, "its log is spoiled"), (length / 3, "its log is spoiled")] {
+    let mut whole = std::fs::read(log(folder)).unwrap();
+    whole.truncate(whole.iter().rposition(|byte| *byte != 0).unwrap() + 1);
+    whole
+}
+
+/// Refused with these words, and left as it is.
+fn is_refused(folder: &Folder, spoiled: &[u8], words: &str) {
+    std::fs::write(log(folder), spoiled).unwrap();
+    let refused = format!("{:#}", Storage::open(&folder.0).err().unwrap());
+    assert!(refused.contains(words) && refused.contains("its log is spoiled"), "{refused}");
+    assert!(std::fs::read(log(folder)).unwrap() == spoiled, "the log was changed");
+}
+
+/// Guards: what was acknowledged and is not there any more is said with its place, not passed over, and nothing is changed.
+#[tokio::test]
+async fn a_spoiled_log_is_refused() {
+    let folder = Folder::new();
+    let whole = twenty(&folder).await;
+    for at in [whole.len() / 2, whole.len() / 3] {
         let mut spoiled = whole.clone();
-        spoiled[place..].fill(0);
-        std::fs::write(log(&folder), &spoiled).unwrap();
-        let refused = Storage::open(&folder.0).err().unwrap();
-        assert!(format!("{refused:#}").contains(what), "{refused:#}");
+        spoiled[at..].fill(0);
+        is_refused(&folder, &spoiled, "0.jnl at byte");
+        is_refused(&folder, &whole[..at], "0.jnl at byte");
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1;
+        is_refused(&folder, &flipped, "0.jnl at byte");
     }
-    let mut flipped = whole;
-    flipped[length / 2] ^= 1;
-    std::fs::write(log(&folder), &flipped).unwrap();
-    assert!(Storage::open(&folder.0).is_err());
+    std::fs::write(log(&folder), "").unwrap();
+    let refused = Storage::open(&folder.0).err().unwrap();
+    assert!(format!("{refused:#}").contains("its log is spoiled"), "{refused:#}");
+}
+
+/// Guards: a mark in the log proves that the one before it was synced, though the file that notes it was lost with the machine.
+#[tokio::test]
+async fn what_a_later_mark_proves_is_not_cut() {
+    let folder = Folder::new();
+    let whole = twenty(&folder).await;
+    std::fs::write(folder.0.join("synced"), "").unwrap();
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    is_refused(&folder, &flipped, "0.jnl at byte");
+    // Behind the last mark but one nothing is proven.
+    let mut torn = whole.clone();
+    torn[whole.len() - 5] ^= 1;
+    std::fs::write(log(&folder), &torn).unwrap();
+    let storage = Storage::open(&folder.0).unwrap();
+    assert_eq!(keys(&storage, &Range::prefix(b"")).len(), 20);
+}
+
+/// Guards: a log that is no longer written was synced to its end; the store would cut it, and go on with the next.
+#[tokio::test]
+async fn a_spoiled_older_log_is_refused() {
+    let folder = Folder::new();
+    let whole = twenty(&folder).await;
+    let mut older = whole.clone();
+    older[whole.len() / 2] ^= 1;
+    std::fs::write(log(&folder).with_file_name("1.jnl"), &whole).unwrap();
+    std::fs::write(log(&folder).with_file_name("0.jnl"), older).unwrap();
+    is_refused(&folder, &whole, "0.jnl at byte");
+}
+
+/// Guards: a store that a crash left half made is made anew.
+#[tokio::test]
+async fn a_store_that_is_half_made_is_made_anew() {
+    let folder = Folder::new();
+    let new = folder.0.with_extension("new");
+    std::fs::create_dir(&new).unwrap();
+    std::fs::write(new.join("0.jnl"), "").unwrap();
+    let storage = Storage::open(&folder.0).unwrap();
+    storage.synced(put(&storage, &[("a", "1")])).await;
+    assert!(!new.exists());
 }
