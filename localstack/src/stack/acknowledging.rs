@@ -1,6 +1,6 @@
 //! What is acknowledged is on disk: no call that promises something is answered while the disk has not synced it.
 
-use crate::aws::dynamodb::Database;
+use crate::aws::dynamodb::{Database, Request};
 use crate::aws::eventbridge::bus::{Buses, Connections};
 use crate::aws::eventbridge::{self, Replays};
 use crate::aws::iam::{Caller, Iam};
@@ -163,8 +163,8 @@ async fn nothing_is_acknowledged_before_it_is_synced() {
     let model = Arc::new(model);
 
     let row = json!({"TableName": "rows", "Item": {"PK": {"S": "a"}}}).to_string();
-    let put =
-        async { String::from_utf8_lossy(&database.answer("PutItem", row.as_bytes()).await.1).into_owned() };
+    let put = Request::read("PutItem", row.as_bytes()).unwrap();
+    let put = async { String::from_utf8_lossy(&database.answer(&put).await.1).into_owned() };
     bench.waits("PutItem", put).await;
 
     let (policies, moves, endpoint) = (Vec::new(), Moves::default(), "http://local".to_owned());

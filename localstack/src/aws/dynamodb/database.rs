@@ -67,8 +67,8 @@ impl Database {
         answer
     }
 
-    /// [`Database::carry_out`] for the JSON body of an operation such as `PutItem`.
-    #[cfg(test)]
+    /// [`Database::carry_out`] for the JSON body of an operation such as `PutItem`: for tests, which look into the tables.
+    #[must_use]
     pub fn call(&self, operation: &str, body: &[u8]) -> Answer {
         match Request::read(operation, body) {
             Ok(request) => self.carry_out(&request),
