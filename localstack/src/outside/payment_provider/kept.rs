@@ -1,8 +1,7 @@
 //! Where the simulator's objects and answers are kept: in the journal, by their ids. A call gets an account of those that it is about.
 
 use super::account::{Account, Call, KEPT_SECONDS, Record};
-use super::objects::{Intent, Refund};
-use super::provider::Payment;
+use super::objects::{Intent, Payment, Refund};
 use crate::support::journal::{Entry, Journal, PAGE};
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};

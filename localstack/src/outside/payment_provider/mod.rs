@@ -26,4 +26,5 @@ mod kept_specs;
 #[cfg(test)]
 mod specs;
 
-pub use provider::{Payment, Provider};
+pub use objects::Payment;
+pub use provider::Provider;

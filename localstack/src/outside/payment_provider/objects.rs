@@ -296,3 +296,34 @@ impl Refund {
         shown
     }
 }
+
+/// One order's payment as the book shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Payment {
+    pub order_id: Option<String>,
+    /// How often a client asked to confirm it.
+    pub calls: u32,
+    /// Minor units.
+    pub captured: u64,
+    /// Minor units.
+    pub refunded: u64,
+    /// In lower case, as Stripe writes it.
+    pub currency: String,
+    /// As Stripe names it.
+    pub status: String,
+}
+
+impl Payment {
+    /// An intent and its refunds.
+    pub(super) fn of(intent: &Intent, refunds: &[Refund], now: i64) -> Self {
+        let status = json!(intent.status);
+        Self {
+            order_id: intent.metadata.get("order_id").cloned(),
+            calls: intent.calls,
+            captured: intent.captured(),
+            refunded: refunds.iter().map(|refund| refund.given_back(now)).sum(),
+            currency: intent.currency.clone(),
+            status: status.as_str().unwrap_or_default().to_owned(),
+        }
+    }
+}

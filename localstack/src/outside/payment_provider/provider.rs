@@ -3,14 +3,13 @@
 use super::account::{Call, Fate, Reply};
 use super::kept::Kept;
 use super::locks::Locks;
-use super::objects::{Intent, Refund};
+use super::objects::Payment;
 use super::refusal::Refusal;
 use crate::support::http::{self, Request, Response};
 use crate::support::journal::{Journal, PAGE};
 use bytes::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,37 +28,6 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 const MAX_REQUESTS: usize = 10_000;
 /// The most seconds by which its clock is moved: a year.
 const MAX_ADVANCE: i64 = 365 * 24 * 3600;
-
-/// One order's payment as the book shows it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Payment {
-    pub order_id: Option<String>,
-    /// How often a client asked to confirm it.
-    pub calls: u32,
-    /// Minor units.
-    pub captured: u64,
-    /// Minor units.
-    pub refunded: u64,
-    /// In lower case, as Stripe writes it.
-    pub currency: String,
-    /// As Stripe names it.
-    pub status: String,
-}
-
-impl Payment {
-    /// An intent and its refunds.
-    pub(super) fn of(intent: &Intent, refunds: &[Refund], now: i64) -> Self {
-        let status = json!(intent.status);
-        Self {
-            order_id: intent.metadata.get("order_id").cloned(),
-            calls: intent.calls,
-            captured: intent.captured(),
-            refunded: refunds.iter().map(|refund| refund.given_back(now)).sum(),
-            currency: intent.currency.clone(),
-            status: status.as_str().unwrap_or_default().to_owned(),
-        }
-    }
-}
 
 /// Clones share one simulator.
 #[derive(Clone)]
