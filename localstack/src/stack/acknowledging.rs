@@ -131,7 +131,7 @@ async fn simulators(journal: &Journal) -> u16 {
     port
 }
 
-/// Guards: "acknowledged" means synced, for every kind of promise: rows, messages, events, what is published, executions,
+/// Guards: "acknowledged" means synced, for every kind of promise: rows, also those that are only shown, messages, events, what is published, executions,
 /// and what the simulators of the world outside have done.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_acknowledged_before_it_is_synced() {
@@ -166,6 +166,15 @@ async fn nothing_is_acknowledged_before_it_is_synced() {
     let put = Request::read("PutItem", row.as_bytes()).unwrap();
     let put = async { String::from_utf8_lossy(&database.answer(&put).await.1).into_owned() };
     bench.waits("PutItem", put).await;
+
+    // Another caller's write, which this one would be shown.
+    let read = json!({"TableName": "rows", "Key": {"PK": {"S": "b"}}}).to_string();
+    let shown = async {
+        let _ = database.call("PutItem", row.replace("\"a\"", "\"b\"").as_bytes());
+        let read = Request::read("GetItem", read.as_bytes()).unwrap();
+        String::from_utf8_lossy(&database.answer(&read).await.1).into_owned()
+    };
+    bench.waits("GetItem", shown).await;
 
     let (policies, moves, endpoint) = (Vec::new(), Moves::default(), "http://local".to_owned());
     let sqs = sqs::Service { queues: queues.clone(), policies, moves, endpoint };

@@ -44,15 +44,15 @@ pub async fn write(database: &Database, request: &Request, pause: Duration) -> A
 ///
 /// # Errors
 /// When the engine's own answer cannot be read.
-pub fn batch_get(database: &Database, request: Request, is_partly: impl FnOnce() -> bool) -> Outcome {
-    let (status, body) = database.carry_out(&request);
+pub async fn batch_get(database: &Database, request: Request, is_partly: impl FnOnce() -> bool) -> Outcome {
+    let (status, body) = database.answer(&request).await;
     match request {
-        Request::BatchGet(request) if status == 200 && is_partly() => answer_partly(database, request),
+        Request::BatchGet(request) if status == 200 && is_partly() => answer_partly(database, request).await,
         _ => Ok((status, body)),
     }
 }
 
-fn answer_partly(database: &Database, mut request: BatchGet) -> Outcome {
+async fn answer_partly(database: &Database, mut request: BatchGet) -> Outcome {
     let mut left = BTreeMap::new();
     for (table, wanted) in &mut request.request_items {
         let rest = wanted.keys.split_off(1);
@@ -60,7 +60,7 @@ fn answer_partly(database: &Database, mut request: BatchGet) -> Outcome {
             left.insert(table.clone(), Keys { keys: rest, ..wanted.clone() });
         }
     }
-    let (status, body) = database.carry_out(&Request::BatchGet(request));
+    let (status, body) = database.answer(&Request::BatchGet(request)).await;
     let mut answer: Value = parse(&body)?;
     if status == 200 {
         answer["UnprocessedKeys"] = json!(left);
@@ -88,13 +88,13 @@ mod tests {
     use crate::support::storage::Storage;
 
     /// Guards: DynamoDB's limits of a BatchGetItem, whether a fault waits for it or not.
-    #[test]
-    fn a_read_that_is_refused_uses_up_no_fault() {
+    #[tokio::test]
+    async fn a_read_that_is_refused_uses_up_no_fault() {
         let table = serde_json::from_value(json!({"TableName": "rows", "BillingMode": "PAY_PER_REQUEST",
             "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}],
             "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}]}));
         let database = Database::start(&Storage::memory(), &[table.unwrap()]).unwrap();
-        let read = |keys: &[usize]| {
+        let read = async |keys: &[usize]| {
             let keys: Vec<Value> = keys.iter().map(|key| json!({"pk": {"S": key.to_string()}})).collect();
             let body = json!({"RequestItems": {"rows": {"Keys": keys}}}).to_string().into_bytes();
             let request = Request::read("BatchGetItem", &body).unwrap();
@@ -103,12 +103,12 @@ mod tests {
                 asked = true;
                 true
             };
-            let (status, answer) = batch_get(&database, request, is_partly).unwrap();
+            let (status, answer) = batch_get(&database, request, is_partly).await.unwrap();
             let answer: Value = serde_json::from_slice(&answer).unwrap();
             (status, asked, answer["UnprocessedKeys"]["rows"]["Keys"].as_array().map(Vec::len))
         };
-        assert_eq!(read(&(0..100).collect::<Vec<_>>()), (200, true, Some(99)));
-        assert_eq!(read(&(0..101).collect::<Vec<_>>()), (400, false, None));
-        assert_eq!(read(&[1, 1]), (400, false, None));
+        assert_eq!(read(&(0..100).collect::<Vec<_>>()).await, (200, true, Some(99)));
+        assert_eq!(read(&(0..101).collect::<Vec<_>>()).await, (400, false, None));
+        assert_eq!(read(&[1, 1]).await, (400, false, None));
     }
 }

@@ -49,13 +49,12 @@ impl Database {
         self.tables().meter = meter.clone();
     }
 
-    /// Carries out a request, and answers when what it wrote is safe.
+    /// Carries out a request, and answers when what it wrote is safe, and what it shows: a read, a condition that does not hold and a
+    /// repeated token say what others have written.
     pub async fn answer(&self, request: &Request) -> Answer {
-        let (answer, written, tables) = self.execute(request);
-        if !tables.is_empty() {
-            self.0.storage.synced(written).await;
-            self.wake(&tables);
-        }
+        let (answer, last, tables) = self.execute(request);
+        self.0.storage.synced(last).await;
+        self.wake(&tables);
         answer
     }
 
@@ -77,10 +76,12 @@ impl Database {
     }
 
     fn execute(&self, request: &Request) -> (Answer, Written, BTreeSet<String>) {
-        match dispatch(&mut self.tables(), request) {
-            Ok(Done { answer, written, tables }) => ((200, answer), written, tables),
-            Err(error) => (error.answer(), 0, BTreeSet::new()),
-        }
+        let mut tables = self.tables();
+        let (answer, changed) = match dispatch(&mut tables, request) {
+            Ok(Done { answer, tables }) => ((200, answer), tables),
+            Err(error) => (error.answer(), BTreeSet::new()),
+        };
+        (answer, tables.last, changed)
     }
 
     fn wake(&self, tables: &BTreeSet<String>) {

@@ -53,6 +53,8 @@ pub struct Tables {
     newest: BTreeMap<String, u64>,
     pub tokens: Tokens,
     pub meter: Meter,
+    /// The last batch that changed a row. An answer shows what it and those before it wrote.
+    pub last: Written,
 }
 
 const KINDS: [&str; 3] = ["INSERT", "MODIFY", "REMOVE"];
@@ -68,7 +70,7 @@ impl Tables {
             newest.insert(schema.name.clone(), newest_record(&storage, &schema.name));
             schemas.insert(schema.name.clone(), Arc::new(schema));
         }
-        Ok(Self { storage, schemas, newest, tokens: Tokens::default(), meter: Meter::default() })
+        Ok(Self { storage, schemas, newest, tokens: Tokens::default(), meter: Meter::default(), last: 0 })
     }
 
     #[must_use]
@@ -99,7 +101,7 @@ impl Tables {
     }
 
     /// Makes changes, together; the tables that they wrote to.
-    pub fn save(&mut self, changes: Vec<Change>) -> (Written, BTreeSet<String>) {
+    pub fn save(&mut self, changes: Vec<Change>) -> BTreeSet<String> {
         let (mut batch, mut written) = (Batch::default(), BTreeSet::new());
         let now = Utc::now().timestamp();
         for change in changes {
@@ -109,10 +111,10 @@ impl Tables {
                 self.stage(&mut batch, change, now);
             }
         }
-        if batch.is_empty() {
-            return (0, written);
+        if !batch.is_empty() {
+            self.last = self.storage.write(batch);
         }
-        (self.storage.write(batch), written)
+        written
     }
 
     fn stage(&mut self, batch: &mut Batch, change: Change, now: i64) {
@@ -202,7 +204,7 @@ impl Tables {
             has_more |= self.trim(&schema.name, now - STREAM_SECONDS);
             let expired = self.expired(&schema, now);
             has_more |= expired.len() >= SWEPT;
-            written.extend(self.save(expired).1);
+            written.extend(self.save(expired));
         }
         (has_more, written)
     }

@@ -11,7 +11,6 @@ use super::request::{
 use super::schema::{Schema, is_too_large};
 use super::tables::{Change, Tables};
 use super::value::{Item, Value, size};
-use crate::support::storage::Written;
 use bytes::Bytes;
 use serde_json::{Map, json};
 use std::collections::BTreeSet;
@@ -26,7 +25,6 @@ const MAX_BATCH: usize = 25;
 #[derive(Debug, Default)]
 pub struct Done {
     pub answer: Bytes,
-    pub written: Written,
     pub tables: BTreeSet<String>,
 }
 
@@ -178,8 +176,7 @@ pub fn one(tables: &mut Tables, kind: Kind, write: &Write) -> Result<Done, Error
     if asks {
         answer.insert("ConsumedCapacity".into(), consumed.shown_alone());
     }
-    let (written, changed) = tables.save(vec![change]);
-    Ok(Done { answer: json!(answer).to_string().into(), written, tables: changed })
+    Ok(Done { answer: json!(answer).to_string().into(), tables: tables.save(vec![change]) })
 }
 
 /// What a call wants to know of its row.
@@ -250,12 +247,12 @@ pub fn batch(tables: &mut Tables, request: &BatchWrite) -> Result<Done, Error> {
         changes.push(change);
     }
     tables.count(&consumed);
-    let (written, changed) = tables.save(changes);
+    let changed = tables.save(changes);
     let mut answer = json!({"UnprocessedItems": {}});
     if asks {
         answer["ConsumedCapacity"] = consumed.shown().into();
     }
-    Ok(Done { answer: answer.to_string().into(), written, tables: changed })
+    Ok(Done { answer: answer.to_string().into(), tables: changed })
 }
 
 fn batch_change(tables: &Tables, table: &str, part: &BatchPart) -> Result<Change, Error> {
@@ -318,11 +315,11 @@ pub fn transact(tables: &mut Tables, request: &TransactWrite) -> Result<Done, Er
     }
     tables.count(&consumed);
     let answer = if asks { json!({"ConsumedCapacity": consumed.shown()}) } else { json!({}) };
-    let (written, changed) = tables.save(changes);
+    let changed = tables.save(changes);
     if let Some(token) = &request.client_request_token {
         tables.tokens.remember(token, request.hash);
     }
-    Ok(Done { answer: answer.to_string().into(), written, tables: changed })
+    Ok(Done { answer: answer.to_string().into(), tables: changed })
 }
 
 fn plan<'a>((kind, write): &(Kind, &'a Write), scope: &Scope<'a>) -> Result<Planned<'a>, Error> {

@@ -256,7 +256,7 @@ impl Endpoint {
             }
             dynamodb::Request::BatchGet(_) => {
                 let is_partly = || self.faults.leaves_unprocessed(&tables);
-                dynamodb::api::batch_get(&self.dynamodb, request, is_partly)
+                dynamodb::api::batch_get(&self.dynamodb, request, is_partly).await
             }
             _ => Ok(dynamodb::api::answer(&self.dynamodb, &request).await),
         }
