@@ -77,7 +77,7 @@ impl Stack {
     /// When a template is refused, a port is taken, a binary is missing, or the data cannot be opened. The
     /// text says what to do.
     pub async fn start(options: &Options) -> Result<Self> {
-        let ports = Ports::open(options).await?;
+        let ports = Ports::open(options)?;
         let urls = ports.urls()?;
         let model = options.model(&urls)?;
         let data = DataFolder::open(options, &model)?;
