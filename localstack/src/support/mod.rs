@@ -5,5 +5,6 @@ pub mod http;
 pub mod journal;
 pub mod meter;
 pub mod rarely;
+pub mod remembered;
 pub mod secret_file;
 pub mod storage;

@@ -2,7 +2,7 @@
 //!
 //! <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
 
-use std::collections::{HashMap, VecDeque};
+use crate::support::remembered::Remembered;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
@@ -17,8 +17,7 @@ pub struct TokenMisused;
 #[derive(Default)]
 pub struct Tokens {
     hasher: RandomState,
-    known: HashMap<u64, u64>,
-    ages: VecDeque<(Instant, u64)>,
+    known: Remembered<Instant, u64, u64>,
 }
 
 impl Tokens {
@@ -27,12 +26,8 @@ impl Tokens {
     /// # Errors
     /// When it came with another.
     pub fn is_known(&mut self, token: &str, request: u64) -> Result<bool, TokenMisused> {
-        while self.ages.front().is_some_and(|(at, _)| at.elapsed() > WINDOW) {
-            if let Some((_, old)) = self.ages.pop_front() {
-                self.known.remove(&old);
-            }
-        }
-        match self.known.get(&self.hasher.hash_one(token)) {
+        let is_recent = |at: Instant| at.elapsed() <= WINDOW;
+        match self.known.recent(&self.hasher.hash_one(token), is_recent) {
             None => Ok(false),
             Some(known) if *known == request => Ok(true),
             Some(_) => Err(TokenMisused),
@@ -40,8 +35,6 @@ impl Tokens {
     }
 
     pub fn remember(&mut self, token: &str, request: u64) {
-        let token = self.hasher.hash_one(token);
-        self.ages.push_back((Instant::now(), token));
-        self.known.insert(token, request);
+        self.known.add(self.hasher.hash_one(token), Instant::now(), request);
     }
 }

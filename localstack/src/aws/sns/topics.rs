@@ -9,12 +9,13 @@ use crate::aws::sqs::fifo::WINDOW;
 use crate::aws::sqs::{Queue, Queues};
 use crate::support::journal::{Entry, Journal};
 use crate::support::meter::{Meter, Unit};
+use crate::support::remembered::Remembered;
 use crate::template::names;
 use crate::template::resources::{Subscription, Topic as Declared};
 use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
 
@@ -45,26 +46,10 @@ struct Topic {
 }
 
 /// The numbers of the messages of the last minutes, by their deduplication ids.
-#[derive(Default)]
-struct Recent {
-    numbers: HashMap<String, u64>,
-    /// Oldest first.
-    times: VecDeque<(DateTime<Utc>, String)>,
-}
+type Recent = Remembered<DateTime<Utc>, String, u64>;
 
-impl Recent {
-    /// The message of this id, if it was published within the window.
-    fn find(&mut self, id: &str, now: DateTime<Utc>) -> Option<u64> {
-        while let Some((_, old)) = self.times.pop_front_if(|(at, _)| now - *at >= WINDOW) {
-            self.numbers.remove(&old);
-        }
-        self.numbers.get(id).copied()
-    }
-
-    fn add(&mut self, id: &str, number: u64, at: DateTime<Utc>) {
-        self.numbers.insert(id.to_owned(), number);
-        self.times.push_back((at, id.to_owned()));
-    }
+fn find(recent: &mut Recent, id: &str, now: DateTime<Utc>) -> Option<u64> {
+    recent.recent(id, |at| now - at < WINDOW).copied()
 }
 
 impl Topic {
@@ -84,7 +69,7 @@ impl Topic {
         self.next = kept.first().map_or(0, |(last, _)| number(last) + 1);
         kept.reverse();
         for (at, message) in kept {
-            self.recent.add(&message.deduplication_id, number(&at), message.at);
+            self.recent.add(message.deduplication_id, message.at, number(&at));
         }
     }
 }
@@ -145,7 +130,7 @@ impl Topics {
         let (name, now) = (topic, Utc::now());
         let mut topics = self.topics();
         let topic = topics.get_mut(topic)?;
-        if let Some(number) = topic.recent.find(id, now) {
+        if let Some(number) = find(&mut topic.recent, id, now) {
             let mut first: Published = self.journal.record(&key(name, number))?;
             first.repeats += 1;
             self.keep(name, number, &first);
@@ -166,7 +151,7 @@ impl Topics {
         };
         let number = topic.next;
         topic.next += 1;
-        topic.recent.add(id, number, now);
+        topic.recent.add(id.to_owned(), now, number);
         self.keep(name, number, &published);
         Some((published.message_id, number))
     }
@@ -229,12 +214,12 @@ mod tests {
         let (mut recent, start) = (Recent::default(), DateTime::UNIX_EPOCH);
         for number in 0..1000 {
             let now = start + TimeDelta::seconds(number);
-            assert_eq!(recent.find(&number.to_string(), now), None);
-            recent.add(&number.to_string(), number.unsigned_abs(), now);
+            assert_eq!(find(&mut recent, &number.to_string(), now), None);
+            recent.add(number.to_string(), now, number.unsigned_abs());
         }
         let now = start + TimeDelta::seconds(999);
         let window = usize::try_from(WINDOW.num_seconds()).unwrap();
-        assert_eq!((recent.find("999", now), recent.find("0", now)), (Some(999), None));
-        assert_eq!((recent.numbers.len(), recent.times.len()), (window, window));
+        assert_eq!((find(&mut recent, "999", now), find(&mut recent, "0", now)), (Some(999), None));
+        assert_eq!(recent.len(), (window, window));
     }
 }

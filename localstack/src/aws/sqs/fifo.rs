@@ -2,10 +2,10 @@
 //!
 //! <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/FIFO-key-terms.html>
 
+use crate::support::remembered::Remembered;
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::collections::{HashMap, VecDeque};
 use uuid::Uuid;
 
 /// SQS and SNS recognise a deduplication id for five minutes, even when its message is deleted before.
@@ -62,9 +62,7 @@ impl Accepted {
 #[derive(Debug, Default)]
 pub struct Fifo {
     /// By deduplication id.
-    accepted: HashMap<String, Accepted>,
-    /// The same ids with their times, oldest first.
-    times: VecDeque<(i64, String)>,
+    accepted: Remembered<i64, String, Accepted>,
     last_sequence: u64,
 }
 
@@ -73,18 +71,12 @@ impl Fifo {
     /// within the window before; then the answer is the first one.
     pub fn accept(&mut self, deduplication_id: &str, now: i64) -> (Accepted, bool) {
         let is_recent = |at: i64| now - at < WINDOW.num_milliseconds();
-        while let Some((_, forgotten)) = self.times.pop_front_if(|(at, _)| !is_recent(*at)) {
-            // An id that was accepted once more since stands further back again.
-            if self.accepted.get(&forgotten).is_some_and(|accepted| !is_recent(accepted.at)) {
-                self.accepted.remove(&forgotten);
-            }
-        }
-        if let Some(first) = self.accepted.get(deduplication_id).filter(|first| is_recent(first.at)) {
+        if let Some(first) = self.accepted.recent(deduplication_id, is_recent) {
             return (first.clone(), false);
         }
         let (id, sequence) = (Uuid::new_v4().to_string(), self.next_sequence(now));
         let accepted = Accepted { id, at: now, sequence };
-        self.remember(deduplication_id, accepted.clone());
+        self.accepted.add(deduplication_id.to_owned(), now, accepted.clone());
         (accepted, true)
     }
 
@@ -100,11 +92,6 @@ impl Fifo {
     pub fn restore(&mut self, id: &str, sent_at: i64, place: &Place) {
         self.last_sequence = self.last_sequence.max(place.sequence);
         let accepted = Accepted { id: id.to_owned(), at: sent_at, sequence: place.sequence };
-        self.remember(&place.deduplication_id, accepted);
-    }
-
-    fn remember(&mut self, deduplication_id: &str, accepted: Accepted) {
-        self.times.push_back((accepted.at, deduplication_id.to_owned()));
-        self.accepted.insert(deduplication_id.to_owned(), accepted);
+        self.accepted.add(place.deduplication_id.clone(), sent_at, accepted);
     }
 }
