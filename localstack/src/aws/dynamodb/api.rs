@@ -74,7 +74,7 @@ async fn answer_partly(database: &Database, mut request: BatchGet) -> Outcome {
 /// When it may not.
 pub fn allowed(call: &Call<'_>, request: &Request) -> Result<Vec<String>, ApiError> {
     let mut tables = Vec::new();
-    for (action, table, index) in request.permissions() {
+    for (action, table, index) in request.permissions(call.operation) {
         let table = index.map_or_else(|| table.to_owned(), |index| format!("{table}/index/{index}"));
         call.require(&format!("dynamodb:{action}"), &names::table_arn(&table))?;
         tables.push(table);

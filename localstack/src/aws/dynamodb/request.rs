@@ -22,7 +22,7 @@ pub enum Request {
 }
 
 /// An action, a table, and perhaps an index of it.
-pub type Permission<'a> = (&'static str, &'a str, Option<&'a str>);
+pub type Permission<'a> = (&'a str, &'a str, Option<&'a str>);
 
 /// What is asked for of a table itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,36 +57,35 @@ impl Request {
         })
     }
 
-    /// The actions for which a caller needs permission, each with its table, and the index behind it: a transaction needs it for
-    /// each of its parts.
+    /// The actions for which a caller of an operation needs permission, each with its table, and the index behind it. Only a
+    /// transaction needs others than the operation itself: those of each of its parts.
     ///
     /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html>
     #[must_use]
-    pub fn permissions(&self) -> BTreeSet<Permission<'_>> {
-        fn on<'a>(action: &'static str, table: &'a str) -> BTreeSet<Permission<'a>> {
-            BTreeSet::from([(action, table, None)])
-        }
+    pub fn permissions<'a>(&'a self, operation: &'a str) -> BTreeSet<Permission<'a>> {
+        let on = |table: &'a str| BTreeSet::from([(operation, table, None)]);
         match self {
-            Self::Write(kind, write) => on(kind.action(), &write.table_name),
             Self::TransactWrite(request) => {
                 let parts = request.transact_items.iter().flat_map(WritePart::all);
-                parts.map(|(kind, write)| (kind.action(), write.table_name.as_str(), None)).collect()
+                parts.map(|(kind, write)| (kind.action(), &*write.table_name, None)).collect()
             }
             Self::TransactGet(request) => {
                 let parts = request.transact_items.iter();
-                parts.map(|part| ("GetItem", part.get.table_name.as_str(), None)).collect()
+                parts.map(|part| ("GetItem", &*part.get.table_name, None)).collect()
             }
             Self::BatchWrite(request) => {
-                request.request_items.keys().map(|table| ("BatchWriteItem", table.as_str(), None)).collect()
+                request.request_items.keys().map(|table| (operation, &**table, None)).collect()
             }
             Self::BatchGet(request) => {
-                request.request_items.keys().map(|table| ("BatchGetItem", table.as_str(), None)).collect()
+                request.request_items.keys().map(|table| (operation, &**table, None)).collect()
             }
-            Self::Get(get) => on("GetItem", &get.table_name),
-            Self::Query(read) => BTreeSet::from([("Query", &*read.table_name, read.index_name.as_deref())]),
-            Self::Scan(read) => BTreeSet::from([("Scan", &*read.table_name, read.index_name.as_deref())]),
-            Self::Describe(what, named) => on(what.action(), &named.table_name),
-            Self::List(_) => on("ListTables", "*"),
+            Self::Query(read) | Self::Scan(read) => {
+                BTreeSet::from([(operation, &*read.table_name, read.index_name.as_deref())])
+            }
+            Self::Write(_, write) => on(&write.table_name),
+            Self::Get(get) => on(&get.table_name),
+            Self::Describe(_, named) => on(&named.table_name),
+            Self::List(_) => on("*"),
         }
     }
 
@@ -109,16 +108,6 @@ impl Request {
             _ => {}
         }
         rows
-    }
-}
-
-impl Described {
-    const fn action(self) -> &'static str {
-        match self {
-            Self::Table => "DescribeTable",
-            Self::TimeToLive => "DescribeTimeToLive",
-            Self::ContinuousBackups => "DescribeContinuousBackups",
-        }
     }
 }
 
