@@ -252,7 +252,8 @@ impl Used {
 
     async fn since(self, process: &Process) -> Result<Self> {
         self.profile.sample(process.id())?;
-        let millis = profile::added(&self.millis, &self.profile.millis());
+        let mut millis = profile::added(&self.millis, &self.profile.millis());
+        millis.insert("all".into(), millis.values().sum());
         let calls = profile::added(&self.calls, &profile::calls(&process.endpoint).await?);
         Ok(Self { millis, calls, ..self })
     }
@@ -268,9 +269,6 @@ impl Used {
             writeln!(out, "  {title} per order")?;
             for (name, count) in counts.iter().filter(|(_, count)| *count >= 0.005) {
                 writeln!(out, "    {name:<32} {count:>7.2}")?;
-            }
-            if title == "ms of CPU" {
-                writeln!(out, "    {:<32} {:>7.2}", "all", counts.iter().map(|(_, n)| n).sum::<f64>())?;
             }
         }
         Ok(())
