@@ -3,7 +3,8 @@
 //! [`Elsewhere`](crate::elsewhere::Elsewhere).
 
 use chassis::aggregate::read_state;
-use chassis::store::{EVENTS, INBOX, Item, Key, Store, every_row};
+use chassis::inbox::{Delivered, deliveries};
+use chassis::store::{EVENTS, Item, Key, Store, every_row};
 use hyper::Method;
 use localstack::aws::stepfunctions::{self, Execution};
 use orders::saga::Status;
@@ -195,14 +196,18 @@ pub trait Bench {
 
     /// Each event about an order that a service has received, with the verdict on it.
     async fn verdicts(&self, service: &str, order: &str) -> Vec<(String, String)> {
-        let text = |row: &Item, name| row.text(name).unwrap().to_owned();
-        let rows = self.rows(service, order, INBOX).await;
-        rows.iter().map(|row| (text(row, "type"), text(row, "verdict"))).collect()
+        let delivered = self.deliveries(service, order).await.into_iter();
+        delivered.map(|one| (one.kind, one.verdict.as_str().to_owned())).collect()
+    }
+
+    /// What a service remembers of the events about an order that were delivered to it.
+    async fn deliveries(&self, service: &str, order: &str) -> Vec<Delivered> {
+        deliveries(&self.rows(service, order, "").await).unwrap().into_values().collect()
     }
 
     /// How often events about an order were delivered to a service that knew them.
     async fn duplicates(&self, service: &str, order: &str) -> u64 {
-        self.rows(service, order, INBOX).await.iter().map(|row| row.count("duplicates").unwrap()).sum()
+        self.deliveries(service, order).await.iter().map(|one| one.duplicates).sum()
     }
 
     /// The points that an order has brought and still brings.

@@ -16,6 +16,7 @@ use aws::{
     sdk,
     sqs::{Queues, Received},
 };
+use chassis::inbox::delivery;
 use chassis::outbox::envelope_of;
 use chassis::ports::Bus;
 use chassis::store::{EVENTS, Key, Store};
@@ -151,8 +152,8 @@ impl Elsewhere {
         let id = event.metadata.id;
         let partition =
             if consumer == "notifications" { format!("notice#{id}") } else { format!("order#{order}") };
-        let row = self.store(consumer).load(&Key::inbox(&partition, id)).await.unwrap();
-        let received = row.is_some_and(|row| row.count("duplicates").unwrap() >= self.published_again);
+        let delivered = delivery(&self.store(consumer), &partition, id).await.unwrap();
+        let received = delivered.is_some_and(|one| one.duplicates >= self.published_again);
         (!received).then(|| format!("{} of {order} to {consumer}", event.metadata.kind))
     }
 

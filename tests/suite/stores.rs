@@ -1,10 +1,23 @@
 //! Stores that misbehave around another one: commits crash or are never answered, something else is written first, rows expire.
 
 use chassis::Failure;
-use chassis::store::{CommitError, INBOX, Indexed, Item, Key, MemoryStore, Scan, Scanned, Store, Write};
+use chassis::digest::sealed;
+use chassis::store::{
+    CommitError, Condition, INBOX, Indexed, Item, Key, MemoryStore, Scan, Scanned, Store, Write,
+};
+use futures_util::FutureExt;
 use std::future::pending;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+
+/// The row without the deliveries that it remembers; none for an inbox row.
+pub fn without_inbox(row: &Item) -> Option<Item> {
+    let mut without = row.clone();
+    match without.attrs.remove("inbox") {
+        Some(_) => Some(sealed(without, &[])),
+        None => (!row.key.sk.starts_with(INBOX)).then_some(without),
+    }
+}
 
 /// What happens to a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,10 +70,16 @@ impl<S> Faulty<S> {
 }
 
 impl Faulty {
-    /// Deletes every inbox row, as TTL does after a week.
+    /// Forgets every delivery: deletes the inbox rows, as TTL does after a week, and empties the inboxes of the state rows too.
     pub fn expire_inbox(&self) {
-        let keys = self.inner.rows().into_iter().map(|row| row.key);
-        keys.filter(|key| key.sk.starts_with(INBOX)).for_each(|key| self.inner.expire(&key));
+        for row in self.inner.rows() {
+            self.inner.expire(&row.key);
+            if let Some(item) = without_inbox(&row) {
+                let write = Write::Put { item, when: Condition::Absent };
+                self.inner.commit(vec![write]).now_or_never().unwrap().unwrap();
+            }
+        }
+        drop(self.inner.take_inserted());
     }
 
     /// A store of its own with the same rows, whose commits do not crash.

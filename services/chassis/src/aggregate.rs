@@ -3,6 +3,7 @@
 use crate::decider::Decider;
 use crate::digest::sealed;
 use crate::failure::Failure;
+use crate::inbox::{Delivered, Inbox};
 use crate::metrics::Sample;
 use crate::outbox::{Context, OutboxEntry, event_rows};
 use crate::store::{AggregateId, Attr, Condition, Item, Key, Rejected, Store, Write};
@@ -80,7 +81,7 @@ fn unreadable(row: &Item, why: impl Display) -> Failure {
     Failure::Poison(format!("{}: {why}", row.key))
 }
 
-/// A write that belongs to a fact, beside state, inbox and event rows.
+/// A write that belongs to a fact, beside state and event rows.
 pub struct SideWrite<M> {
     /// The write.
     pub write: Write,
@@ -100,6 +101,8 @@ pub struct Loaded<A> {
     pub version: u64,
     /// The number of its last event row.
     pub seq: u64,
+    /// The deliveries that the state row remembers.
+    pub inbox: Inbox,
 }
 
 /// Loads an aggregate, strongly consistent.
@@ -122,39 +125,55 @@ pub fn read_state<A: Aggregate>(row: &Item) -> Result<Loaded<A>, Failure> {
         state: A::read_row(row)?,
         version: row.count("version").ok_or_else(|| unreadable(row, "no version"))?,
         seq: row.count("seq").ok_or_else(|| unreadable(row, "no seq"))?,
+        inbox: Inbox::read(row)?,
     })
 }
 
-/// Appends facts: the aggregate after them, and the writes that make it so, which are the state row under its version
-/// and the event rows.
+/// An aggregate after facts were appended.
+pub struct Appended<A> {
+    /// The aggregate.
+    pub after: Loaded<A>,
+    /// The writes that make it so: the state row under its version, and the event rows.
+    pub writes: Vec<Write>,
+    /// The inbox row of the delivery that led to it, where the state row has no place for that. It is a condition too: it fails
+    /// when the event was delivered before.
+    pub remembered: Option<Write>,
+}
+
+/// Appends facts. `delivered` says of the new state which delivery led to it.
 ///
 /// # Errors
 /// [`Failure::Poison`] when an event is too large or the state cannot be written as JSON.
 pub fn append<A: Aggregate>(
     before: Loaded<A>,
     facts: &[A::Fact],
+    delivered: impl FnOnce(&A) -> Option<Delivered>,
     id: &AggregateId,
     context: &Context<'_>,
-) -> Result<(Loaded<A>, Vec<Write>), Failure> {
+) -> Result<Appended<A>, Failure> {
     let when = unchanged(&before);
     let entries: Vec<OutboxEntry> = facts.iter().filter_map(A::event).collect();
     let events = event_rows(A::SERVICE, &entries, id, before.seq + 1, context)?;
-    let after = Loaded {
+    let mut after = Loaded {
         state: facts.iter().fold(before.state, A::evolve),
         version: before.version + 1,
         seq: before.seq + count(entries.len()),
+        inbox: before.inbox,
     };
+    let delivered = delivered(&after.state);
+    let remembered = delivered.and_then(|delivered| after.inbox.remember(delivered, &id.pk));
     let mut row = Item::new(Key::state(&*id.pk))
         .with("version", number(after.version))
         .with("seq", number(after.seq))
         .with("updated_at", millis::text(&context.now));
-    for (name, value) in after.state.attributes()?.into_iter().chain(after.state.index()) {
+    let attributes = after.state.attributes()?.into_iter().chain(after.state.index());
+    for (name, value) in attributes.chain(after.inbox.attribute()?) {
         row = row.with(name, value);
     }
     let adjusted: Vec<&str> = after.state.adjusted_elsewhere().into_iter().map(|(name, _)| name).collect();
     let mut writes = vec![Write::Put { item: sealed(row, &adjusted), when }];
     writes.extend(events.into_iter().map(|item| Write::Put { item, when: Condition::Absent }));
-    Ok((after, writes))
+    Ok(Appended { after, writes, remembered })
 }
 
 fn unchanged<A: Aggregate>(before: &Loaded<A>) -> Condition {

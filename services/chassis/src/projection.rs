@@ -1,7 +1,7 @@
 //! A projection: a row that events of another service fill, and that only moves forward.
 
 use crate::failure::Failure;
-use crate::inbox::{Verdict, duplicate, inbox_row, settle};
+use crate::inbox::{Delivered, Verdict, duplicate, settle};
 use crate::ports::Ports;
 use crate::store::{AggregateId, CommitError, Condition, Item, Store, Write};
 use events::Envelope;
@@ -22,7 +22,7 @@ pub fn numbered(event: &Envelope, view: Item) -> Item {
 /// A [`Failure`] when the store does not answer.
 pub async fn project<S: Store>(ports: &Ports<S>, event: &Envelope, view: Item) -> Result<Verdict, Failure> {
     let id = AggregateId::of_partition(&view.key.pk);
-    let inbox = inbox_row(&event.metadata, &id.pk, Verdict::Applied, ports.clock.now());
+    let inbox = Delivered::of(&event.metadata, &id.pk, Verdict::Applied, ports.clock.now()).row(&id.pk);
     let view = Write::Put { item: numbered(event, view), when: Condition::Newer("seq", seq(event)) };
     match ports.store.commit(vec![view, inbox]).await {
         Ok(()) => Ok(Verdict::Applied),

@@ -1,25 +1,25 @@
 //! The reaction: one message in, at most one transaction out.
 //!
-//! The loop loads the aggregate, decides, and commits state, event rows and inbox row together. When another worker was
-//! faster it decides again from fresh state, a bounded number of times. Events and commands run through the same loop.
-//! An outward call is made between two commits: the intent is committed first and without the inbox row, because that
-//! row belongs to the transaction of the outcome; a crash in between must look like work to finish, not like a duplicate.
+//! The loop loads the aggregate, decides, and commits the state with its inbox and the event rows together. When another worker
+//! was faster it decides again from fresh state, a bounded number of times. Events and commands run through the same loop.
+//! An outward call is made between two commits: the intent is committed first and does not enter the inbox, because the
+//! delivery belongs to the transaction of the outcome; a crash in between must look like work to finish, not like a duplicate.
 //! A call that is harmless to repeat is made between deciding and the only commit.
 
-use crate::aggregate::{Aggregate, Loaded, SideWrite, append, load};
+use crate::aggregate::{Aggregate, Appended, Loaded, SideWrite, append, load};
 use crate::decider::{Decider, Refusal};
 use crate::effects::{Attempt, Effects};
 use crate::failure::Failure;
-use crate::inbox::{self, Verdict, inbox_row};
+use crate::inbox::{self, Delivered, Verdict};
 use crate::live::Live;
 use crate::metrics;
 use crate::outbox::{Cause, Context};
 use crate::ports::{MAX_ATTEMPTS, Ports};
 use crate::reactor::Reactor;
 use crate::spans::{self, Kind, Span};
-use crate::store::{AggregateId, CommitError, Key, Rejected, Store, Write};
+use crate::store::{AggregateId, CommitError, Rejected, Store, Write};
 use chrono::{DateTime, Utc};
-use events::{Envelope, Metadata};
+use events::{Envelope, EventId, Metadata};
 use std::future::{Future, ready};
 
 /// How many outward calls one delivery may lead to.
@@ -145,7 +145,9 @@ async fn advance<E: Effects, S: Store>(
         Ended::Refused(refusal, _) => {
             return inbox::settle(ports, metadata, &id, refusal.into()).await.map(Stand::Ended);
         }
-        Ended::Known(_) => return inbox::duplicate(ports, metadata, &id).await.map(Stand::Ended),
+        Ended::Delivered | Ended::Occupied(_) => {
+            return inbox::duplicate(ports, metadata, &id).await.map(Stand::Ended);
+        }
         Ended::Unchanged(state) => (state, Attempt::Repeat, None),
         Ended::Committed(after, noted) => (after, noted.attempt, Some(noted.verdict)),
     };
@@ -167,8 +169,32 @@ pub enum Executed<A> {
     Refused(Refusal, Loaded<A>),
 }
 
-/// Lets an aggregate decide on a message that did not come through its queue, and commits what follows. There is no inbox
-/// row: the state itself has to refuse a repetition.
+/// Lets an aggregate decide on what an event means for it, and commits what follows together with the delivery. For a
+/// consumer that makes no outward calls, and reads its events with the help of other rows.
+///
+/// # Errors
+/// A [`Failure`].
+pub async fn receive<A, S>(
+    ports: &Ports<S>,
+    metadata: &Metadata,
+    id: &AggregateId,
+    message: A::Message,
+) -> Result<Verdict, Failure>
+where
+    A: Aggregate,
+    S: Store,
+{
+    let turn = Turn { ports, id, cause: &Cause::from(metadata) };
+    match turn.run::<A, _>(None, message, &Once { metadata, pk: &id.pk }).await? {
+        Ended::Committed(..) => Ok(Verdict::Applied),
+        Ended::Unchanged(_) => inbox::settle(ports, metadata, id, Verdict::Applied).await,
+        Ended::Refused(refusal, _) => inbox::settle(ports, metadata, id, refusal.into()).await,
+        Ended::Delivered | Ended::Occupied(_) => inbox::duplicate(ports, metadata, id).await,
+    }
+}
+
+/// Lets an aggregate decide on a message that did not come through its queue, and commits what follows. It leaves nothing in
+/// the inbox: the state itself has to refuse a repetition.
 ///
 /// # Errors
 /// A [`Failure`].
@@ -206,11 +232,12 @@ where
         Ended::Committed(after, ()) => Ok(Executed::Done(after)),
         Ended::Unchanged(state) => Ok(Executed::Unchanged(state)),
         Ended::Refused(refusal, before) => Ok(Executed::Refused(refusal, before)),
-        Ended::Known(rejected) => Err(rejected),
+        Ended::Occupied(rejected) => Err(rejected),
+        Ended::Delivered => return Err(Failure::Poison("a command is no delivery".into())),
     })
 }
 
-/// What distinguishes an event's delivery from a command: the write beside the facts.
+/// What distinguishes an event's delivery from a command: what is remembered of it, and what is written beside the facts.
 trait Origin<A: Aggregate>: Sync {
     /// What it notes of the state before.
     type Note: Send;
@@ -219,14 +246,20 @@ trait Origin<A: Aggregate>: Sync {
         ready(Ok(()))
     }
     fn note(&self, before: &A, facts: &[A::Fact]) -> Self::Note;
-    fn beside(&self, note: &Self::Note, after: &A, now: DateTime<Utc>) -> Vec<Write>;
-    /// The row that shows, where it is there, that nothing is left to do; asked for only when it matters.
-    fn settled(&self, _note: &Self::Note) -> Option<Key> {
+    /// The event: an aggregate that knows it has nothing left to do.
+    fn event(&self) -> Option<EventId> {
         None
+    }
+    /// What the state row remembers, after the facts.
+    fn delivered(&self, _note: &Self::Note, _after: &A, _now: DateTime<Utc>) -> Option<Delivered> {
+        None
+    }
+    fn beside(&self) -> &[Write] {
+        &[]
     }
 }
 
-/// An event: beside the facts stands its inbox row, unless an outward call has to be made first.
+/// An event: the state row remembers it with the facts, unless an outward call has to be made first.
 struct Delivery<'a, E> {
     metadata: &'a Metadata,
     pk: &'a str,
@@ -256,14 +289,33 @@ impl<E: Effects> Origin<E::Reactor> for Delivery<'_, E> {
         Noted { verdict: before.verdict(facts), attempt }
     }
 
-    fn beside(&self, noted: &Noted, after: &E::Reactor, now: DateTime<Utc>) -> Vec<Write> {
-        let settled = E::pending_call(after).is_none();
-        settled.then(|| inbox_row(self.metadata, self.pk, noted.verdict, now)).into_iter().collect()
+    fn event(&self) -> Option<EventId> {
+        Some(self.metadata.id)
     }
 
-    /// An event that was handled while another one's call was still to come makes no call of its own.
-    fn settled(&self, noted: &Noted) -> Option<Key> {
-        (noted.attempt == Attempt::Repeat).then(|| Key::inbox(self.pk, self.metadata.id))
+    fn delivered(&self, noted: &Noted, after: &E::Reactor, now: DateTime<Utc>) -> Option<Delivered> {
+        let is_settled = E::pending_call(after).is_none();
+        is_settled.then(|| Delivered::of(self.metadata, self.pk, noted.verdict, now))
+    }
+}
+
+/// An event that leads to no outward call.
+struct Once<'a> {
+    metadata: &'a Metadata,
+    pk: &'a str,
+}
+
+impl<A: Aggregate> Origin<A> for Once<'_> {
+    type Note = ();
+
+    fn note(&self, _before: &A, _facts: &[A::Fact]) {}
+
+    fn event(&self) -> Option<EventId> {
+        Some(self.metadata.id)
+    }
+
+    fn delivered(&self, (): &(), _after: &A, now: DateTime<Utc>) -> Option<Delivered> {
+        Some(Delivered::of(self.metadata, self.pk, Verdict::Applied, now))
     }
 }
 
@@ -275,8 +327,8 @@ impl<A: Aggregate> Origin<A> for Beside {
 
     fn note(&self, _before: &A, _facts: &[A::Fact]) {}
 
-    fn beside(&self, (): &(), _after: &A, _now: DateTime<Utc>) -> Vec<Write> {
-        self.0.clone()
+    fn beside(&self) -> &[Write] {
+        &self.0
     }
 }
 
@@ -287,8 +339,10 @@ enum Ended<A, N> {
     /// There were no facts.
     Unchanged(Loaded<A>),
     Refused(Refusal, Loaded<A>),
-    /// The write beside the facts found its row there already.
-    Known(Rejected),
+    /// The aggregate remembers the event.
+    Delivered,
+    /// A write beside the facts found its row there already.
+    Occupied(Rejected),
 }
 
 /// What follows from an attempt.
@@ -332,13 +386,16 @@ impl<S: Store> Turn<'_, S> {
         Err(Failure::Conflict { attempts: MAX_ATTEMPTS })
     }
 
-    /// One transaction: state, event rows, side writes, and the write beside them, or nothing.
+    /// One transaction: the state with its inbox, event rows, side writes, and the writes beside them, or nothing.
     async fn attempt<A: Aggregate, O: Origin<A>>(
         &self,
         before: Loaded<A>,
         message: &A::Message,
         origin: &O,
     ) -> Result<Next<A, O::Note>, Failure> {
+        if origin.event().is_some_and(|event| before.inbox.knows(event)) {
+            return Ok(Next::Ended(Ended::Delivered));
+        }
         let now = self.ports.clock.now();
         let facts = match before.state.decide(message, now) {
             Err(refusal) => return Ok(Next::Ended(Ended::Refused(refusal, before))),
@@ -346,18 +403,17 @@ impl<S: Store> Turn<'_, S> {
             Ok(facts) => facts,
         };
         let note = origin.note(&before.state, &facts);
-        if let Some(key) = origin.settled(&note)
-            && let Some(row) = self.ports.store.load(&key).await?
-        {
-            return Ok(Next::Ended(Ended::Known(Rejected { current: Some(row) })));
-        }
         origin.carry_out(&facts).await?;
         let sides: Vec<_> = facts.iter().flat_map(A::side_writes).collect();
         let measured = before.state.measured(&facts);
-        let (after, mut writes) = append(before, &facts, self.id, &Context { cause: self.cause, now })?;
+        let context = Context { cause: self.cause, now };
+        let delivered = |after: &A| origin.delivered(&note, after, now);
+        let Appended { after, mut writes, remembered } =
+            append(before, &facts, delivered, self.id, &context)?;
         let own = writes.len();
         writes.extend(sides.iter().map(|side| side.write.clone()));
-        writes.extend(origin.beside(&note, &after.state, now));
+        writes.extend(remembered);
+        writes.extend_from_slice(origin.beside());
         match self.ports.store.commit(writes).await {
             Ok(()) => {
                 metrics::emit(&measured);
@@ -378,7 +434,7 @@ fn sort_out<A: Aggregate, N>(
 ) -> Result<Next<A, N>, Failure> {
     let beside = rejected.split_off(rejected.len().min(own + sides.len()));
     if let Some(known) = beside.into_iter().flatten().next() {
-        return Ok(Next::Ended(Ended::Known(known)));
+        return Ok(Next::Ended(Ended::Occupied(known)));
     }
     // A moved version comes first: a side write may have judged a state that is no longer true.
     if rejected.iter().take(own).any(Option::is_some) {

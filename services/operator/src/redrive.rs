@@ -1,9 +1,8 @@
 //! Sending dead letters back to where they failed, and the verdict on each.
 
 use crate::dead_letters::{DeadLetter, NotThere, Stage, service, source};
-use chassis::inbox::failure_key;
+use chassis::inbox::{delivery, failure_key};
 use chassis::ports::Bus;
-use chassis::store::Key;
 use chassis::{Failure, Store};
 use chrono::{DateTime, Utc};
 use events::orders::OrderCancelled;
@@ -274,8 +273,8 @@ impl<S: Store> Stage<S> {
         let (table, id, subject) = (self.table_of(service), event.metadata.id, &event.metadata.subject);
         let places = ["order", "product", "breaker"].map(|kind| format!("{kind}#{subject}"));
         for pk in places.into_iter().chain([format!("notice#{id}")]) {
-            if let Some(row) = table.load(&Key::inbox(&pk, id)).await? {
-                return Ok(Some(Outcome::Dealt(row.text("verdict").unwrap_or("dealt with").to_owned())));
+            if let Some(delivered) = delivery(&table, &pk, id).await? {
+                return Ok(Some(Outcome::Dealt(delivered.verdict.as_str().to_owned())));
             }
         }
         let failed = table.load(&failure_key(id)).await?;

@@ -1,8 +1,9 @@
 //! An order's story: what every service's table says about it, as one.
 
 use crate::mask;
+use chassis::inbox::{Delivered, deliveries};
 use chassis::outbox::{EntryKind, envelope_of};
-use chassis::store::{EVENTS, INBOX, Item, Key, every_row, load_all};
+use chassis::store::{EVENTS, Item, Key, every_row, load_all};
 use chassis::{AggregateId, Failure, Store};
 use chrono::{DateTime, Utc};
 use events::envelope::millis;
@@ -11,7 +12,7 @@ use events::{Envelope, Event, EventId, OrderId};
 use futures_util::future::try_join_all;
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What one service's table has about an order.
 #[derive(Debug, Default)]
@@ -20,8 +21,8 @@ pub struct Chapter {
     pub service: String,
     /// Its event rows, oldest first.
     pub events: Vec<Item>,
-    /// Its inbox rows, which are kept for seven days.
-    pub inbox: Vec<Item>,
+    /// What was delivered to it. What changed nothing is remembered for seven days.
+    pub inbox: Vec<Delivered>,
 }
 
 /// Something that happened to an order.
@@ -64,16 +65,22 @@ pub async fn read<S: Store>(tables: &[(String, S)], order: OrderId) -> Result<Ve
 }
 
 async fn chapter<S: Store>(service: &str, table: &S, pk: &str) -> Result<Chapter, Failure> {
-    let (events, inbox) = (every_row(table, pk, EVENTS).await?, every_row(table, pk, INBOX).await?);
+    let rows = every_row(table, pk, "").await?;
+    let inbox = deliveries(&rows)?.into_values().collect();
+    let events = rows.into_iter().filter(|row| row.key.sk.starts_with(EVENTS)).collect();
     Ok(Chapter { service: service.to_owned(), events, inbox })
 }
 
-/// The inbox rows of a service that keeps a partition for each event, as notifications does.
-async fn notices<S: Store>(table: &S, ids: &[EventId]) -> Result<Vec<Item>, Failure> {
-    let mut keys: Vec<Key> = ids.iter().map(|id| Key::inbox(&format!("notice#{id}"), *id)).collect();
-    keys.sort();
-    keys.dedup();
-    Ok(load_all(table, &keys).await?.into_iter().flatten().collect())
+/// The deliveries to a service that keeps a partition for each event, as notifications does.
+async fn notices<S: Store>(table: &S, ids: &[EventId]) -> Result<Vec<Delivered>, Failure> {
+    let partition = |id: &EventId| format!("notice#{id}");
+    let places = |id: &EventId| [Key::state(partition(id)), Key::inbox(&partition(id), *id)];
+    let keys: BTreeSet<Key> = ids.iter().flat_map(places).collect();
+    let keys: Vec<Key> = keys.into_iter().collect();
+    let rows: Vec<Item> = load_all(table, &keys).await?.into_iter().flatten().collect();
+    let of_each = rows.chunk_by(|a, b| a.key.pk == b.key.pk).map(deliveries);
+    let of_each = of_each.collect::<Result<Vec<_>, _>>()?;
+    Ok(of_each.into_iter().flat_map(BTreeMap::into_values).collect())
 }
 
 /// The event rows of every service, by time: published ones, and those that a service recorded. Personal data is masked.
@@ -115,7 +122,7 @@ struct Entry {
 }
 
 /// Everything that happened to an order, by time: what each service published, and its verdict on what was delivered to it.
-/// The verdicts are as old as inbox rows become.
+/// Verdicts on what changed nothing are as old as inbox rows become.
 ///
 /// # Errors
 /// [`Failure::Poison`] when a row cannot be read.
@@ -131,9 +138,7 @@ pub fn timeline(chapters: &[Chapter]) -> Result<Vec<Happened>, Failure> {
         for row in events.iter().filter(published) {
             entries.push(commit(service, row, &committed)?);
         }
-        for row in inbox {
-            entries.push(delivery(service, row)?);
-        }
+        entries.extend(inbox.iter().map(|delivered| delivery(service, delivered)));
     }
     entries.sort_by_key(|entry| (entry.at, entry.is_event, entry.seq));
     let began = entries.first().map(|entry| entry.at);
@@ -161,21 +166,19 @@ fn commit(service: &str, row: &Item, committed: &BTreeMap<String, DateTime<Utc>>
     Ok(Entry { at: metadata.time, is_event: true, seq: metadata.seq, happened })
 }
 
-fn delivery(service: &str, row: &Item) -> Result<Entry, Failure> {
-    let text = |name: &str| row.text(name).unwrap_or_default();
-    let time = |name: &str| DateTime::parse_from_rfc3339(text(name)).map(|time| time.with_timezone(&Utc));
-    let at = time("at").map_err(|_| Failure::Poison(format!("{}: no usable \"at\"", row.key)))?;
+fn delivery(service: &str, delivered: &Delivered) -> Entry {
+    let Delivered { at, time, .. } = *delivered;
     let happened = Happened {
         at: millis::text(&at),
         elapsed_ms: 0,
         service: service.to_owned(),
-        what: text("verdict").to_owned(),
-        kind: text("type").to_owned(),
-        event_id: text("event_id").to_owned(),
-        hop_ms: time("time").ok().map(|committed| (at - committed).num_milliseconds()),
-        duplicates: row.count("duplicates").unwrap_or_default(),
+        what: delivered.verdict.as_str().to_owned(),
+        kind: delivered.kind.clone(),
+        event_id: delivered.event_id.to_string(),
+        hop_ms: Some((at - time).num_milliseconds()),
+        duplicates: delivered.duplicates,
     };
-    Ok(Entry { at, is_event: false, seq: 0, happened })
+    Entry { at, is_event: false, seq: 0, happened }
 }
 
 /// What payments has captured and given back, in minor units.
@@ -216,6 +219,7 @@ pub fn correlations(chapters: &[Chapter]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chassis::Verdict;
     use uuid::Uuid;
 
     fn event_row(id: u128, cause: u128, seq: u64, time: &str, data: &str) -> Item {
@@ -235,13 +239,16 @@ mod tests {
             .with("data", data)
     }
 
-    fn inbox_row(id: u128, committed: &str, at: &str) -> Item {
-        Item::new(Key::new("order#1", "inbox#1"))
-            .with("event_id", Uuid::from_u128(id).to_string())
-            .with("type", "order.confirmed")
-            .with("verdict", "applied")
-            .with("time", committed)
-            .with("at", at)
+    fn delivered(id: u128, committed: &str, at: &str) -> Delivered {
+        Delivered {
+            event_id: EventId(Uuid::from_u128(id)),
+            kind: "order.confirmed".into(),
+            verdict: Verdict::Applied,
+            time: committed.parse().unwrap(),
+            at: at.parse().unwrap(),
+            about: None,
+            duplicates: 0,
+        }
     }
 
     fn chapters() -> Vec<Chapter> {
@@ -255,7 +262,7 @@ mod tests {
         let payments = Chapter {
             service: "payments".into(),
             events: vec![event_row(2, 1, 1, later, "{}")],
-            inbox: vec![inbox_row(1, start, later)],
+            inbox: vec![delivered(1, start, later)],
         };
         vec![payments, orders]
     }

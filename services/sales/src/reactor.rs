@@ -1,13 +1,13 @@
-//! The shell around the books: an event is read, and booked in every open generation, in one transaction with its inbox row.
+//! The shell around the books: an event is read, and booked in every open generation, in one transaction with the inbox.
 
 use crate::books::{Books, Message};
 use crate::generations::Generations;
 use crate::sale::{Cancelled, Confirmed, SaleEvent};
 use crate::subscriptions;
 use chassis::audit::{Audited, Kind};
-use chassis::inbox::{self, inbox_row};
+use chassis::inbox;
 use chassis::outbox::Cause;
-use chassis::reaction::{Executed, execute, execute_beside};
+use chassis::reaction::{Executed, execute, receive};
 use chassis::versions::pass_over;
 use chassis::{Aggregate, AggregateId, EventHandler, Failure, Ports, Store, Verdict};
 use events::orders::{OrderCancelled, OrderConfirmed};
@@ -67,13 +67,7 @@ impl<S: Store> Bookkeeper<S> {
         let (order_id, event) = read(envelope)?;
         let generations = Generations::load(&ports.store).await?;
         let message = Message { order_id, event, live: generations.live, generations: generations.open() };
-        let row = inbox_row(metadata, &id.pk, Verdict::Applied, ports.clock.now());
-        match execute_beside::<Books, S>(ports, &id, message, &Cause::from(metadata), vec![row]).await? {
-            Ok(Executed::Done(_)) => Ok(Verdict::Applied),
-            Ok(Executed::Unchanged(_)) => inbox::settle(ports, metadata, &id, Verdict::Applied).await,
-            Ok(Executed::Refused(refusal, _)) => inbox::settle(ports, metadata, &id, refusal.into()).await,
-            Err(_) => inbox::duplicate(ports, metadata, &id).await,
-        }
+        receive::<Books, S>(ports, metadata, &id, message).await
     }
 }
 

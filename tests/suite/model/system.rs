@@ -4,11 +4,12 @@
 use super::interner::Interner;
 use super::outside::{Again, Plan, at, ports};
 use super::state::{FLOW, INVENTORY, ORDERS, PAYMENTS, SERVICES, State};
+use crate::stores::without_inbox;
 use chassis::aggregate::read_state;
 use chassis::outbox::{Cause, EntryKind, envelope_of};
 use chassis::reaction::execute;
-use chassis::store::{EVENTS, INBOX, Item as Row, Key, MemoryStore};
-use chassis::{Aggregate, AggregateId, Attempt, Loaded};
+use chassis::store::{EVENTS, Item as Row, Key, MemoryStore};
+use chassis::{Aggregate, AggregateId, Attempt, Loaded, Verdict};
 use events::orders::{OrderConfirmed, OrderCreated, OrderLine};
 use events::payments::PaymentCompensationRequested;
 use events::{Currency, Envelope, Money, OrderId, catalogue};
@@ -192,7 +193,7 @@ impl System {
         let published = inserted.iter().filter(|row| EntryKind::Published.is_of(row));
         let mut events: Vec<Envelope> = published.map(|row| envelope_of(row).unwrap()).collect();
         events.append(&mut again.0.lock().unwrap());
-        let table = self.tables.number(store.rows().into_iter().map(without_counts).collect());
+        let table = self.tables.number(store.rows().into_iter().filter_map(without_counts).collect());
         let number = |event: &Envelope| self.events.number(serde_json::to_string(event).unwrap());
         let published = events.iter().map(number).collect();
         (Made { table, published, ..Made::default() }, outcome)
@@ -230,10 +231,10 @@ impl System {
         self.accounts.number(account)
     }
 
-    /// A table without its inbox rows.
+    /// A table whose inboxes are empty.
     pub fn expired(&mut self, table: u32) -> u32 {
         let rows = self.tables.value(table);
-        let kept = rows.iter().filter(|row| !row.key.sk.starts_with(INBOX)).cloned().collect();
+        let kept = rows.iter().filter_map(without_inbox).collect();
         self.tables.number(kept)
     }
 
@@ -316,9 +317,9 @@ impl System {
 }
 
 /// How often an event was delivered again decides nothing.
-fn without_counts(mut row: Row) -> Row {
+fn without_counts(mut row: Row) -> Option<Row> {
     if let Some(count) = row.attrs.get_mut("duplicates") {
         *count = 0.into();
     }
-    row
+    (row.text("verdict") != Some(Verdict::Duplicate.as_str())).then_some(row)
 }

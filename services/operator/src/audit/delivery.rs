@@ -1,6 +1,7 @@
-//! Whether each event reached each consumer: whether that one's inbox remembers it.
+//! Whether each event reached each consumer: whether that one's inbox remembers it, in the state row or beside it.
 
 use super::gathered::{Subject, is_remembered};
+use super::rows::remembered;
 use super::{Audit, Counts, Difference, Lost};
 use chassis::Failure;
 use chassis::inbox::failure_key;
@@ -16,7 +17,8 @@ struct Expected<'a> {
     producer: &'static str,
     consumer: &'static str,
     event: &'a Envelope,
-    inbox: Key,
+    /// The partition whose inbox remembers it.
+    pk: String,
 }
 
 impl<S: Scan> Audit<S> {
@@ -30,17 +32,18 @@ impl<S: Scan> Audit<S> {
         let mut missing = Vec::new();
         let mut elsewhere: BTreeMap<&str, Vec<Expected<'_>>> = BTreeMap::new();
         for expected in self.expected(subject, now) {
-            if expected.inbox.pk != subject.pk {
+            if expected.pk != subject.pk {
                 elsewhere.entry(expected.consumer).or_default().push(expected);
-            } else if !subject.of(expected.consumer).iter().any(|row| row.key == expected.inbox) {
+            } else if !expected.is_in(subject.of(expected.consumer)) {
                 missing.push(expected);
             }
         }
         for (consumer, expected) in elsewhere {
             let Some(table) = self.table(consumer) else { continue };
-            let keys: Vec<Key> = expected.iter().map(|expected| expected.inbox.clone()).collect();
-            let rows = load_all(&table.store, &keys).await?;
-            missing.extend(expected.into_iter().zip(rows).filter(|(_, row)| row.is_none()).map(|(e, _)| e));
+            let keys: BTreeSet<Key> = expected.iter().flat_map(Expected::places).collect();
+            let keys: Vec<Key> = keys.into_iter().collect();
+            let rows: Vec<Item> = load_all(&table.store, &keys).await?.into_iter().flatten().collect();
+            missing.extend(expected.into_iter().filter(|expected| !expected.is_in(&rows)));
         }
         let mut found = BTreeSet::new();
         for expected in missing {
@@ -63,8 +66,7 @@ impl<S: Scan> Audit<S> {
             for consumer in consumers(event) {
                 let Some(table) = self.table(consumer) else { continue };
                 let pk = (table.audited.inbox)(&event.metadata).pk;
-                let inbox = Key::inbox(&pk, event.metadata.id);
-                all.push(Expected { producer, consumer, event, inbox });
+                all.push(Expected { producer, consumer, event, pk });
             }
         }
         all
@@ -80,8 +82,17 @@ pub fn consumers(event: &Envelope) -> impl Iterator<Item = &'static str> {
 }
 
 impl Expected<'_> {
+    /// Where the delivery can be remembered.
+    fn places(&self) -> [Key; 2] {
+        [Key::state(&*self.pk), Key::inbox(&self.pk, self.event.metadata.id)]
+    }
+
+    fn is_in(&self, rows: &[Item]) -> bool {
+        remembered(rows).contains(&(self.pk.as_str(), self.event.metadata.id))
+    }
+
     fn missing(&self, pk: &str, noted: Option<&Item>) -> Difference {
-        let Self { producer, consumer, event, inbox } = self;
+        let Self { producer, consumer, event, .. } = self;
         let metadata = &event.metadata;
         let mut what =
             format!("{} number {} of {producer} never reached {consumer}", metadata.kind, metadata.seq);
@@ -91,6 +102,7 @@ impl Expected<'_> {
         let seq = metadata.seq;
         let mend = format!("quadrille republish --subject {pk} --service {producer} --seq {seq}");
         let lost = Lost { consumer, event: metadata.id, subject: metadata.subject.clone() };
-        Difference { lost: Some(lost), ..Difference::new(consumer, inbox, what).mended_by(mend) }
+        let state = Key::state(&*self.pk);
+        Difference { lost: Some(lost), ..Difference::new(consumer, &state, what).mended_by(mend) }
     }
 }

@@ -1,14 +1,18 @@
 //! The rows of one aggregate by themselves: digests, gapless numbers, and the state as the fold of the events.
 
 use super::{Counts, Difference};
+use chassis::Verdict;
 use chassis::audit::Kind;
 use chassis::digest::is_intact;
-use chassis::inbox::INBOX_DAYS;
+use chassis::inbox::{INBOX_DAYS, remembered_by};
 use chassis::store::{EVENTS, INBOX, Item, Key};
 use chrono::{DateTime, TimeDelta, Utc};
+use events::EventId;
+use std::collections::BTreeSet;
 
-/// The verdicts after which an aggregate has a state.
-const CHANGED: [&str; 3] = ["applied", "early", "late_compensated"];
+/// The verdicts after which an aggregate has a state. A row of a repeat alone is of an event that the state remembers.
+const CHANGED: [Verdict; 4] =
+    [Verdict::Applied, Verdict::Early, Verdict::LateCompensated, Verdict::Duplicate];
 
 /// The rows of one partition.
 pub struct Partition<'a> {
@@ -38,6 +42,16 @@ pub fn state_of(rows: &[Item]) -> Option<&Item> {
 pub fn time(row: &Item, name: &str) -> Option<DateTime<Utc>> {
     let time = DateTime::parse_from_rfc3339(row.text(name)?).ok()?;
     Some(time.with_timezone(&Utc))
+}
+
+/// The events that rows remember, each with its partition. A row that cannot be read remembers none; it is named where verdicts
+/// are compared with the events.
+pub fn remembered<'a>(rows: impl IntoIterator<Item = &'a Item>) -> BTreeSet<(&'a str, EventId)> {
+    let of = |row: &'a Item| {
+        let events = remembered_by(row).unwrap_or_default();
+        events.into_iter().map(move |one| (row.key.pk.as_str(), one.event_id))
+    };
+    rows.into_iter().flat_map(of).collect()
 }
 
 /// Since when inbox rows are complete.
@@ -130,7 +144,7 @@ impl Partition<'_> {
 
     /// Events or verdicts without the state that they made.
     fn without_state(&self, state: Option<&Item>) -> Option<Difference> {
-        let changed = |row: &Item| row.text("verdict").is_some_and(|verdict| CHANGED.contains(&verdict));
+        let changed = |row: &Item| CHANGED.iter().any(|one| row.text("verdict") == Some(one.as_str()));
         let made = with(self.rows, EVENTS).next().is_some() || with(self.rows, INBOX).any(changed);
         let is_gone = made && state.is_none();
         let what = "is missing: there are events or verdicts that made it";
@@ -139,9 +153,9 @@ impl Partition<'_> {
 
     /// A state that nothing made.
     fn invented(&self, state: &Item, now: DateTime<Utc>) -> Option<Difference> {
-        let mut made = with(self.rows, EVENTS).chain(with(self.rows, INBOX));
+        let is_made = with(self.rows, EVENTS).next().is_some() || !remembered(self.rows).is_empty();
         let is_remembered = time(state, "updated_at").is_none_or(|at| at > remembered_since(now));
-        let is_invented = self.kind.by_events && is_remembered && !self.is_explained && made.next().is_none();
+        let is_invented = self.kind.by_events && is_remembered && !self.is_explained && !is_made;
         is_invented.then(|| self.differs(&state.key, "was invented: no event made it"))
     }
 }

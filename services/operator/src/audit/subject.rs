@@ -6,8 +6,9 @@ use super::orders;
 use super::rows::{Partition, with};
 use super::{Audit, Counts, Difference, Table, kind_of};
 use chassis::Failure;
+use chassis::inbox::{About, Delivered, remembered_by};
 use chassis::outbox::{EntryKind, envelope_of};
-use chassis::store::{EVENTS, INBOX, Item, Key, MAX_WRITES, Scan, every_row};
+use chassis::store::{EVENTS, Item, Key, MAX_WRITES, Scan, every_row};
 use chrono::{DateTime, Utc};
 use events::catalogue;
 use events::inventory::ProductListed;
@@ -30,8 +31,7 @@ impl<S: Scan> Audit<S> {
         for table in &self.tables {
             if let Some(kind) = table.kind(pk) {
                 let service = table.service;
-                // Before a service calls outside it commits its intent, without an inbox row; and an inbox row is gone after some
-                // days, while the state may be written again.
+                // Before a service calls outside it commits its intent, which does not enter the inbox.
                 let may_have_made = |event| consumers(event).any(|consumer| consumer == service);
                 let is_explained = subject.published.iter().any(|(_, event)| may_have_made(event));
                 let partition = Partition { service, kind, pk, rows: subject.of(service), is_explained };
@@ -70,15 +70,20 @@ impl<S: Scan> Audit<S> {
         Ok(Subject { pk: pk.to_owned(), rows, published })
     }
 
-    /// Inbox rows of events that no service has published.
+    /// Verdicts on events that no service has published.
     fn unpublished(&self, subject: &Subject) -> Vec<Difference> {
-        let ids: BTreeSet<String> =
-            subject.published.iter().map(|(_, event)| event.metadata.id.to_string()).collect();
+        let ids: BTreeSet<EventId> = subject.published.iter().map(|(_, event)| event.metadata.id).collect();
         let mut found = Vec::new();
         for (service, rows) in &subject.rows {
-            for row in with(rows, INBOX).filter(|row| row.text("event_id").is_none_or(|id| !ids.contains(id)))
-            {
-                found.push(invented(service, row));
+            for row in rows {
+                match remembered_by(row) {
+                    Ok(all) => found.extend(
+                        all.iter()
+                            .filter(|one| !ids.contains(&one.event_id))
+                            .map(|one| invented(service, row, one)),
+                    ),
+                    Err(failure) => found.push(Difference::new(service, &row.key, failure.to_string())),
+                }
             }
         }
         found
@@ -117,8 +122,8 @@ impl<S: Scan> Audit<S> {
         found
     }
 
-    /// What differs in aggregates that no other service knows, here whole pages of them. What their inbox rows name has to be
-    /// in its producer's table.
+    /// What differs in aggregates that no other service knows, here whole pages of them. The events that they remember have to be
+    /// in their producers' tables.
     pub(super) async fn alone(
         &self,
         table: &Table<S>,
@@ -126,60 +131,85 @@ impl<S: Scan> Audit<S> {
         counts: &mut Counts,
     ) -> Result<BTreeMap<String, BTreeSet<Difference>>, Failure> {
         let (now, mut found) = (self.clock.now(), BTreeMap::<String, BTreeSet<Difference>>::new());
-        let mut named: BTreeMap<&'static str, Vec<(Key, &Item)>> = BTreeMap::new();
+        let mut named: BTreeMap<&'static str, Vec<Named<'_>>> = BTreeMap::new();
         for (pk, rows) in partitions {
             let Some(kind) = table.kind(pk) else { continue };
             counts.subjects += 1;
             // No event about it is known here: only rows of its own explain its state.
             let partition = Partition { service: table.service, kind, pk, rows, is_explained: false };
             found.entry(pk.clone()).or_default().extend(partition.check(now, counts));
-            for row in with(rows, INBOX) {
-                match producer_row(row) {
-                    Some((producer, key)) => named.entry(producer).or_default().push((key, row)),
-                    None if row.text("subject").is_some() => {
-                        found.entry(pk.clone()).or_default().insert(invented(table.service, row));
-                    }
-                    // Written before inbox rows said what their event is about.
-                    None => {}
+            for row in rows {
+                let (placed, differs) = verdicts(table.service, row);
+                found.entry(pk.clone()).or_default().extend(differs);
+                for (producer, verdict) in placed {
+                    named.entry(producer).or_default().push(verdict);
                 }
             }
         }
         for (producer, named) in named {
-            for row in self.unknown(producer, &named).await? {
-                found.entry(row.key.pk.clone()).or_default().insert(invented(table.service, row));
+            for Named { row, delivered, .. } in self.unknown(producer, &named).await? {
+                let differs = invented(table.service, row, delivered);
+                found.entry(row.key.pk.clone()).or_default().insert(differs);
             }
         }
         Ok(found)
     }
 
-    /// The inbox rows whose event is not where it should be.
-    async fn unknown<'a>(&self, producer: &str, named: &[(Key, &'a Item)]) -> Result<Vec<&'a Item>, Failure> {
+    /// The verdicts whose event is not where it should be.
+    async fn unknown<'a>(
+        &self,
+        producer: &str,
+        named: &'a [Named<'a>],
+    ) -> Result<Vec<&'a Named<'a>>, Failure> {
         let Some(table) = self.table(producer) else { return Ok(Vec::new()) };
         let mut unknown = Vec::new();
         for some in named.chunks(MAX_WRITES) {
-            let distinct: BTreeSet<Key> = some.iter().map(|(key, _)| key.clone()).collect();
+            let distinct: BTreeSet<Key> = some.iter().map(|named| named.event.clone()).collect();
             let keys: Vec<Key> = distinct.into_iter().collect();
             let rows = table.store.load_many(&keys).await?;
             let ids: BTreeSet<&str> = rows.iter().flatten().filter_map(|row| row.text("id")).collect();
-            let is_unknown = |row: &&Item| row.text("event_id").is_none_or(|id| !ids.contains(id));
-            unknown.extend(some.iter().map(|(_, row)| *row).filter(is_unknown));
+            let is_unknown =
+                |named: &&Named<'_>| !ids.contains(named.delivered.event_id.to_string().as_str());
+            unknown.extend(some.iter().filter(is_unknown));
         }
         Ok(unknown)
     }
 }
 
-/// Where the event of an inbox row lies, which says what that event is about.
-fn producer_row(inbox: &Item) -> Option<(&'static str, Key)> {
-    let kind = inbox.text("type")?;
-    let entry = catalogue::entries().into_iter().find(|entry| entry.kind == kind)?;
-    inbox.text("event_id")?.parse::<EventId>().ok()?;
-    let pk = format!("order#{}", inbox.text("subject")?);
-    Some((entry.producer, Key::event(&pk, inbox.count("seq")?)))
+/// A verdict that a row remembers, and where the event has to be.
+struct Named<'a> {
+    row: &'a Item,
+    delivered: Delivered,
+    event: Key,
 }
 
-fn invented(service: &'static str, row: &Item) -> Difference {
-    let kind = row.text("type").unwrap_or("an event");
-    let what = format!("is a verdict on {kind}, which no service has published");
+/// The verdicts that a row remembers, by the service that has to have published their events; and what is wrong with them already.
+fn verdicts<'a>(service: &'static str, row: &'a Item) -> (Vec<(&'static str, Named<'a>)>, Vec<Difference>) {
+    let all = match remembered_by(row) {
+        Ok(all) => all,
+        Err(failure) => return (Vec::new(), vec![Difference::new(service, &row.key, failure.to_string())]),
+    };
+    let (mut placed, mut differs) = (Vec::new(), Vec::new());
+    for delivered in all {
+        match producer_row(&delivered) {
+            Some((producer, event)) => placed.push((producer, Named { row, delivered, event })),
+            None if delivered.about.is_some() => differs.push(invented(service, row, &delivered)),
+            // Written before the inbox said what its events are about.
+            None => {}
+        }
+    }
+    (placed, differs)
+}
+
+/// Where the event of a verdict lies that says what that event is about.
+fn producer_row(delivered: &Delivered) -> Option<(&'static str, Key)> {
+    let entry = catalogue::entries().into_iter().find(|entry| entry.kind == delivered.kind)?;
+    let About { subject, seq } = delivered.about.as_ref()?;
+    Some((entry.producer, Key::event(&format!("order#{subject}"), *seq)))
+}
+
+fn invented(service: &'static str, row: &Item, delivered: &Delivered) -> Difference {
+    let what = format!("has a verdict on {}, which no service has published", delivered.kind);
     Difference::new(service, &row.key, what)
 }
 

@@ -44,8 +44,9 @@ impl<S: Store> OrdersApi<S> {
     pub(super) async fn saga(&self, request: &Request) -> Result<Response, Problem> {
         no_query(request)?;
         let (id, order) = self.find(request).await?;
-        let inbox = every_row(&self.ports.store, &AggregateId::order(id).pk, INBOX).await?;
-        Ok(Response::json(200, saga_view::saga(id, &order, &inbox)))
+        let beside = every_row(&self.ports.store, &AggregateId::order(id).pk, INBOX).await?;
+        let deliveries = order.inbox.clone().deliveries(&beside)?;
+        Ok(Response::json(200, saga_view::saga(id, &order, deliveries.into_values())))
     }
 
     pub(super) async fn events(&self, request: &Request) -> Result<Response, Problem> {

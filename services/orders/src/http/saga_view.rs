@@ -3,7 +3,7 @@
 use crate::saga::known::{InSaga, Noted, ParticipantEvent};
 use crate::saga::step::Step;
 use crate::saga::{Saga, Status};
-use chassis::store::Item;
+use chassis::inbox::Delivered;
 use chassis::{Loaded, Verdict};
 use events::OrderId;
 use events::envelope::millis;
@@ -128,30 +128,29 @@ fn payment_compensation(order: &Saga) -> Shown {
 const RELEASED: [Verdict; 5] =
     [Verdict::Applied, Verdict::Early, Verdict::LateCompensated, Verdict::Stale, Verdict::Refused];
 
-/// One delivery, from its inbox row.
-fn delivery(row: &Item) -> Value {
-    let text = |name: &str| row.text(name).unwrap_or_default().to_owned();
+fn delivery(delivered: Delivered) -> Value {
+    let Delivered { event_id, kind, verdict, time, at, duplicates, .. } = delivered;
     let mut delivery = json!({
-        "event_id": text("event_id"),
-        "type": text("type"),
-        "verdict": text("verdict"),
-        "told_at": text("time"),
-        "delivered_at": text("at"),
-        "duplicates": row.count("duplicates").unwrap_or_default(),
+        "event_id": event_id,
+        "type": kind,
+        "verdict": verdict.as_str(),
+        "told_at": millis::text(&time),
+        "delivered_at": millis::text(&at),
+        "duplicates": duplicates,
     });
-    if !RELEASED.iter().any(|verdict| delivery["verdict"] == verdict.as_str()) {
+    if !RELEASED.contains(&verdict) {
         delivery["detail"] = delivery["verdict"].take();
         delivery["verdict"] = Verdict::Refused.as_str().into();
     }
     delivery
 }
 
-/// The tracker of an order, and the timeline that its inbox rows make. Deliveries are remembered for seven days.
+/// The tracker of an order, and the timeline that its deliveries make. Those that changed nothing are remembered for seven days.
 #[must_use]
-pub fn saga(id: OrderId, loaded: &Loaded<Saga>, inbox: &[Item]) -> Value {
+pub fn saga(id: OrderId, loaded: &Loaded<Saga>, deliveries: impl IntoIterator<Item = Delivered>) -> Value {
     let order = &loaded.state;
     let steps = steps(order);
-    let mut timeline: Vec<Value> = inbox.iter().map(delivery).collect();
+    let mut timeline: Vec<Value> = deliveries.into_iter().map(delivery).collect();
     timeline.sort_by(|a, b| a["delivered_at"].as_str().cmp(&b["delivered_at"].as_str()));
     let shown: serde_json::Map<String, Value> =
         steps.into_iter().map(|step| (step.name.to_owned(), step.value)).collect();
