@@ -1,6 +1,6 @@
 //! What `GET /orders/{id}/saga` shows: the tracker's steps, and every delivery with its verdict.
 
-use crate::saga::known::{InSaga, Noted, ParticipantEvent};
+use crate::saga::known::{InSaga, Kept, Noted, ParticipantEvent};
 use crate::saga::step::Step;
 use crate::saga::{Saga, Status};
 use chassis::inbox::Delivered;
@@ -87,7 +87,7 @@ fn backward(name: &'static str, answer: Option<(&Noted, bool)>, owes: bool, orde
 }
 
 /// An event by which a service refused a step, and what of it is the error.
-fn refusal<E: InSaga>(order: &Saga, error: impl FnOnce(&E) -> Value) -> Option<(&Noted, Value)> {
+fn refusal<E: Kept>(order: &Saga, error: impl FnOnce(&E) -> Value) -> Option<(&Noted, Value)> {
     Some((order.noted::<E>()?, error(order.event::<E>()?)))
 }
 

@@ -25,8 +25,8 @@ pub(super) const NUDGED: &str = "order.nudged";
 /// The type of the row that keeps a reconciliation. Recorded only.
 pub(super) const RECONCILED: &str = "order.reconciled";
 
-/// One thing known about an order: when, from which event, and what. It is the fact that orders decides and the entry that
-/// its state keeps.
+/// One thing known about an order: when, from which event, and what. It is the fact that orders decides, and the entry that its
+/// state keeps, less what follows from other entries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Noted {
     #[serde(with = "millis")]
@@ -39,6 +39,12 @@ pub struct Noted {
 
 /// An event that a saga may know.
 pub trait InSaga: Event {
+    /// Whether `known` is one of this type.
+    fn is(known: &Known) -> bool;
+}
+
+/// An event that the state keeps with its data.
+pub trait Kept: InSaga {
     /// The event in `known`, if it is one of this type.
     fn of(known: &Known) -> Option<&Self>;
 }
@@ -47,6 +53,7 @@ pub trait InSaga: Event {
 macro_rules! table {
     (
         own { $($own:ident($own_event:ty),)* }
+        milestones { $($milestone:ident($milestone_event:ty),)* }
         participants { $($(#[$doc:meta])* $name:ident($event:ty),)* }
     ) => {
         /// What can be known.
@@ -54,6 +61,9 @@ macro_rules! table {
         #[serde(rename_all = "snake_case")]
         pub enum Known {
             $($own($own_event),)*
+            $($milestone($milestone_event),)*
+            /// What the state keeps of a milestone: that it was reached. What the event said follows from the rest.
+            Reached(Milestone),
             /// Where the goods go. Personal data stays off the bus until fulfillment needs it, and is sealed everywhere.
             Addressed(Destination),
             /// The sweeper reminded a silent step.
@@ -64,6 +74,13 @@ macro_rules! table {
             Received(ParticipantEvent),
         }
 
+        /// A decision of orders that says nothing new.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Milestone {
+            $($milestone,)*
+        }
+
         /// An event that another service published about an order.
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
@@ -72,12 +89,30 @@ macro_rules! table {
         }
 
         $(impl InSaga for $own_event {
+            fn is(known: &Known) -> bool {
+                Self::of(known).is_some()
+            }
+        }
+
+        impl Kept for $own_event {
             fn of(known: &Known) -> Option<&Self> {
                 if let Known::$own(event) = known { Some(event) } else { None }
             }
         })*
 
+        $(impl InSaga for $milestone_event {
+            fn is(known: &Known) -> bool {
+                matches!(known, Known::$milestone(_) | Known::Reached(Milestone::$milestone))
+            }
+        })*
+
         $(impl InSaga for $event {
+            fn is(known: &Known) -> bool {
+                Self::of(known).is_some()
+            }
+        }
+
+        impl Kept for $event {
             fn of(known: &Known) -> Option<&Self> {
                 if let Known::Received(ParticipantEvent::$name(event)) = known { Some(event) } else { None }
             }
@@ -116,6 +151,7 @@ macro_rules! table {
             pub const fn kind(&self) -> &'static str {
                 match self {
                     $(Self::$own(_) => <$own_event>::TYPE,)*
+                    $(Self::$milestone(_) | Self::Reached(Milestone::$milestone) => <$milestone_event>::TYPE,)*
                     Self::Addressed(_) => ADDRESSED,
                     Self::Nudged(_) => NUDGED,
                     Self::Reconciled => RECONCILED,
@@ -127,6 +163,7 @@ macro_rules! table {
             pub(super) fn read_own(envelope: &Envelope) -> Result<Option<Self>, Unreadable> {
                 Ok(Some(match envelope.metadata.kind.as_str() {
                     $(<$own_event>::TYPE => Self::$own(envelope.data()?),)*
+                    $(<$milestone_event>::TYPE => Self::$milestone(envelope.data()?),)*
                     _ => return Ok(None),
                 }))
             }
@@ -134,7 +171,16 @@ macro_rules! table {
             fn own_entry(&self) -> Option<OutboxEntry> {
                 match self {
                     $(Self::$own(event) => Some(OutboxEntry::published(event)),)*
+                    $(Self::$milestone(event) => Some(OutboxEntry::published(event)),)*
                     _ => None,
+                }
+            }
+
+            /// As the state keeps it.
+            fn kept(self) -> Self {
+                match self {
+                    $(Self::$milestone(_) => Self::Reached(Milestone::$milestone),)*
+                    other => other,
                 }
             }
         }
@@ -144,11 +190,13 @@ macro_rules! table {
 table! {
     own {
         Created(OrderCreated),
-        Confirmed(OrderConfirmed),
-        Fulfilled(OrderFulfilled),
         Cancelled(OrderCancelled),
         Compensated(OrderCompensated),
         Failed(OrderFailed),
+    }
+    milestones {
+        Confirmed(OrderConfirmed),
+        Fulfilled(OrderFulfilled),
     }
     participants {
         /// Inventory holds every line.
@@ -192,6 +240,11 @@ impl Noted {
     /// What orders learned at `at` from another service's event.
     pub(super) const fn received(event: ParticipantEvent, event_id: EventId, at: DateTime<Utc>) -> Self {
         Self { at, event_id: Some(event_id), what: Known::Received(event) }
+    }
+
+    /// As the state keeps it.
+    pub(super) fn kept(self) -> Self {
+        Self { what: self.what.kept(), ..self }
     }
 
     /// The event row of this fact.

@@ -27,8 +27,8 @@ use events::orders::{
     OrderFulfilled, SealedAddress,
 };
 use events::payments::{PaymentCharged, PaymentDeclined, PaymentUnavailable};
-use known::{ADDRESSED, InSaga, Known, Noted, ParticipantEvent};
-use serde::{Deserialize, Serialize};
+use known::{ADDRESSED, InSaga, Kept, Known, Noted, ParticipantEvent};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 use step::Step;
 
@@ -45,16 +45,32 @@ pub enum Message {
     Received { event_id: EventId, event: ParticipantEvent },
 }
 
-/// Everything known about an order, in the order in which orders learned it: a set that only grows. Beside it, the
-/// reminders of each step: their number and not each of them, so that the row stays small however long a step is silent.
+/// Everything known about an order, in the order in which orders learned it: a set that only grows, but for the address, which
+/// goes with the confirmation. Beside it, the reminders of each step: their number and not each of them, so that the row stays small however long a step is silent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Saga {
+    #[serde(deserialize_with = "kept")]
     known: Vec<Noted>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     nudges: BTreeMap<Step, Reminders>,
     /// Whether the sweeper has published again how the order ended, since the last thing that became known.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     reconciled: bool,
+}
+
+/// Rows of older versions hold more than is kept now.
+fn kept<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Noted>, D::Error> {
+    let mut known = Vec::new();
+    Vec::<Noted>::deserialize(from)?.into_iter().for_each(|noted| keep(&mut known, noted));
+    Ok(known)
+}
+
+fn keep(known: &mut Vec<Noted>, noted: Noted) {
+    if OrderConfirmed::is(&noted.what) {
+        // The event has carried the address on, and nothing else needs it.
+        known.retain(|noted| !matches!(noted.what, Known::Addressed(_)));
+    }
+    known.push(noted.kept());
 }
 
 /// Where an order stands.
@@ -97,12 +113,12 @@ impl Saga {
     /// The entry of this event, if it is known; the latest, where there can be several.
     #[must_use]
     pub fn noted<E: InSaga>(&self) -> Option<&Noted> {
-        self.known.iter().rfind(|noted| E::of(&noted.what).is_some())
+        self.known.iter().rfind(|noted| E::is(&noted.what))
     }
 
     /// This event, if it is known; the latest, where there can be several.
     #[must_use]
-    pub fn event<E: InSaga>(&self) -> Option<&E> {
+    pub fn event<E: Kept>(&self) -> Option<&E> {
         self.known.iter().rev().find_map(|noted| E::of(&noted.what))
     }
 
@@ -293,7 +309,7 @@ impl Decider for Saga {
             Known::Nudged(step) => self.reminded(*step, fact.at),
             Known::Reconciled => self.reconciled = true,
             _ => {
-                self.known.push(fact.clone());
+                keep(&mut self.known, fact.clone());
                 self.reconciled = false;
             }
         }
