@@ -6,6 +6,7 @@
 use super::{Batch, Change, Range, Space, logs};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
+use fjall::compaction::Leveled;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use std::fs::File;
 use std::ops::ControlFlow;
@@ -16,12 +17,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Syncs a file or folder. The tests of power cuts note what is safe with it.
 pub type Fsync = Box<dyn Fn(&Path, &File) -> std::io::Result<()> + Send>;
 
+const MIB: u64 = 1024 * 1024;
 /// Recently read blocks.
-const CACHE_BYTES: u64 = 64 * 1024 * 1024;
-/// What the log may hold: it is read at a start.
-const LOG_BYTES: u64 = 128 * 1024 * 1024;
-/// What a space keeps in memory before it is sorted into files.
-const BUFFER_BYTES: u64 = 8 * 1024 * 1024;
+const CACHE_BYTES: u64 = 64 * MIB;
+/// What the log may hold: it is read at a start. Less than the buffers, and they would be emptied before they are full.
+const LOG_BYTES: u64 = 192 * MIB;
+/// After how many new files the store merges them: each merge writes most of a space's files again. At 20 the store slows writes down.
+const NEW_FILES: u8 = 8;
 /// The store's background work. With a single one, flushes wait for themselves. The first one does not merge files: it hands such work
 /// on, again and again as long as all others are busy, and with two in all that was a tenth of a loaded stack's time.
 const WORKERS: usize = 4;
@@ -85,6 +87,16 @@ fn create(folder: &Path, fsync: &Fsync) -> Result<()> {
     folder.parent().map_or(Ok(()), |parent| fsynced(parent, fsync))
 }
 
+/// What a space keeps in memory before it is sorted into files: most where most is written, and where what was written is soon written
+/// again or deleted, so that it never gets into a file.
+const fn buffer_bytes(space: Space) -> u64 {
+    match space {
+        Space::Rows | Space::Streams => 32 * MIB,
+        Space::Messages => 16 * MIB,
+        _ => 8 * MIB,
+    }
+}
+
 impl Disk {
     /// # Errors
     /// When the store cannot be opened.
@@ -105,8 +117,12 @@ impl Disk {
             .max_journaling_size(LOG_BYTES)
             .worker_threads(WORKERS)
             .open()?;
-        let options = || KeyspaceCreateOptions::default().max_memtable_size(BUFFER_BYTES);
-        let spaces = Space::ALL.map(|space| store.keyspace(space.name(), options));
+        let options = |space| {
+            let merges = Leveled::default().with_l0_threshold(NEW_FILES);
+            let options = KeyspaceCreateOptions::default().max_memtable_size(buffer_bytes(space));
+            options.compaction_strategy(Arc::new(merges))
+        };
+        let spaces = Space::ALL.map(|space| store.keyspace(space.name(), || options(space)));
         let spaces = spaces.into_iter().collect::<fjall::Result<_>>()?;
         Ok(Self { store, spaces, turn: Mutex::default(), waiting: Mutex::default() })
     }

@@ -200,7 +200,11 @@ fn crashed(folder: &Folder) -> (Folder, Storage) {
 fn waiting_for_its_disk(folder: &Folder) -> (Storage, std::sync::mpsc::Sender<()>) {
     drop(Storage::open(&folder.0).unwrap());
     let (bell, rings) = std::sync::mpsc::channel();
-    let fsync = Box::new(move |_: &std::path::Path, _: &std::fs::File| Ok(rings.recv().unwrap_or(())));
+    let fsync = Box::new(move |_: &std::path::Path, _: &std::fs::File| {
+        // Without the bell nothing holds it back.
+        let _ = rings.recv();
+        Ok(())
+    });
     (Storage::open_with(&folder.0, fsync).unwrap(), bell)
 }
 
