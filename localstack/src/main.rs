@@ -139,10 +139,14 @@ fn parameter(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// The number of worker threads. A worker that waits for the disk keeps its thread: a stack on disk gets more.
+/// The workers of a stack on disk beyond one for each core: a worker that waits for the store's log keeps its thread. Each further
+/// one is more switches between threads, and memory of its own.
+const WAITING_WORKERS: usize = 2;
+
+/// The number of worker threads.
 fn workers(in_memory: bool) -> usize {
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
-    if in_memory { cores } else { cores + 14 }
+    if in_memory { cores } else { cores + WAITING_WORKERS }
 }
 
 fn main() -> ExitCode {

@@ -31,6 +31,8 @@ pub enum Entry {
         receives: u32,
         /// Its place in a FIFO queue, as JSON.
         place: Option<String>,
+        /// Whether it was sent just now: no entry of it is replaced.
+        is_new: bool,
     },
     /// A message was deleted.
     Deleted { id: String },
@@ -161,8 +163,8 @@ impl Journal {
 
     fn stage(&self, batch: &mut Batch, entry: Entry) {
         match entry {
-            Entry::Message { id, queue, body, sent_at, receives, place } => {
-                let known = self.storage.get(Space::Messages, id.as_bytes());
+            Entry::Message { id, queue, body, sent_at, receives, place, is_new } => {
+                let known = if is_new { None } else { self.storage.get(Space::Messages, id.as_bytes()) };
                 let known = known.and_then(|known| serde_json::from_slice::<Numbered>(&known).ok());
                 let n = known.map_or_else(|| self.next.fetch_add(1, Ordering::SeqCst), |known| known.n);
                 let key = id.clone();

@@ -139,8 +139,8 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A message's entry in the journal.
-    fn entry(&self, message: &Message) -> Entry {
+    /// A message's entry in the journal, which has another of it already unless it is new.
+    fn entry(&self, message: &Message, is_new: bool) -> Entry {
         Entry::Message {
             id: message.id.clone(),
             queue: self.name.clone(),
@@ -148,6 +148,7 @@ impl Queue {
             sent_at: message.sent_at,
             receives: message.receives,
             place: message.place.as_ref().map(Place::to_json),
+            is_new,
         }
     }
 
@@ -171,7 +172,7 @@ impl Queue {
     pub fn send_delayed(&self, body: &str, delay: Duration) -> String {
         let (id, sent_at) = (Uuid::new_v4().to_string(), Utc::now().timestamp_millis());
         let message = Message { id: id.clone(), body: body.into(), sent_at, receives: 0, place: None };
-        self.journal.write(vec![self.entry(&message)]);
+        self.journal.write(vec![self.entry(&message, true)]);
         if delay.is_zero() {
             self.push(message);
         } else {
@@ -189,7 +190,7 @@ impl Queue {
             let place = accepted.place(group, deduplication_id);
             let (id, sent_at) = (accepted.id.clone(), accepted.at);
             let message = Message { id, body: body.into(), sent_at, receives: 0, place: Some(place) };
-            self.journal.write(vec![self.entry(&message)]);
+            self.journal.write(vec![self.entry(&message, true)]);
             state.show(message);
             drop(state);
             self.arrived.notify_one();
@@ -220,7 +221,7 @@ impl Queue {
             message.receives += 1;
             // The journal does not keep a first receive: a restart then gives the message one more try.
             if message.receives > 1 {
-                self.journal.write(vec![self.entry(&message)]);
+                self.journal.write(vec![self.entry(&message, false)]);
             }
             begun = message.place.as_ref().map(|place| place.group.clone());
             received.push(state.hide(&self.name, message, invisible));
@@ -237,7 +238,7 @@ impl Queue {
                 "queue {queue}: message {id} went to the dead-letter queue {to} after {tries} receives"
             );
             let message = dead_letters.adopt(Message { receives: 0, ..message });
-            self.journal.write(vec![dead_letters.entry(&message)]);
+            self.journal.write(vec![dead_letters.entry(&message, false)]);
             dead_letters.push(message);
         }
     }
@@ -351,7 +352,7 @@ impl Queue {
         let sent_at = Utc::now().timestamp_millis();
         let message = to.adopt(Message { id: Uuid::new_v4().to_string(), sent_at, receives: 0, ..message });
         // Together: a message that is in neither queue would be lost.
-        self.journal.write(vec![to.entry(&message), gone]);
+        self.journal.write(vec![to.entry(&message, true), gone]);
         to.push(message);
         true
     }

@@ -6,24 +6,29 @@
 use super::{Batch, Change, Range, Space, logs};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
+use fjall::compaction::Leveled;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use std::fs::File;
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Syncs a file or folder. The tests of power cuts note what is safe with it.
 pub type Fsync = Box<dyn Fn(&Path, &File) -> std::io::Result<()> + Send>;
 
+const MIB: u64 = 1024 * 1024;
 /// Recently read blocks.
-const CACHE_BYTES: u64 = 64 * 1024 * 1024;
-/// What the log may hold: it is read at a start.
-const LOG_BYTES: u64 = 128 * 1024 * 1024;
-/// What a space keeps in memory before it is sorted into files.
-const BUFFER_BYTES: u64 = 8 * 1024 * 1024;
+const CACHE_BYTES: u64 = 64 * MIB;
+/// What the log may hold: it is read at a start. Less than the buffers, and they would be emptied before they are full.
+const LOG_BYTES: u64 = 192 * MIB;
+/// After how many new files the store merges them: each merge writes most of a space's files again. At 20 the store slows writes down.
+const NEW_FILES: u8 = 8;
 /// The store's background work. With a single one, flushes wait for themselves. The first one does not merge files: it hands such work
 /// on, again and again as long as all others are busy, and with two in all that was a tenth of a loaded stack's time.
 const WORKERS: usize = 4;
+/// The most changes that wait: more would be a pause for the batch that has them.
+const MOST_WAITING: usize = 1024;
 /// The file that holds the number of the last mark that was synced.
 const SYNCED: &str = "synced";
 /// Where the store has a folder for each space.
@@ -32,12 +37,15 @@ const SPACES: &str = "keyspaces";
 pub struct Disk {
     store: Database,
     spaces: Vec<Keyspace>,
+    /// Whoever writes into the log has it, so that what waits stands there before what was written after it.
+    turn: Mutex<()>,
+    /// Changes that are not in the log yet, of spaces that may wait: the next batch has them, or the next sync.
+    waiting: Mutex<Batch>,
 }
 
 /// The log as the syncer sees it.
 pub struct Log {
-    store: Database,
-    marks: Keyspace,
+    disk: Arc<Disk>,
     folder: PathBuf,
     /// The log that was written at the last sync, by its number.
     open: Option<(u64, PathBuf, File)>,
@@ -79,17 +87,27 @@ fn create(folder: &Path, fsync: &Fsync) -> Result<()> {
     folder.parent().map_or(Ok(()), |parent| fsynced(parent, fsync))
 }
 
+/// What a space keeps in memory before it is sorted into files: most where most is written, and where what was written is soon written
+/// again or deleted, so that it never gets into a file.
+const fn buffer_bytes(space: Space) -> u64 {
+    match space {
+        Space::Rows | Space::Streams => 32 * MIB,
+        Space::Messages => 16 * MIB,
+        _ => 8 * MIB,
+    }
+}
+
 impl Disk {
     /// # Errors
     /// When the store cannot be opened.
-    pub fn open(folder: &Path, fsync: Fsync) -> Result<(Self, Log)> {
+    pub fn open(folder: &Path, fsync: Fsync) -> Result<(Arc<Self>, Log)> {
         if !folder.exists() {
             create(folder, &fsync)?;
         }
         let noted = std::fs::read(folder.join(SYNCED)).map_or(0, |noted| number(&noted));
         logs::mend(folder, noted)?;
-        let disk = Self::of(folder)?;
-        let log = Log::open(folder, &disk, (noted, fsync))?;
+        let disk = Arc::new(Self::of(folder)?);
+        let log = Log::open(folder, Arc::clone(&disk), (noted, fsync))?;
         Ok((disk, log))
     }
 
@@ -99,10 +117,14 @@ impl Disk {
             .max_journaling_size(LOG_BYTES)
             .worker_threads(WORKERS)
             .open()?;
-        let options = || KeyspaceCreateOptions::default().max_memtable_size(BUFFER_BYTES);
-        let spaces = Space::ALL.map(|space| store.keyspace(space.name(), options));
+        let options = |space| {
+            let merges = Leveled::default().with_l0_threshold(NEW_FILES);
+            let options = KeyspaceCreateOptions::default().max_memtable_size(buffer_bytes(space));
+            options.compaction_strategy(Arc::new(merges))
+        };
+        let spaces = Space::ALL.map(|space| store.keyspace(space.name(), || options(space)));
         let spaces = spaces.into_iter().collect::<fjall::Result<_>>()?;
-        Ok(Self { store, spaces })
+        Ok(Self { store, spaces, turn: Mutex::default(), waiting: Mutex::default() })
     }
 
     fn space(&self, space: Space) -> &Keyspace {
@@ -110,7 +132,8 @@ impl Disk {
     }
 
     pub fn get(&self, space: Space, key: &[u8]) -> Option<Bytes> {
-        must(self.space(space).get(key), "read").map(|value| Bytes::copy_from_slice(&value))
+        self.settle(space);
+        must(self.space(space).get(key), "read").map(Bytes::from)
     }
 
     pub fn visit(
@@ -119,32 +142,61 @@ impl Disk {
         range: &Range,
         visit: &mut impl FnMut(&[u8], Bytes) -> ControlFlow<()>,
     ) {
+        self.settle(space);
         let mut found = self.space(space).range((range.from.clone(), range.to.clone()));
         while let Some(entry) = if range.is_backward { found.next_back() } else { found.next() } {
             let (key, value) = must(entry.into_inner(), "read");
-            if visit(&key, Bytes::copy_from_slice(&value)).is_break() {
+            if visit(&key, value.into()).is_break() {
                 return;
             }
         }
     }
 
-    pub fn write(&self, batch: &Batch) {
+    /// Writes a batch, or lets it wait for the next one.
+    pub fn write(&self, batch: Batch) {
+        if !batch.0.iter().all(|(space, ..)| space.may_wait()) {
+            return self.commit(batch);
+        }
+        let mut waiting = locked(&self.waiting);
+        waiting.0.extend(batch.0);
+        let is_full = waiting.len() >= MOST_WAITING;
+        drop(waiting);
+        if is_full {
+            self.commit(Batch::default());
+        }
+    }
+
+    /// What waits is not seen by readers: they write it first.
+    fn settle(&self, space: Space) {
+        if space.may_wait() {
+            self.commit(Batch::default());
+        }
+    }
+
+    /// Writes what waits, and a batch.
+    fn commit(&self, batch: Batch) {
+        let turn = locked(&self.turn);
+        let waiting = std::mem::take(&mut locked(&self.waiting).0);
         let mut writes = self.store.batch().durability(Some(PersistMode::Buffer));
-        for (space, key, change) in &batch.0 {
+        for (space, key, change) in waiting.into_iter().chain(batch.0) {
             match change {
-                Change::Put(value) => writes.insert(self.space(*space), key.as_slice(), &value[..]),
-                Change::Delete => writes.remove(self.space(*space), key.as_slice()),
+                Change::Put(value) => writes.insert(self.space(space), key, value),
+                Change::Delete => writes.remove(self.space(space), key),
             }
         }
         must(writes.commit(), "write");
+        drop(turn);
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Log {
     /// What was synced cannot be torn: if its mark is gone, the store was spoiled.
-    fn open(folder: &Path, disk: &Disk, (noted, fsync): (u64, Fsync)) -> Result<Self> {
-        let marks = disk.space(Space::Marks).clone();
-        let mark = marks.get(logs::MARK)?.map_or(0, |mark| number(&mark));
+    fn open(folder: &Path, disk: Arc<Disk>, (noted, fsync): (u64, Fsync)) -> Result<Self> {
+        let mark = disk.space(Space::Marks).get(logs::MARK)?.map_or(0, |mark| number(&mark));
         ensure!(
             mark >= noted,
             "its log is spoiled: it ends at mark {mark}, and mark {noted} was synced and acknowledged"
@@ -152,8 +204,7 @@ impl Log {
         let path = folder.join(SYNCED);
         let file = File::options().create(true).truncate(false).write(true).open(&path);
         let file = file.with_context(|| path.display().to_string())?;
-        let (store, folder) = (disk.store.clone(), folder.to_owned());
-        Ok(Self { store, marks, folder, open: None, mark, noted: file, fsync })
+        Ok(Self { disk, folder: folder.to_owned(), open: None, mark, noted: file, fsync })
     }
 
     /// Syncs everything written so far, or ends the process.
@@ -163,13 +214,19 @@ impl Log {
 
     /// The store syncs a log itself before it begins the next, so that the newest is the only one that is not.
     fn try_sync(&mut self) -> Result<()> {
+        self.disk.commit(Batch::default());
         self.mark += 1;
         let mark = self.mark.to_le_bytes();
-        let mut batch = self.store.batch().durability(Some(PersistMode::Buffer));
-        batch.insert(&self.marks, logs::MARK, mark);
+        // A batch of its own: it proves that the mark before it was synced.
+        let mut batch = self.disk.store.batch().durability(Some(PersistMode::Buffer));
+        batch.insert(self.disk.space(Space::Marks), logs::MARK, mark);
         batch.commit()?;
-        let (number, path) = logs::of(&self.folder)?.pop().context("there is no log")?;
-        if self.open.as_ref().is_none_or(|(known, ..)| *known != number) {
+        let is_newest = match &self.open {
+            Some((number, ..)) => !logs::path(&self.folder, number + 1).try_exists()?,
+            None => false,
+        };
+        if !is_newest {
+            let (number, path) = logs::of(&self.folder)?.pop().context("there is no log")?;
             let file = File::open(&path)?;
             self.open = Some((number, path, file));
         }

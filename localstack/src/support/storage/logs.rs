@@ -31,6 +31,11 @@ struct Seen {
     is_torn: bool,
 }
 
+/// A log by its number.
+pub fn path(folder: &Path, number: u64) -> PathBuf {
+    folder.join(format!("{number}.{SUFFIX}"))
+}
+
 /// The logs of a folder with their numbers, oldest first.
 pub fn of(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let mut logs = Vec::new();

@@ -71,6 +71,13 @@ impl Space {
             Self::Marks => "marks",
         }
     }
+
+    /// Whether its changes may wait in memory for the next batch or sync. Of these spaces the stack works with what it has in memory,
+    /// and reads the disk at a start or when a person asks. An order makes some thirty such changes, each in a moment of its own:
+    /// one by one they would cost as many system calls and waits for the log.
+    const fn may_wait(self) -> bool {
+        matches!(self, Self::Messages | Self::Positions | Self::Archives)
+    }
 }
 
 /// What happens to a key.
@@ -165,7 +172,7 @@ pub fn end(prefix: &[u8]) -> Option<Vec<u8>> {
 enum Place {
     Memory(Box<memory::Memory>),
     /// Nothing once it is closed.
-    Disk(RwLock<Option<disk::Disk>>),
+    Disk(RwLock<Option<Arc<disk::Disk>>>),
 }
 
 struct Shared {
@@ -265,7 +272,11 @@ impl Storage {
     pub fn write(&self, batch: Batch) -> Written {
         match &self.shared.place {
             Place::Memory(memory) => memory.write(batch),
-            Place::Disk(disk) => open(disk).iter().for_each(|disk| disk.write(&batch)),
+            Place::Disk(disk) => {
+                if let Some(disk) = &*open(disk) {
+                    disk.write(batch);
+                }
+            }
         }
         let written = self.shared.written.fetch_add(1, Ordering::SeqCst) + 1;
         if let Some(syncer) = &*self.shared.syncer.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -288,7 +299,7 @@ impl Storage {
     }
 }
 
-fn open(disk: &RwLock<Option<disk::Disk>>) -> RwLockReadGuard<'_, Option<disk::Disk>> {
+fn open(disk: &RwLock<Option<Arc<disk::Disk>>>) -> RwLockReadGuard<'_, Option<Arc<disk::Disk>>> {
     disk.read().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -214,7 +214,7 @@ impl Moment {
     }
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir(to).unwrap();
     for name in entries(from) {
         let (from, to) = (from.join(&name), to.join(&name));

@@ -1,5 +1,6 @@
 //! Storage in memory and on disk: one behaviour, and what a crash leaves.
 
+use super::power_cuts::copy;
 use super::{Batch, Range, Space, Storage, end};
 use bytes::Bytes;
 use std::ops::{Bound, ControlFlow};
@@ -179,4 +180,60 @@ async fn a_store_that_is_half_made_is_made_anew() {
     let storage = Storage::open(&folder.0).unwrap();
     storage.synced(put(&storage, &[("a", "1")])).await;
     assert!(!new.exists());
+}
+
+fn put_message(storage: &Storage, key: &str) -> u64 {
+    let mut batch = Batch::default();
+    batch.put(Space::Messages, key, key.to_owned());
+    storage.write(batch)
+}
+
+/// What a crash of the process leaves now.
+fn crashed(folder: &Folder) -> (Folder, Storage) {
+    let left = Folder::new();
+    copy(&folder.0, &left.0);
+    let storage = Storage::open(&left.0).unwrap();
+    (left, storage)
+}
+
+/// A storage whose disk syncs when a bell is rung, and the bell.
+fn waiting_for_its_disk(folder: &Folder) -> (Storage, std::sync::mpsc::Sender<()>) {
+    drop(Storage::open(&folder.0).unwrap());
+    let (bell, rings) = std::sync::mpsc::channel();
+    let fsync = Box::new(move |_: &std::path::Path, _: &std::fs::File| {
+        // Without the bell nothing holds it back.
+        let _ = rings.recv();
+        Ok(())
+    });
+    (Storage::open_with(&folder.0, fsync).unwrap(), bell)
+}
+
+/// Guards: what waits for the next batch stands in the log before it, and a reader sees it.
+#[test]
+fn what_waits_is_written_first_and_is_seen() {
+    let folder = Folder::new();
+    let (storage, bell) = waiting_for_its_disk(&folder);
+    // From here on the syncer waits for its disk.
+    put(&storage, &[("a", "1")]);
+    while crashed(&folder).1.get(Space::Marks, b"synced").is_none() {
+        std::thread::yield_now();
+    }
+    put_message(&storage, "first");
+    assert_eq!(crashed(&folder).1.get(Space::Messages, b"first"), None, "it did not wait");
+    put(&storage, &[("b", "1")]);
+    let (_left, after) = crashed(&folder);
+    assert_eq!(keys(&after, &Range::prefix(b"")), ["a", "b"]);
+    assert_eq!(after.get(Space::Messages, b"first"), Some(Bytes::from("first")));
+    put_message(&storage, "second");
+    assert_eq!(storage.get(Space::Messages, b"second"), Some(Bytes::from("second")));
+    drop(bell);
+}
+
+/// Guards: what waits is written by the next sync, which says that it is safe.
+#[tokio::test]
+async fn what_waits_is_synced() {
+    let folder = Folder::new();
+    let storage = Storage::open(&folder.0).unwrap();
+    storage.synced(put_message(&storage, "first")).await;
+    assert_eq!(crashed(&folder).1.get(Space::Messages, b"first"), Some(Bytes::from("first")));
 }
