@@ -221,8 +221,11 @@ impl Log {
         let mut batch = self.disk.store.batch().durability(Some(PersistMode::Buffer));
         batch.insert(self.disk.space(Space::Marks), logs::MARK, mark);
         batch.commit()?;
+        // The store numbers its logs one after the other, and deletes the oldest first.
         let is_newest = match &self.open {
-            Some((number, ..)) => !logs::path(&self.folder, number + 1).try_exists()?,
+            Some((number, path, _)) => {
+                path.try_exists()? && !logs::path(&self.folder, number + 1).try_exists()?
+            }
             None => false,
         };
         if !is_newest {
