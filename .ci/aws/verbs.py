@@ -468,6 +468,18 @@ def of_metrics(aws):
     assert states[f"{STAGE}-quadrille-refund-failed"] == "OK"
     [slow] = aws("cloudwatch", "DescribeAlarms", AlarmNames=[f"{STAGE}-quadrille-saga-slow"])["MetricAlarms"]
     assert slow["ExtendedStatistic"] == "p99" and slow["StateReason"]
+    name = f"{STAGE}-quadrille-notifications-events-dlq"
+    queue = {"QueueUrl": aws("sqs", "GetQueueUrl", QueueName=name)["QueueUrl"]}
+
+    def state():
+        return aws("cloudwatch", "DescribeAlarms", AlarmNames=[name])["MetricAlarms"][0]["StateValue"]
+
+    assert state() == "OK"
+    aws("sqs", "SendMessage", MessageBody="dead", **queue)
+    assert state() == "ALARM"
+    [dead] = aws("sqs", "ReceiveMessage", **queue)["Messages"]
+    aws("sqs", "DeleteMessage", ReceiptHandle=dead["ReceiptHandle"], **queue)
+    assert state() == "OK"
     ended = {"Namespace": "Quadrille", "MetricName": "orders_ended"}
     listed = aws("cloudwatch", "ListMetrics", **ended)["Metrics"]
     dimensions = [{"Name": "stage", "Value": STAGE}, {"Name": "service", "Value": "orders"}, {"Name": "status", "Value": "fulfilled"}]
@@ -518,6 +530,9 @@ def of_rows(aws):
     assert [bool(it.get("Item")) for it in got["Responses"]] == [True, False]
     found = aws("dynamodb", "Query", TableName=table, KeyConditionExpression="pk = :pk", ExpressionAttributeValues={":pk": {"S": pk}}, ReturnConsumedCapacity="TOTAL")
     assert [item["sk"]["S"] for item in found["Items"]] == ["1", "3", "4"] and found["ConsumedCapacity"]["CapacityUnits"] > 0
+    # As boto3 writes Key("pk").eq(…) & Key("sk").begins_with(…).
+    of_two = {"KeyConditionExpression": "(pk = :pk AND begins_with(sk, :sk))", "ExpressionAttributeValues": {":pk": {"S": pk}, ":sk": {"S": "3"}}}
+    assert aws("dynamodb", "Query", TableName=table, **of_two)["Count"] == 1
     scanned = aws("dynamodb", "Scan", TableName=table, FilterExpression="begins_with(pk, :pk)", ExpressionAttributeValues={":pk": {"S": pk}})
     assert (scanned["Count"], scanned["ScannedCount"] > 3) == (3, True)
     for sk in ("1", "3", "4"):

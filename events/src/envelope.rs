@@ -119,6 +119,18 @@ pub enum Unreadable {
     },
 }
 
+impl Metadata {
+    /// What the subject is called in logs and traces: nearly every event is about an order.
+    #[must_use]
+    pub fn subject_name(&self) -> &'static str {
+        match self.kind.as_str() {
+            kind if kind.starts_with("product.") => "product_id",
+            kind if kind.starts_with("payment.circuit.") => "provider",
+            _ => "order_id",
+        }
+    }
+}
+
 impl Envelope {
     /// Reads a `detail`.
     ///

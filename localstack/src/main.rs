@@ -3,7 +3,7 @@
 
 mod report;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use localstack::aws::iam::ADMINISTRATOR_KEY;
 use localstack::aws::lambda::Mode;
@@ -75,7 +75,7 @@ struct Arguments {
     issuer: Dialect,
     /// Divide the waits of state machines, schedules, and failed messages, records and events, and the age of records, by this;
     /// not timeouts, orders' deadlines, delays, the payment circuit (CircuitOpenSeconds): localstack/README.md lists all
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     time_scale: u32,
     /// How functions are run
     #[arg(long, value_enum, default_value_t)]
@@ -194,6 +194,12 @@ fn start(arguments: &Arguments) -> Result<Ended> {
 
 async fn run(arguments: &Arguments, errors: &Outlet) -> Result<Ended> {
     let handles = handles::raise();
+    if handles < handles::NEEDED {
+        let needed = handles::NEEDED;
+        bail!(
+            "this shell allows {handles} open files, and the stack needs {needed}: raise the hard limit, `ulimit -Hn {needed}` as root"
+        );
+    }
     if handles < handles::ENOUGH {
         let enough = handles::ENOUGH;
         errors.say(format!(

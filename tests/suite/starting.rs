@@ -9,6 +9,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 use tests::client::{Client, order_of};
 use tests::process::Process;
@@ -141,6 +142,22 @@ fn with_few_handles() -> std::path::PathBuf {
     fs::write(folder.join("localstack"), script).unwrap();
     fs::set_permissions(folder.join("localstack"), fs::Permissions::from_mode(0o755)).unwrap();
     folder
+}
+
+/// Guards: what a stack needs. Where the hard limit allows fewer handles than the functions' connections take, nothing is started.
+#[test]
+fn a_hard_limit_that_is_too_low_is_said_at_once() {
+    let stack = BINARIES.join("localstack");
+    let script =
+        format!("ulimit -n 256; exec '{}' --in-memory --bin-dir '{}'", stack.display(), BINARIES.display());
+    let output = Command::new("sh").args(["-c", &script]).current_dir(root()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.starts_with("error: this shell allows 256 open files") && said.lines().count() == 1,
+        "{said}"
+    );
+    assert!(output.stdout.is_empty());
 }
 
 /// Guards: the stack raises its limit of open files. 64 clients are served beside 150 that only keep a connection.

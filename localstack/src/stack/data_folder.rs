@@ -49,7 +49,9 @@ impl DataFolder {
     /// When another stack holds the folder, or a file in it cannot be opened.
     pub fn open(options: &Options, model: &Model) -> Result<Self> {
         let logs = options.data.join("logs");
-        std::fs::create_dir_all(&logs).with_context(|| logs.display().to_string())?;
+        let unusable =
+            || format!("cannot keep data in {}; choose another folder with --data-dir", logs.display());
+        std::fs::create_dir_all(&logs).with_context(unusable)?;
         let lock = lock(options)?;
         prepare(options)?;
         let storage = match options.kept() {

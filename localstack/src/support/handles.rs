@@ -4,6 +4,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// As many as the stack asks for. macOS allows no more to a process than 10,240, whatever its hard limit says.
 const WANTED: u64 = 10_240;
+/// With fewer, functions that open their connections at the start find no handle, and nothing would answer.
+pub const NEEDED: u64 = 512;
 /// With fewer, many clients at a time have to wait for each other.
 pub const ENOUGH: u64 = 1024;
 /// Of so many handles, a listener's clients may have one.

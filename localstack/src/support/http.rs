@@ -3,6 +3,7 @@
 //!
 //! Loopback keeps other machines out, and not the pages that a browser shows on this one. [`Guard`] does.
 
+use super::rarely::Rarely;
 use bytes::Bytes;
 use futures_util::future::Either;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -14,7 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::future::{Future, ready};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
@@ -31,6 +32,7 @@ where
     Fut: Future<Output = Response> + Send + 'static,
 {
     let (places, guard) = (Arc::new(Semaphore::new(guard.connections)), guard.at(&listener));
+    let refusals = Rarely::default();
     loop {
         // The semaphore is never closed.
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -38,7 +40,9 @@ where
             Ok((stream, _)) => stream,
             Err(error) => {
                 // Most likely the process is out of file handles, and gets some back in a moment.
-                tracing::warn!("cannot accept a connection: {error}");
+                if refusals.is_due(error.kind(), Instant::now()) {
+                    tracing::warn!("cannot accept a connection: {error}");
+                }
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }

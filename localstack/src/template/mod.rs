@@ -31,7 +31,13 @@ pub fn load(
     names: &names::Names,
     parameters: &BTreeMap<String, String>,
 ) -> anyhow::Result<Model> {
-    let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
+    let missing = || {
+        let folder = folder.display();
+        format!(
+            "cannot read the templates in {folder}; start in the repository's root, or name their folder with --infra"
+        )
+    };
+    let entries = fs::read_dir(folder).with_context(missing)?;
     let mut files: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
     files.sort();

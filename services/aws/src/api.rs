@@ -38,7 +38,7 @@ async fn answer<A: Api>(
     deadline: Option<DateTime<Utc>>,
 ) -> Response {
     let correlation_id = RandomIds.fresh();
-    let about = About { correlation_id, subject: order(&event) };
+    let about = About { correlation_id, subject: order(&event).map(|order| ("order_id", order)) };
     let answered = answered(api, caller, event, deadline, correlation_id);
     log::about(Some(about), answered).await.correlated(correlation_id)
 }

@@ -231,7 +231,12 @@ async fn run_task<T: Task>(task: &T, payload: &Value, end: Instant) -> Result<Va
             Ok(answer)
         }
         Err(error) => {
-            tracing::warn!(class = error.name, reason = error.message, duration_ms, "task failed");
+            match error.is_wait {
+                true => tracing::info!(class = error.name, reason = error.message, duration_ms, "not yet"),
+                false => {
+                    tracing::warn!(class = error.name, reason = error.message, duration_ms, "task failed")
+                }
+            }
             Err(Diagnostic { error_type: error.name.to_owned(), error_message: error.message })
         }
     }
@@ -246,8 +251,8 @@ fn flow(payload: &Value) -> Option<Metadata> {
 fn about(payload: &Value) -> Option<About> {
     let id = |name: &str| payload.pointer(name)?.as_str()?.parse::<Uuid>().ok();
     let correlation_id = id("/event/metadata/correlation_id")?;
-    let subject = id("/event/metadata/subject").map(|id| id.to_string());
-    Some(About { correlation_id, subject })
+    let order = id("/event/metadata/subject").map(|id| ("order_id", id.to_string()));
+    Some(About { correlation_id, subject: order })
 }
 
 /// Makes envelopes of the stream's records for a pipe until Lambda freezes the process.

@@ -86,7 +86,8 @@ async fn in_order<H: EventHandler>(handler: &H, records: Vec<Record>, end: Insta
             }
             Err(failure) => Err(failure.clone()),
         };
-        report(H::SERVICE, &record, &outcome, started.elapsed());
+        let about = record.envelope.as_ref().ok().map(|envelope| About::from(&envelope.metadata));
+        log::about(about, async { report(H::SERVICE, &record, &outcome, started.elapsed()) }).await;
         if let Ok(envelope) = &record.envelope {
             let verdict = outcome.as_ref().map_or_else(Failure::class, |verdict| verdict.as_str());
             traces::record(&Reaction {
@@ -108,27 +109,16 @@ async fn in_order<H: EventHandler>(handler: &H, records: Vec<Record>, end: Insta
 fn report(consumer: &str, record: &Record, outcome: &Result<Verdict, Failure>, took: Duration) {
     let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     let metadata = record.envelope.as_ref().ok().map(|envelope| &envelope.metadata);
-    let order_id = metadata.map(|m| m.subject.as_str());
     let event_id = metadata.map(|m| m.id.to_string());
-    let correlation_id = metadata.map(|m| m.correlation_id.to_string());
-    let (event_id, correlation_id) = (event_id.as_deref(), correlation_id.as_deref());
+    let event_id = event_id.as_deref();
     let event = metadata.map(|m| m.kind.as_str());
     match outcome {
-        Ok(verdict) => tracing::info!(
-            consumer,
-            event,
-            order_id,
-            correlation_id,
-            event_id,
-            verdict = verdict.as_str(),
-            duration_ms,
-            "delivery"
-        ),
+        Ok(verdict) => {
+            tracing::info!(consumer, event, event_id, verdict = verdict.as_str(), duration_ms, "delivery")
+        }
         Err(failure) => tracing::warn!(
             consumer,
             event,
-            order_id,
-            correlation_id,
             event_id,
             duration_ms,
             message_id = record.message_id,

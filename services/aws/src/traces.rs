@@ -67,7 +67,7 @@ pub fn record(reaction: &Reaction<'_>) {
             ended: Utc::now(),
             attributes: vec![
                 ("messaging.message.id", metadata.id.to_string()),
-                ("order_id", metadata.subject.clone()),
+                (metadata.subject_name(), metadata.subject.clone()),
                 ("correlation_id", metadata.correlation_id.to_string()),
                 ("outcome", reaction.outcome.to_owned()),
             ],

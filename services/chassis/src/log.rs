@@ -17,8 +17,9 @@ use uuid::Uuid;
 
 static SERVICE: OnceLock<&'static str> = OnceLock::new();
 
-/// What is logged unless `RUST_LOG` says otherwise: ours from `info`, the runtime's own spans not at all.
-const LEVELS: &str = "info,lambda_runtime=error";
+/// What is logged unless `RUST_LOG` says otherwise: ours from `info`, the runtime's own spans not at all. What an invocation
+/// returns as its error is logged here, with the order; a panic says so by itself.
+const LEVELS: &str = "info,lambda_runtime=error,lambda_runtime::layers::panic=off";
 
 /// Starts logging as `service`.
 pub fn init(service: &'static str) {
@@ -33,8 +34,8 @@ pub fn init(service: &'static str) {
 pub struct About {
     /// The id of the request that set everything off.
     pub correlation_id: Uuid,
-    /// The order, or what else the event is about.
-    pub subject: Option<String>,
+    /// The order, or what else the event is about, and its name in the log.
+    pub subject: Option<(&'static str, String)>,
 }
 
 tokio::task_local! {
@@ -43,7 +44,8 @@ tokio::task_local! {
 
 impl From<&Metadata> for About {
     fn from(metadata: &Metadata) -> Self {
-        Self { correlation_id: metadata.correlation_id, subject: Some(metadata.subject.clone()) }
+        let subject = (metadata.subject_name(), metadata.subject.clone());
+        Self { correlation_id: metadata.correlation_id, subject: Some(subject) }
     }
 }
 
@@ -63,7 +65,7 @@ struct Fields(Map<String, Value>);
 impl Fields {
     fn be_about(&mut self, about: &About) {
         self.0.insert("correlation_id".into(), about.correlation_id.to_string().into());
-        self.0.extend(about.subject.clone().map(|subject| ("order_id".into(), subject.into())));
+        self.0.extend(about.subject.clone().map(|(name, subject)| (name.into(), subject.into())));
     }
 }
 

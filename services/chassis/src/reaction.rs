@@ -84,7 +84,7 @@ fn call_span<E: Effects, S>(
         name: format!("{} calls outside", E::Reactor::SERVICE),
         began,
         ended: ports.clock.now(),
-        attributes: vec![("order_id", metadata.subject.clone())],
+        attributes: vec![(metadata.subject_name(), metadata.subject.clone())],
         error: outcome.as_ref().err().map(Failure::class),
     }
 }

@@ -21,12 +21,19 @@ pub struct TaskError {
     pub name: &'static str,
     /// In words.
     pub message: String,
+    /// Whether nothing is wrong: the state machine asks again later.
+    pub is_wait: bool,
 }
 
 impl TaskError {
     /// An error of this name.
     pub fn new(name: &'static str, message: impl Into<String>) -> Self {
-        Self { name, message: message.into() }
+        Self { name, message: message.into(), is_wait: false }
+    }
+
+    /// There is no answer yet; the state machine asks again, by this name.
+    pub fn not_yet(name: &'static str, message: impl Into<String>) -> Self {
+        Self { is_wait: true, ..Self::new(name, message) }
     }
 }
 

@@ -24,6 +24,7 @@ use auditing::AuditArguments;
 use aws::sdk::Unreachable;
 use breaker::BreakerCommand;
 use bus::BusCommand;
+use chassis::Failure;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use dlq::DlqCommand;
@@ -116,9 +117,21 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {}", printable(&format!("{error:#}")));
+            let _ = writeln!(std::io::stderr(), "error: {}", printable(&in_words(&error)));
             ExitCode::from(if is_misuse(&error) { 2 } else { 1 })
         }
+    }
+}
+
+/// The error without the class of a failure, which is for programs.
+fn in_words(error: &anyhow::Error) -> String {
+    match error.downcast_ref() {
+        Some(Failure::Transient(text)) => text.clone(),
+        Some(Failure::Poison(text)) if text.starts_with("ResourceNotFoundException") => {
+            format!("{text}; is there a stage of this name?")
+        }
+        Some(Failure::Poison(text)) => text.clone(),
+        _ => format!("{error:#}"),
     }
 }
 

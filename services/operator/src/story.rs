@@ -1,7 +1,7 @@
 //! An order's story: what every service's table says about it, as one.
 
 use crate::mask;
-use chassis::inbox::{Delivered, deliveries};
+use chassis::inbox::{Delivered, deliveries, failure_key};
 use chassis::outbox::{EntryKind, envelope_of};
 use chassis::store::{EVENTS, Item, Key, every_row, load_all};
 use chassis::{AggregateId, Failure, Store};
@@ -23,6 +23,8 @@ pub struct Chapter {
     pub events: Vec<Item>,
     /// What was delivered to it. What changed nothing is remembered for seven days.
     pub inbox: Vec<Delivered>,
+    /// The notes of deliveries that failed, and of which nothing was remembered since.
+    pub failed: Vec<Item>,
 }
 
 /// Something that happened to an order.
@@ -34,7 +36,7 @@ pub struct Happened {
     pub elapsed_ms: i64,
     /// Where.
     pub service: String,
-    /// `published`, or the verdict on an event that was delivered.
+    /// `published`, the verdict on an event that was delivered, or `failed`.
     pub what: String,
     /// The event's type.
     #[serde(rename = "type")]
@@ -57,9 +59,15 @@ pub async fn read<S: Store>(tables: &[(String, S)], order: OrderId) -> Result<Ve
     let mut chapters = try_join_all(read).await?;
     let rows = chapters.iter().flat_map(|chapter| &chapter.events);
     let ids = rows.filter_map(|row| row.text("id")?.parse().ok().map(EventId)).collect::<Vec<_>>();
-    let read = tables.iter().map(|(_, table)| notices(table, &ids));
-    for (chapter, notices) in chapters.iter_mut().zip(try_join_all(read).await?) {
-        chapter.inbox.extend(notices);
+    let read = tables.iter().map(|(_, table)| of_events(table, &ids));
+    for (chapter, rows) in chapters.iter_mut().zip(try_join_all(read).await?) {
+        let (notes, notices): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.key.sk == "failure");
+        let notices = notices.chunk_by(|a, b| a.key.pk == b.key.pk).map(deliveries);
+        for of_one in notices.collect::<Result<Vec<_>, _>>()? {
+            chapter.inbox.extend(of_one.into_values());
+        }
+        let is_open = |note: &Item| !chapter.inbox.iter().any(|one| failure_key(one.event_id) == note.key);
+        chapter.failed = notes.into_iter().filter(is_open).collect();
     }
     Ok(chapters)
 }
@@ -68,19 +76,18 @@ async fn chapter<S: Store>(service: &str, table: &S, pk: &str) -> Result<Chapter
     let rows = every_row(table, pk, "").await?;
     let inbox = deliveries(&rows)?.into_values().collect();
     let events = rows.into_iter().filter(|row| row.key.sk.starts_with(EVENTS)).collect();
-    Ok(Chapter { service: service.to_owned(), events, inbox })
+    Ok(Chapter { service: service.to_owned(), events, inbox, failed: Vec::new() })
 }
 
-/// The deliveries to a service that keeps a partition for each event, as notifications does.
-async fn notices<S: Store>(table: &S, ids: &[EventId]) -> Result<Vec<Delivered>, Failure> {
+/// What lies in partitions of the events' own: the notes of failures, and what was delivered to a service that keeps a partition for
+/// each event, as notifications does.
+async fn of_events<S: Store>(table: &S, ids: &[EventId]) -> Result<Vec<Item>, Failure> {
     let partition = |id: &EventId| format!("notice#{id}");
-    let places = |id: &EventId| [Key::state(partition(id)), Key::inbox(&partition(id), *id)];
+    let places =
+        |id: &EventId| [Key::state(partition(id)), Key::inbox(&partition(id), *id), failure_key(*id)];
     let keys: BTreeSet<Key> = ids.iter().flat_map(places).collect();
     let keys: Vec<Key> = keys.into_iter().collect();
-    let rows: Vec<Item> = load_all(table, &keys).await?.into_iter().flatten().collect();
-    let of_each = rows.chunk_by(|a, b| a.key.pk == b.key.pk).map(deliveries);
-    let of_each = of_each.collect::<Result<Vec<_>, _>>()?;
-    Ok(of_each.into_iter().flat_map(BTreeMap::into_values).collect())
+    Ok(load_all(table, &keys).await?.into_iter().flatten().collect())
 }
 
 /// The event rows of every service, by time: published ones, and those that a service recorded. Personal data is masked.
@@ -134,11 +141,12 @@ pub fn timeline(chapters: &[Chapter]) -> Result<Vec<Happened>, Failure> {
         committed.insert(metadata.id.to_string(), metadata.time);
     }
     let mut entries = Vec::new();
-    for Chapter { service, events, inbox } in chapters {
+    for Chapter { service, events, inbox, failed } in chapters {
         for row in events.iter().filter(published) {
             entries.push(commit(service, row, &committed)?);
         }
         entries.extend(inbox.iter().map(|delivered| delivery(service, delivered)));
+        entries.extend(failed.iter().filter_map(|note| failure(service, note)));
     }
     entries.sort_by_key(|entry| (entry.at, entry.is_event, entry.seq));
     let began = entries.first().map(|entry| entry.at);
@@ -181,6 +189,22 @@ fn delivery(service: &str, delivered: &Delivered) -> Entry {
     Entry { at, is_event: false, seq: 0, happened }
 }
 
+/// A delivery that failed when it was tried last; none for a note that cannot be read.
+fn failure(service: &str, note: &Item) -> Option<Entry> {
+    let at = DateTime::parse_from_rfc3339(note.text("at")?).ok()?.with_timezone(&Utc);
+    let happened = Happened {
+        at: millis::text(&at),
+        elapsed_ms: 0,
+        service: service.to_owned(),
+        what: "failed".to_owned(),
+        kind: note.text("type")?.to_owned(),
+        event_id: note.key.pk.split_once('#')?.1.to_owned(),
+        hop_ms: None,
+        duplicates: 0,
+    };
+    Some(Entry { at, is_event: false, seq: 0, happened })
+}
+
 /// What payments has captured and given back, in minor units.
 ///
 /// # Errors
@@ -220,6 +244,7 @@ pub fn correlations(chapters: &[Chapter]) -> Vec<String> {
 mod tests {
     use super::*;
     use chassis::Verdict;
+    use chassis::store::{MemoryStore, Write};
     use uuid::Uuid;
 
     fn event_row(id: u128, cause: u128, seq: u64, time: &str, data: &str) -> Item {
@@ -257,12 +282,13 @@ mod tests {
         let orders = Chapter {
             service: "orders".into(),
             events: vec![event_row(1, 0, 1, start, address)],
-            inbox: Vec::new(),
+            ..Chapter::default()
         };
         let payments = Chapter {
             service: "payments".into(),
             events: vec![event_row(2, 1, 1, later, "{}")],
             inbox: vec![delivered(1, start, later)],
+            ..Chapter::default()
         };
         vec![payments, orders]
     }
@@ -281,6 +307,32 @@ mod tests {
             ("payments", "published", 250, Some(250)),
         ];
         assert_eq!(shown, expected);
+    }
+
+    /// Guards: what lies in a dead-letter queue, or is tried again and again, is seen; once it came through, only that is.
+    #[tokio::test]
+    async fn a_delivery_that_fails_is_in_the_timeline() {
+        let order = OrderId(Uuid::nil());
+        let pk = AggregateId::order(order).pk;
+        let event = event_row(1, 0, 1, "2026-01-01T00:00:00.000Z", "{}");
+        let event = Item { key: Key::event(&pk, 1), ..event };
+        let note = Item::new(failure_key(EventId(Uuid::from_u128(1))))
+            .with("type", "order.confirmed")
+            .with("at", "2026-01-01T00:00:09.000Z");
+        let came = delivered(1, "2026-01-01T00:00:00.000Z", "2026-01-01T00:00:20.000Z");
+        let Write::Put { item: came, .. } = came.row(&pk) else { panic!("no row") };
+        for (rows, expected) in
+            [(vec![note.clone()], ("failed", 9_000)), (vec![note, came], ("applied", 20_000))]
+        {
+            let tables = [
+                ("orders".to_owned(), MemoryStore::of([event.clone()])),
+                ("rewards".to_owned(), MemoryStore::of(rows)),
+            ];
+            let timeline = timeline(&read(&tables, order).await.unwrap()).unwrap();
+            let [_, last] = &timeline[..] else { panic!("{timeline:?}") };
+            assert_eq!((last.what.as_str(), last.elapsed_ms), expected);
+            assert_eq!((last.service.as_str(), last.kind.as_str()), ("rewards", "order.confirmed"));
+        }
     }
 
     /// Guards: an address is not shown.

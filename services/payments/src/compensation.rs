@@ -260,7 +260,7 @@ impl<S: Store, P: PaymentProvider, B: Bus> Compensator<S, P, B> {
     async fn follow(&self, flow: &Flow) -> Result<Value, TaskError> {
         match self.refund_status(flow).await? {
             RefundStatus::Succeeded => Ok(json!({"status": "SUCCEEDED"})),
-            RefundStatus::Pending => Err(TaskError::new(STILL_PENDING, "the refund has not arrived yet")),
+            RefundStatus::Pending => Err(TaskError::not_yet(STILL_PENDING, "the refund has not arrived yet")),
             RefundStatus::Failed { code } => Err(TaskError::new(REFUSED, code)),
         }
     }
@@ -269,7 +269,7 @@ impl<S: Store, P: PaymentProvider, B: Bus> Compensator<S, P, B> {
     async fn watch(&self, flow: &Flow) -> Result<Value, TaskError> {
         match self.refund_status(flow).await? {
             RefundStatus::Failed { code } => Ok(json!(Reversal { code })),
-            _ => Err(TaskError::new(STILL_STANDS, "the refund stands")),
+            _ => Err(TaskError::not_yet(STILL_STANDS, "the refund stands")),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, Utc};
+use clap::builder::RangedU64ValueParser;
 use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
@@ -38,19 +39,19 @@ struct Arguments {
     #[arg(long, requires = "api")]
     token: Option<String>,
     /// Closed loop: this many clients, each placing its next order when the last one has ended
-    #[arg(long, default_value_t = 8, conflicts_with = "rate")]
+    #[arg(long, default_value_t = 8, conflicts_with = "rate", value_parser = count())]
     concurrency: usize,
     /// Open loop: this many orders per second, however they end
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rate: Option<u32>,
     /// Seconds during which orders are placed
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
     /// How many products the orders are spread over
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = count())]
     products: usize,
     /// How many customers the orders are spread over; a token without the scope orders:operate has only one
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = count())]
     customers: usize,
     /// Show the CPU of each process and the calls of AWS per order, of a platform of its own on Linux
     #[arg(long, conflicts_with = "api")]
@@ -168,7 +169,7 @@ impl Run {
     }
 
     async fn open_loop(self: &Arc<Self>, rate: u32, until: Instant) {
-        let mut timer = tokio::time::interval(Duration::from_secs(1) / rate.max(1));
+        let mut timer = tokio::time::interval(Duration::from_secs(1) / rate);
         timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
         let mut orders = tokio::task::JoinSet::new();
         while Instant::now() < until {
@@ -209,10 +210,15 @@ fn platform(arguments: &Arguments) -> Result<(Client, Client, Option<Process>)> 
     Ok((process.api.clone(), process.provider.clone(), Some(process)))
 }
 
+/// At least one, and no more than one machine can work on.
+fn count() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=10_000)
+}
+
 async fn run(arguments: &Arguments) -> Result<bool> {
     let (api, provider, process) = platform(arguments)?;
     let products = products(&api, arguments.products).await?;
-    let customers = arguments.customers.max(1);
+    let customers = arguments.customers;
     let run = Arc::new(Run { products, customers, api, provider, seen: Seen::new()? });
     let profiled = process.as_ref().filter(|_| arguments.profile);
     let before = match profiled {

@@ -106,6 +106,9 @@ fn values(value: Option<&Value>) -> Vec<f64> {
 
 type Sample = (Series, i64, f64);
 
+/// In milliseconds.
+const MINUTE: i64 = 60_000;
+
 fn of(namespace: &str, metric: &str, dimension: &str, value: &str) -> Series {
     let dimensions = [(dimension.to_owned(), value.to_owned())].into();
     Series { namespace: namespace.to_owned(), metric: metric.to_owned(), dimensions }
@@ -115,6 +118,8 @@ fn of(namespace: &str, metric: &str, dimension: &str, value: &str) -> Series {
 #[allow(clippy::cast_precision_loss, reason = "CloudWatch's values are floats")]
 fn queues(cloudwatch: &Service) -> Vec<Sample> {
     let now = chrono::Utc::now().timestamp_millis();
+    // SQS measures once a minute; a sample of this very moment would be later than what asks for it.
+    let minute = now - now.rem_euclid(MINUTE);
     let mut samples = Vec::new();
     for queue in cloudwatch.queues.all() {
         let counts = queue.counts();
@@ -125,7 +130,7 @@ fn queues(cloudwatch: &Service) -> Vec<Sample> {
             ("ApproximateNumberOfMessagesDelayed", counts.delayed as f64),
             ("ApproximateAgeOfOldestMessage", age as f64),
         ] {
-            samples.push((of("AWS/SQS", metric, "QueueName", &queue.name), now, value));
+            samples.push((of("AWS/SQS", metric, "QueueName", &queue.name), minute, value));
         }
     }
     samples

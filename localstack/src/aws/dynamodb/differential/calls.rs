@@ -368,7 +368,12 @@ impl Calls {
         if wanted.contains(":u") {
             values[":u"] = json!({"S": if range == "moment" { "2026-03" } else { "c#1" }});
         }
-        let mut body = json!({"TableName": "rows", "KeyConditionExpression": format!("{hash} = :h{wanted}"),
+        let mut condition = format!("{hash} = :h{wanted}");
+        // As boto3 writes it.
+        if self.one_in(4) {
+            condition = format!("({condition})");
+        }
+        let mut body = json!({"TableName": "rows", "KeyConditionExpression": condition,
             "ExpressionAttributeNames": {"#h": name}});
         if let Some(index) = index {
             body["IndexName"] = index.into();

@@ -37,10 +37,8 @@ impl<'a> Clauses<'a> {
     pub fn parse(text: &'a str, scope: &Scope<'a>) -> Result<Self, Refused> {
         let mut parser = Parser::new(text, scope)?;
         parser.expect_no_redundant_parentheses()?;
-        let mut clauses = vec![clause(&mut parser)?];
-        while parser.passes_word("AND") {
-            clauses.push(clause(&mut parser)?);
-        }
+        let mut clauses = Vec::new();
+        conjunction(&mut parser, &mut clauses)?;
         parser.expect_end()?;
         for (place, (name, _)) in clauses.iter().enumerate() {
             if clauses.iter().take(place).any(|(other, _)| other == name) {
@@ -75,12 +73,22 @@ impl<'a> Clauses<'a> {
     }
 }
 
-fn clause<'a>(parser: &mut Parser<'a, '_>) -> Result<Clause<'a>, Refused> {
-    if parser.passes("(") {
-        let clause = clause(parser)?;
-        parser.expect(")")?;
-        return Ok(clause);
+/// Clauses with `AND` between them. Any part may stand in parentheses: boto3 puts them around the whole.
+fn conjunction<'a>(parser: &mut Parser<'a, '_>, clauses: &mut Vec<Clause<'a>>) -> Result<(), Refused> {
+    loop {
+        if parser.passes("(") {
+            conjunction(parser, clauses)?;
+            parser.expect(")")?;
+        } else {
+            clauses.push(clause(parser)?);
+        }
+        if !parser.passes_word("AND") {
+            return Ok(());
+        }
     }
+}
+
+fn clause<'a>(parser: &mut Parser<'a, '_>) -> Result<Clause<'a>, Refused> {
     if parser.function() == Some("begins_with") {
         parser.skip();
         parser.expect("(")?;
