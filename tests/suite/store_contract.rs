@@ -205,6 +205,8 @@ async fn listing_the_oldest(store: &impl Store) {
     assert_eq!(keys.len(), found.len(), "{found:?}");
     let all = all_until(store, "overdue", &shard, "2026-12").await.unwrap();
     assert_eq!(all.len(), 6);
+    let outside = store.oldest("overdue", &shard, "2026-03", all.last(), 2).await;
+    assert!(matches!(outside, Err(Failure::Poison(_))), "{outside:?}");
 }
 
 /// Guards: a page that DynamoDB cut at 1 MB. Rows of 20 KB: the page has all that were asked for, and there is an end only

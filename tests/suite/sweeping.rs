@@ -429,6 +429,35 @@ fn the_most_overdue_are_reminded_first() {
     });
 }
 
+/// Guards: the position of a sweep that looks ahead. It goes on behind itself, as long as it is repeated; every other sweep begins
+/// with the most overdue, now and later.
+#[test]
+fn a_sweep_that_looks_ahead_holds_no_other_up() {
+    run(async {
+        let mut world = World::new();
+        world.list("beans", 10).await;
+        let mut orders = Vec::new();
+        for _ in 0..MAX_SAGAS + 100 {
+            orders.push(world.place(&order(&[("beans", 1)], "pm_card_visa")).await);
+            world.pending.clear();
+        }
+        let look_ahead = async |world: &mut World| {
+            let ahead = world.remind_ahead(7200).await;
+            world.pending.clear();
+            (ahead["nudged"].clone(), ahead["more"].clone())
+        };
+        assert_eq!(look_ahead(&mut world).await, (json!(MAX_SAGAS), json!(true)));
+        assert_eq!(world.remind().await["overdue"], json!(0));
+        assert_eq!(look_ahead(&mut world).await, (json!(100), json!(false)));
+        assert_eq!(look_ahead(&mut world).await, (json!(MAX_SAGAS), json!(true)));
+        assert_eq!(world.remind_ahead(60).await["overdue"], json!(0));
+        world.advance(TOO_LONG);
+        assert_eq!(world.remind().await["nudged"], json!(MAX_SAGAS));
+        assert_eq!(reminded(&world, &orders[..MAX_SAGAS]).await, MAX_SAGAS);
+        assert_eq!(world.remind().await["nudged"], json!(100));
+    });
+}
+
 /// Guards: the position of a sweep. Sagas that no sweep can read stay at the head of the list; the next sweep goes on behind
 /// them, and the one after it begins at the head again.
 #[test]

@@ -230,16 +230,19 @@ async fn run_task<T: Task>(task: &T, payload: &Value, end: Instant) -> Result<Va
             tracing::info!(task = name, duration_ms, "task done");
             Ok(answer)
         }
-        Err(error) => {
-            match error.is_wait {
-                true => tracing::info!(class = error.name, reason = error.message, duration_ms, "not yet"),
-                false => {
-                    tracing::warn!(class = error.name, reason = error.message, duration_ms, "task failed")
-                }
-            }
-            Err(Diagnostic { error_type: error.name.to_owned(), error_message: error.message })
-        }
+        Err(error) => Err(not_done(error, duration_ms)),
     }
+}
+
+/// What a state machine gets of a task that is not done, and its line in the log.
+fn not_done(error: TaskError, duration_ms: u64) -> Diagnostic {
+    let TaskError { name, message, is_wait } = error;
+    if is_wait {
+        tracing::info!(class = name, reason = message, duration_ms, "not yet");
+    } else {
+        tracing::warn!(class = name, reason = message, duration_ms, "task failed");
+    }
+    Diagnostic { error_type: name.to_owned(), error_message: message }
 }
 
 /// The event that started a task's flow.

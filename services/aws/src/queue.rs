@@ -114,7 +114,7 @@ fn report(consumer: &str, record: &Record, outcome: &Result<Verdict, Failure>, t
     let event = metadata.map(|m| m.kind.as_str());
     match outcome {
         Ok(verdict) => {
-            tracing::info!(consumer, event, event_id, verdict = verdict.as_str(), duration_ms, "delivery")
+            tracing::info!(consumer, event, event_id, verdict = verdict.as_str(), duration_ms, "delivery");
         }
         Err(failure) => tracing::warn!(
             consumer,

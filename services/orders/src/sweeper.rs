@@ -114,12 +114,16 @@ impl<S: Store, B: Bus> Sweeper<S, B> {
 
     async fn sweep(&self, as_of: DateTime<Utc>) -> Result<Value, TaskError> {
         let times = Times { as_of, until: self.ports.clock.now() + TimeDelta::seconds(MAX_SECONDS) };
-        let resumed = self.resume().await?;
-        let mut position = resumed.clone();
+        let place = position_key(as_of > self.ports.clock.now());
+        let stored = self.resume(&place).await?;
+        let mut position = stored.clone();
+        // One that looked further ahead may have left it: an index has no place behind its last.
+        let until = millis::text(&as_of);
+        position.retain(|_, row| row.at <= until);
         let mut swept = self.pass(overdue::shards().collect(), MAX_SAGAS, &mut position, &times).await?;
         swept.extend(self.pass(overdue::all_ended().collect(), MAX_ENDED, &mut position, &times).await?);
-        if position != resumed {
-            self.stop_at(&position).await?;
+        if position != stored {
+            self.stop_at(place, &position).await?;
         }
         report(&swept, !position.is_empty())
     }
@@ -166,8 +170,8 @@ impl<S: Store, B: Bus> Sweeper<S, B> {
     }
 
     /// Where the last sweep stopped; nowhere, if it came to the end.
-    async fn resume(&self) -> Result<Position, Failure> {
-        let Some(row) = self.ports.store.load(&position_key()).await? else { return Ok(Position::new()) };
+    async fn resume(&self, place: &Key) -> Result<Position, Failure> {
+        let Some(row) = self.ports.store.load(place).await? else { return Ok(Position::new()) };
         let place = |shard: String| {
             let (at, pk) = row.text(&shard)?.split_once(' ')?;
             Some((shard, Indexed { key: Key::state(pk), at: at.to_owned() }))
@@ -175,9 +179,9 @@ impl<S: Store, B: Bus> Sweeper<S, B> {
         Ok(overdue::shards().chain(overdue::all_ended()).filter_map(place).collect())
     }
 
-    async fn stop_at(&self, position: &Position) -> Result<(), Failure> {
+    async fn stop_at(&self, place: Key, position: &Position) -> Result<(), Failure> {
         let now = self.ports.clock.now().timestamp_millis();
-        let item = Item::new(position_key()).with("stopped_at", now);
+        let item = Item::new(place).with("stopped_at", now);
         let item = position
             .iter()
             .fold(item, |item, (shard, row)| item.with(shard, format!("{} {}", row.at, row.key.pk)));
@@ -257,9 +261,10 @@ fn due_by(saga: &Saga, as_of: DateTime<Utc>) -> Option<Known> {
     (deadline <= as_of).then_some(Known::Nudged(step))
 }
 
-/// Where a sweep that did not come to the end keeps its position.
-fn position_key() -> Key {
-    Key::new("sweep", "position")
+/// Where a sweep that did not come to the end keeps its position. One that looks ahead has a place of its own: it would carry the
+/// others past what is not due yet.
+fn position_key(is_ahead: bool) -> Key {
+    Key::new("sweep", if is_ahead { "position#ahead" } else { "position" })
 }
 
 /// Counts what a sweep did. The sweep fails if a part of it failed; another repeats it.

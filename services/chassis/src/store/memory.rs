@@ -173,6 +173,9 @@ impl Store for MemoryStore {
         after: Option<&Indexed>,
         limit: u32,
     ) -> Result<Vec<Indexed>, Failure> {
+        if after.is_some_and(|after| after.at.as_str() > until) {
+            return Err(Failure::Poison(format!("{until}: a starting key outside of the query")));
+        }
         let mut found = self.indexed(index, partition);
         let is_after =
             |row: &Indexed| after.is_none_or(|after| (&row.at, &row.key) > (&after.at, &after.key));

@@ -108,7 +108,7 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// As [`Store::newest`] by rising attribute `<index>_at`: only those not above `until`, after the row `after`.
     ///
     /// # Errors
-    /// As [`Store::load`].
+    /// As [`Store::load`]; [`Failure::Poison`] when `after` is itself above `until`, as DynamoDB refuses it.
     fn oldest(
         &self,
         index: &'static str,
