@@ -1,5 +1,6 @@
 //! The store on DynamoDB: strongly consistent reads and TransactWriteItems.
 
+use crate::attempts::{Counter, counted};
 use crate::sdk::in_a_line;
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::{
@@ -35,7 +36,8 @@ pub struct DynamoStore {
 impl DynamoStore {
     /// The table named `table`.
     pub fn new(config: &SdkConfig, table: impl Into<String>) -> Self {
-        Self { client: Client::new(config), table: table.into(), keys: None }
+        let config = aws_sdk_dynamodb::config::Builder::from(config).interceptor(Counter).build();
+        Self { client: Client::from_conf(config), table: table.into(), keys: None }
     }
 
     /// With the table of keys, named `keys`, which a commit then may write to as well.
@@ -257,25 +259,29 @@ impl DynamoStore {
 
     /// Puts one row, outside of a transaction, which would cost twice as much and do no more. What a transaction has in
     /// addition is a token: where the answer is lost and the SDK calls again, the condition refuses the row that the first
-    /// call has put. The caller then looks again, as if another worker had been faster, and finds its own row.
+    /// attempt has put. That one is this very row, so it is known.
     ///
     /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html>
     async fn put(&self, item: Item, when: Condition) -> Result<(), CommitError> {
         let mut expression = Expression::default();
         let condition = expression.condition(when);
         let (names, values) = expression.values();
-        let put = self.client.put_item().table_name(&self.table).set_item(Some(to_attributes(item)));
+        let attributes = to_attributes(item.clone());
+        let put = self.client.put_item().table_name(&self.table).set_item(Some(attributes));
         let put = put.condition_expression(condition).return_values_on_condition_check_failure(ALL_OLD);
         let put = put.set_expression_attribute_names(names).set_expression_attribute_values(values);
-        put.send().await.map(|_| ()).map_err(|error| match error.as_service_error() {
+        let (outcome, attempts) = counted(put.send()).await;
+        let Err(error) = outcome else { return Ok(()) };
+        match error.as_service_error() {
             Some(PutItemError::ConditionalCheckFailedException(refused)) => {
-                let current = refused.item.clone().map(to_item).transpose();
-                current.map_or_else(CommitError::Failed, |current| {
-                    CommitError::Rejected(vec![Some(Rejected { current })])
-                })
+                let current = refused.item.clone().map(to_item).transpose()?;
+                if attempts > 1 && current.as_ref() == Some(&item) {
+                    return Ok(());
+                }
+                Err(CommitError::Rejected(vec![Some(Rejected { current })]))
             }
-            _ => busy_or_failed(&error),
-        })
+            _ => Err(busy_or_failed(&error)),
+        }
     }
 
     /// Adds rows to `found`, and returns the keys that DynamoDB left unprocessed.

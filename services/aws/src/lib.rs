@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod archive;
+mod attempts;
 pub mod claims;
 pub mod dynamodb;
 pub mod eventbridge;
