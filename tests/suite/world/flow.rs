@@ -18,6 +18,8 @@ impl World {
     pub async fn task(&self, payload: Value) -> Result<Value, TaskFailure> {
         let done = self.compensator().run(serde_json::from_value(payload).unwrap()).await;
         done.map_err(|error| {
+            // What is only not there yet is no failure in the log.
+            assert_eq!(error.is_wait, ["StillPending", "StillStands"].contains(&error.name), "{error:?}");
             let text = json!({"errorType": error.name, "errorMessage": error.message}).to_string();
             TaskFailure::reported(&text)
         })
