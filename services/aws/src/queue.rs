@@ -79,15 +79,18 @@ async fn in_order<H: EventHandler>(handler: &H, records: Vec<Record>, end: Insta
     let mut outcomes = Vec::with_capacity(records.len());
     for record in records {
         let (started, began) = (Instant::now(), Utc::now());
-        let outcome = match &record.envelope {
-            Ok(envelope) => {
-                let handled = log::about(Some(About::from(&envelope.metadata)), handler.handle(envelope));
-                timeout_at(end, handled).await.unwrap_or_else(|_| Err(out_of_time()))
-            }
-            Err(failure) => Err(failure.clone()),
-        };
         let about = record.envelope.as_ref().ok().map(|envelope| About::from(&envelope.metadata));
-        log::about(about, async { report(H::SERVICE, &record, &outcome, started.elapsed()) }).await;
+        let handled = log::about(about, async {
+            let outcome = match &record.envelope {
+                Ok(envelope) => {
+                    timeout_at(end, handler.handle(envelope)).await.unwrap_or_else(|_| Err(out_of_time()))
+                }
+                Err(failure) => Err(failure.clone()),
+            };
+            report(H::SERVICE, &record, &outcome, started.elapsed());
+            outcome
+        });
+        let outcome = handled.await;
         if let Ok(envelope) = &record.envelope {
             let verdict = outcome.as_ref().map_or_else(Failure::class, |verdict| verdict.as_str());
             traces::record(&Reaction {

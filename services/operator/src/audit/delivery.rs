@@ -1,7 +1,7 @@
 //! Whether each event reached each consumer: whether that one's inbox remembers it, in the state row or beside it.
 
 use super::gathered::{Subject, is_remembered};
-use super::rows::remembered;
+use super::rows::{Remembered, remembered};
 use super::{Audit, Counts, Difference, Lost};
 use chassis::Failure;
 use chassis::inbox::failure_key;
@@ -31,10 +31,12 @@ impl<S: Scan> Audit<S> {
     ) -> Result<BTreeSet<Difference>, Failure> {
         let mut missing = Vec::new();
         let mut elsewhere: BTreeMap<&str, Vec<Expected<'_>>> = BTreeMap::new();
+        let here: BTreeMap<&str, Remembered<'_>> =
+            subject.rows.iter().map(|(service, rows)| (*service, remembered(rows))).collect();
         for expected in self.expected(subject, now) {
             if expected.pk != subject.pk {
                 elsewhere.entry(expected.consumer).or_default().push(expected);
-            } else if !expected.is_in(subject.of(expected.consumer)) {
+            } else if !here.get(expected.consumer).is_some_and(|known| expected.is_in(known)) {
                 missing.push(expected);
             }
         }
@@ -43,7 +45,8 @@ impl<S: Scan> Audit<S> {
             let keys: BTreeSet<Key> = expected.iter().flat_map(Expected::places).collect();
             let keys: Vec<Key> = keys.into_iter().collect();
             let rows: Vec<Item> = load_all(&table.store, &keys).await?.into_iter().flatten().collect();
-            missing.extend(expected.into_iter().filter(|expected| !expected.is_in(&rows)));
+            let known = remembered(&rows);
+            missing.extend(expected.into_iter().filter(|expected| !expected.is_in(&known)));
         }
         let mut found = BTreeSet::new();
         for expected in missing {
@@ -87,8 +90,8 @@ impl Expected<'_> {
         [Key::state(&*self.pk), Key::inbox(&self.pk, self.event.metadata.id)]
     }
 
-    fn is_in(&self, rows: &[Item]) -> bool {
-        remembered(rows).contains(&(self.pk.as_str(), self.event.metadata.id))
+    fn is_in(&self, known: &Remembered<'_>) -> bool {
+        known.contains(&(self.pk.as_str(), self.event.metadata.id))
     }
 
     fn missing(&self, pk: &str, noted: Option<&Item>) -> Difference {

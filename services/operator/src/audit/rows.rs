@@ -44,9 +44,12 @@ pub fn time(row: &Item, name: &str) -> Option<DateTime<Utc>> {
     Some(time.with_timezone(&Utc))
 }
 
-/// The events that rows remember, each with its partition. A row that cannot be read remembers none; it is named where verdicts
+/// Events, each with the partition that remembers it.
+pub type Remembered<'a> = BTreeSet<(&'a str, EventId)>;
+
+/// The events that rows remember. A row that cannot be read remembers none; it is named where verdicts
 /// are compared with the events.
-pub fn remembered<'a>(rows: impl IntoIterator<Item = &'a Item>) -> BTreeSet<(&'a str, EventId)> {
+pub fn remembered<'a>(rows: impl IntoIterator<Item = &'a Item>) -> Remembered<'a> {
     let of = |row: &'a Item| {
         let events = remembered_by(row).unwrap_or_default();
         events.into_iter().map(move |one| (row.key.pk.as_str(), one.event_id))
