@@ -7,7 +7,7 @@ use super::{Batch, Change, Range, Space, logs};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use fjall::compaction::Leveled;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
 use std::fs::File;
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
@@ -27,8 +27,12 @@ const NEW_FILES: u8 = 8;
 /// The store's background work. With a single one, flushes wait for themselves. The first one does not merge files: it hands such work
 /// on, again and again as long as all others are busy, and with two in all that was a tenth of a loaded stack's time.
 const WORKERS: usize = 4;
+/// Values from this length on lie apart from their keys, where a space has such.
+const APART_BYTES: u32 = 128;
 /// The most changes that wait: more would be a pause for the batch that has them.
 const MOST_WAITING: usize = 1024;
+/// The file that says how the keys and values of a store are written, and what this program writes: another one's would be misread.
+const FORMAT: (&str, &str) = ("format", "2");
 /// The file that holds the number of the last mark that was synced.
 const SYNCED: &str = "synced";
 /// Where the store has a folder for each space.
@@ -82,6 +86,8 @@ fn create(folder: &Path, fsync: &Fsync) -> Result<()> {
     drop(Disk::of(&new)?);
     fsynced(&new.join(SPACES), fsync)?;
     File::create_new(new.join(SYNCED))?;
+    std::fs::write(new.join(FORMAT.0), FORMAT.1)?;
+    fsynced(&new.join(FORMAT.0), fsync)?;
     fsynced(&new, fsync)?;
     std::fs::rename(&new, folder)?;
     folder.parent().map_or(Ok(()), |parent| fsynced(parent, fsync))
@@ -97,6 +103,12 @@ const fn buffer_bytes(space: Space) -> u64 {
     }
 }
 
+/// Whether a space's values lie in files of their own, so that merges write its keys again and not them: where values are written once,
+/// and grow with the orders that a stack has had.
+const fn is_apart(space: Space) -> bool {
+    matches!(space, Space::Streams | Space::Archives | Space::Records)
+}
+
 impl Disk {
     /// # Errors
     /// When the store cannot be opened.
@@ -104,6 +116,12 @@ impl Disk {
         if !folder.exists() {
             create(folder, &fsync)?;
         }
+        let format = std::fs::read_to_string(folder.join(FORMAT.0)).unwrap_or_default();
+        ensure!(
+            format == FORMAT.1,
+            "it is of another version, format {format:?}; this one has {:?}",
+            FORMAT.1
+        );
         let noted = std::fs::read(folder.join(SYNCED)).map_or(0, |noted| number(&noted));
         logs::mend(folder, noted)?;
         let disk = Arc::new(Self::of(folder)?);
@@ -119,8 +137,11 @@ impl Disk {
             .open()?;
         let options = |space| {
             let merges = Leveled::default().with_l0_threshold(NEW_FILES);
-            let options = KeyspaceCreateOptions::default().max_memtable_size(buffer_bytes(space));
-            options.compaction_strategy(Arc::new(merges))
+            let apart = KvSeparationOptions::default().separation_threshold(APART_BYTES);
+            KeyspaceCreateOptions::default()
+                .max_memtable_size(buffer_bytes(space))
+                .with_kv_separation(is_apart(space).then_some(apart))
+                .compaction_strategy(Arc::new(merges))
         };
         let spaces = Space::ALL.map(|space| store.keyspace(space.name(), || options(space)));
         let spaces = spaces.into_iter().collect::<fjall::Result<_>>()?;

@@ -141,6 +141,20 @@ async fn a_spoiled_log_is_refused() {
     assert!(format!("{refused:#}").contains("its log is spoiled"), "{refused:#}");
 }
 
+/// Guards: a store of another version is refused and left as it is: its keys would be misread.
+#[tokio::test]
+async fn a_store_of_another_version_is_refused() {
+    let folder = Folder::new();
+    let before = twenty(&folder).await;
+    for format in [Some("1"), None] {
+        let path = folder.0.join("format");
+        format.map_or_else(|| std::fs::remove_file(&path), |format| std::fs::write(&path, format)).unwrap();
+        let refused = format!("{:#}", Storage::open(&folder.0).err().unwrap());
+        assert!(refused.contains("it is of another version"), "{refused}");
+    }
+    assert!(std::fs::read(log(&folder)).unwrap().starts_with(&before), "the log was changed");
+}
+
 /// Guards: a mark in the log proves that the one before it was synced, though the file that notes it was lost with the machine.
 #[tokio::test]
 async fn what_a_later_mark_proves_is_not_cut() {
