@@ -138,7 +138,7 @@ async fn nothing_is_acknowledged_before_it_is_synced() {
     let (bench, model, meter) = (Bench::new(), model(), Meter::default());
     let (journal, _) = Journal::open(&bench.storage).unwrap();
     let database = Database::start(&bench.storage, &model.tables).unwrap();
-    let queues = Queues::start(&model.queues, &[], &journal).unwrap();
+    let queues = Queues::start(&model.queues, &journal).unwrap();
     let functions = [].into_iter().collect();
     let setup = Setup {
         functions: &functions,

@@ -4,7 +4,7 @@ use super::options::Options;
 use crate::aws::dynamodb::Database;
 use crate::aws::secretsmanager;
 use crate::outside::token_issuer;
-use crate::support::journal::{Journal, Past};
+use crate::support::journal::{Journal, Positions};
 use crate::support::storage::Storage;
 use crate::template::resources::Model;
 use anyhow::{Context, Result, ensure};
@@ -25,8 +25,8 @@ const OLD: [&str; 6] =
 pub struct DataFolder {
     pub database: Database,
     pub journal: Journal,
-    /// What the journal held when it was opened.
-    pub past: Past,
+    /// How far each reader of a stream had come when the journal was opened.
+    pub positions: Positions,
     pub logs: PathBuf,
     /// Held, not read.
     pub claim: Claim,
@@ -58,10 +58,10 @@ impl DataFolder {
             Some(folder) => Storage::open(&folder.join(STORE)).with_context(|| spoiled(folder))?,
             None => Storage::memory(),
         };
-        let (journal, past) = Journal::open(&storage)?;
+        let (journal, positions) = Journal::open(&storage)?;
         let database = Database::start(&storage, &model.tables)?;
         let claim = Claim { storage, _lock: lock };
-        Ok(Self { database, journal, past, logs, claim })
+        Ok(Self { database, journal, positions, logs, claim })
     }
 }
 

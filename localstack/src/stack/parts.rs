@@ -178,7 +178,7 @@ impl Messaging {
         machines: &StateMachines,
         functions: &Functions,
     ) -> Result<Self> {
-        let Plan { options, model, meter, data: DataFolder { database, journal, past, .. }, .. } = *plan;
+        let Plan { options, model, meter, data: DataFolder { database, journal, positions, .. }, .. } = *plan;
         let connections = bus::Connections { queues, machines, journal, faults, meter };
         let buses = Buses::start(model, &connections)?;
         let replays = Replays::open(&buses, journal);
@@ -188,7 +188,7 @@ impl Messaging {
             database,
             queues,
             journal,
-            positions: &past.positions,
+            positions,
             switches: &journal.records(switch::PREFIX),
             faults,
             time_scale: options.time_scale,
@@ -200,8 +200,8 @@ impl Messaging {
 
 impl Compute {
     fn connect(plan: &Plan<'_>, faults: &Faults) -> Result<Self> {
-        let Plan { options, urls, model, meter, data: DataFolder { journal, past, logs, .. } } = *plan;
-        let queues = Queues::start(&model.queues, &past.messages, journal)?;
+        let Plan { options, urls, model, meter, data: DataFolder { journal, logs, .. } } = *plan;
+        let queues = Queues::start(&model.queues, journal)?;
         let iam = Iam::new(&model.roles)?;
         limits::check(model)?;
         checks::check(model, &iam)?;

@@ -20,22 +20,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 #[derive(Clone, Debug)]
 pub enum Entry {
-    /// A message was sent to a queue, moved there, or received once more.
+    /// A message was sent to a queue, moved there, or received once more: replaces the one of this number.
     Message {
-        id: String,
         queue: String,
-        body: String,
-        /// Epoch milliseconds.
-        sent_at: i64,
-        /// How often the message was received.
-        receives: u32,
-        /// Its place in a FIFO queue, as JSON.
-        place: Option<String>,
-        /// Whether it was sent just now: no entry of it is replaced.
-        is_new: bool,
+        number: u64,
+        /// JSON.
+        value: String,
     },
-    /// A message was deleted.
-    Deleted { id: String },
+    /// The message of this number was deleted.
+    Deleted { queue: String, number: u64 },
     /// A pipe or mapping has settled its stream up to a record.
     Position { reader: String, sequence: i64 },
     Archived {
@@ -67,28 +60,8 @@ pub struct Wanted {
     pub limit: u32,
 }
 
-/// A message as the journal kept it.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct KeptMessage {
-    pub id: String,
-    pub queue: String,
-    pub body: String,
-    /// Epoch milliseconds.
-    pub sent_at: i64,
-    /// How often the message was received.
-    pub receives: u32,
-    /// Its place in a FIFO queue, as JSON.
-    pub place: Option<String>,
-}
-
-/// What the journal held when it was opened, of what works go on in memory.
-#[derive(Debug, Default)]
-pub struct Past {
-    /// Oldest first.
-    pub messages: Vec<KeptMessage>,
-    /// By pipe or mapping.
-    pub positions: HashMap<String, i64>,
-}
+/// How far each pipe and mapping had come when the journal was opened.
+pub type Positions = HashMap<String, i64>;
 
 /// How many entries a page has that people or the stack's own sweeps read.
 pub const PAGE: usize = 1000;
@@ -103,14 +76,6 @@ pub struct Journal {
     next: Arc<AtomicU64>,
 }
 
-/// A message in the storage, with its place among all.
-#[derive(Deserialize, Serialize)]
-struct Numbered {
-    n: u64,
-    #[serde(flatten)]
-    message: KeptMessage,
-}
-
 /// What an archive has to know of an event.
 #[derive(Deserialize)]
 struct Archived {
@@ -122,22 +87,82 @@ struct Archived {
 const MINUTE: usize = 16;
 
 impl Journal {
-    /// Reads the messages and positions that a storage holds.
+    /// Reads the positions that a storage holds.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn open(storage: &Storage) -> Result<(Self, Past)> {
-        let mut messages: Vec<Numbered> =
-            all(storage, Space::Messages, |_, value| Ok(serde_json::from_slice(value)?))?;
-        messages.sort_by_key(|message| message.n);
-        let next = messages.last().map_or(0, |last| last.n + 1);
+    pub fn open(storage: &Storage) -> Result<(Self, Positions)> {
         let text = |bytes: &[u8]| Ok::<_, anyhow::Error>(String::from_utf8(bytes.to_vec())?);
         let positions =
             all(storage, Space::Positions, |key, value| Ok((text(key)?, serde_json::from_slice(value)?)))?;
-        let messages = messages.into_iter().map(|message| message.message).collect();
-        let past = Past { messages, positions: positions.into_iter().collect() };
-        let next = Arc::new(AtomicU64::new(next));
-        Ok((Self { storage: storage.clone(), forgets: storage.is_memory(), next }, past))
+        let journal = Self { storage: storage.clone(), forgets: storage.is_memory(), next: Arc::default() };
+        let last = journal.queues().into_iter().map(|(_, last)| last + 1).max();
+        journal.next.store(last.unwrap_or(0), Ordering::SeqCst);
+        Ok((journal, positions.into_iter().collect()))
+    }
+
+    /// The number of a new message. It is above those of all messages that are kept.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::SeqCst)
+    }
+
+    /// Whether it forgets messages and positions.
+    #[must_use]
+    pub const fn forgets(&self) -> bool {
+        self.forgets
+    }
+
+    /// The queues that have messages here, each with the number of its last one.
+    #[must_use]
+    pub fn queues(&self) -> Vec<(String, u64)> {
+        let (mut queues, mut to) = (Vec::new(), Bound::Unbounded);
+        loop {
+            let range = Range { from: Bound::Unbounded, to, is_backward: true };
+            let mut last = None;
+            self.storage.visit(Space::Messages, &range, |key, _| {
+                last = key.split_last_chunk().map(|(of, number)| (of.to_vec(), u64::from_be_bytes(*number)));
+                ControlFlow::Break(())
+            });
+            let Some((of, number)) = last else { return queues };
+            let name = of.strip_suffix(place(&[""]).as_slice()).unwrap_or(&of);
+            queues.push((String::from_utf8_lossy(name).into_owned(), number));
+            to = Bound::Excluded(of);
+        }
+    }
+
+    /// Shows the messages of a queue behind the number `after`, in their order, until `visit` breaks off.
+    pub fn visit_messages(
+        &self,
+        queue: &str,
+        after: Option<u64>,
+        mut visit: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) {
+        self.storage.visit(Space::Messages, &messages_of(queue, after), |_, value| visit(&value));
+    }
+
+    /// The last messages of a queue, the last one first, until `visit` breaks off.
+    pub fn visit_last_messages(&self, queue: &str, mut visit: impl FnMut(&[u8]) -> ControlFlow<()>) {
+        let range = messages_of(queue, None).backward(true);
+        self.storage.visit(Space::Messages, &range, |_, value| visit(&value));
+    }
+
+    /// Deletes every message of a queue.
+    pub fn purge(&self, queue: &str) {
+        let mut range = messages_of(queue, None);
+        while !self.forgets {
+            let (mut batch, mut last) = (Batch::default(), Vec::new());
+            self.storage.visit(Space::Messages, &range, |key, _| {
+                last = key.to_vec();
+                batch.delete(Space::Messages, key);
+                if batch.len() < PAGE { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            });
+            if batch.is_empty() {
+                return;
+            }
+            self.storage.write(batch);
+            range = range.after(&last);
+        }
     }
 
     /// The same journal for what is gone after a restart.
@@ -163,18 +188,13 @@ impl Journal {
 
     fn stage(&self, batch: &mut Batch, entry: Entry) {
         match entry {
-            Entry::Message { id, queue, body, sent_at, receives, place, is_new } => {
-                let known = if is_new { None } else { self.storage.get(Space::Messages, id.as_bytes()) };
-                let known = known.and_then(|known| serde_json::from_slice::<Numbered>(&known).ok());
-                let n = known.map_or_else(|| self.next.fetch_add(1, Ordering::SeqCst), |known| known.n);
-                let key = id.clone();
-                let message = KeptMessage { id, queue, body, sent_at, receives, place };
-                batch.put(Space::Messages, key, json(&Numbered { n, message }));
+            Entry::Message { queue, number, value } => {
+                batch.put(Space::Messages, message_place(&queue, number), value);
             }
-            Entry::Deleted { id } => batch.delete(Space::Messages, id),
+            Entry::Deleted { queue, number } => batch.delete(Space::Messages, message_place(&queue, number)),
             Entry::Position { reader, sequence } => batch.put(Space::Positions, reader, json(&sequence)),
             Entry::Archived { archive, at, event } => {
-                let n = self.next.fetch_add(1, Ordering::SeqCst);
+                let n = self.number();
                 let mut key = archived_place(&archive, &event);
                 // The archive has an event as often as it came.
                 key.extend(at.to_be_bytes().into_iter().chain(n.to_be_bytes()));
@@ -289,6 +309,18 @@ impl Journal {
         if !self.forgets {
             self.storage.flush().await;
         }
+    }
+}
+
+fn message_place(queue: &str, number: u64) -> Vec<u8> {
+    [place(&[queue]).as_slice(), &number.to_be_bytes()].concat()
+}
+
+fn messages_of(queue: &str, after: Option<u64>) -> Range {
+    let all = Range::prefix(&place(&[queue]));
+    match after {
+        Some(after) => all.after(&message_place(queue, after)),
+        None => all,
     }
 }
 

@@ -2,7 +2,17 @@
 
 use std::borrow::Borrow;
 use std::collections::{HashMap, VecDeque};
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash, RandomState};
+
+/// Makes short keys of long ones: 128 bits by keys that are this process's own.
+#[derive(Debug, Default)]
+pub struct Fingerprints([RandomState; 2]);
+
+impl Fingerprints {
+    pub fn of(&self, text: &str) -> u128 {
+        self.0.iter().fold(0, |bits, half| bits << u64::BITS | u128::from(half.hash_one(text)))
+    }
+}
 
 /// Values with their times, forgotten in the order in which they came.
 #[derive(Debug)]

@@ -14,10 +14,17 @@ const WINDOW: Duration = Duration::from_secs(600);
 pub struct TokenMisused;
 
 /// Hashes of tokens and of their requests, forgotten in the order in which they came.
-#[derive(Default)]
 pub struct Tokens {
     hasher: RandomState,
-    known: Remembered<Instant, u64, u64>,
+    began: Instant,
+    /// By milliseconds since `began`: an order leaves ten of them for ten minutes, and an `Instant` would be twice as long.
+    known: Remembered<u64, u64, u64>,
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self { hasher: RandomState::new(), began: Instant::now(), known: Remembered::default() }
+    }
 }
 
 impl Tokens {
@@ -26,7 +33,8 @@ impl Tokens {
     /// # Errors
     /// When it came with another.
     pub fn is_known(&mut self, token: &str, request: u64) -> Result<bool, TokenMisused> {
-        let is_recent = |at: Instant| at.elapsed() <= WINDOW;
+        let now = self.now();
+        let is_recent = |at: u64| Duration::from_millis(now.saturating_sub(at)) <= WINDOW;
         match self.known.recent(&self.hasher.hash_one(token), is_recent) {
             None => Ok(false),
             Some(known) if *known == request => Ok(true),
@@ -35,6 +43,10 @@ impl Tokens {
     }
 
     pub fn remember(&mut self, token: &str, request: u64) {
-        self.known.add(self.hasher.hash_one(token), Instant::now(), request);
+        self.known.add(self.hasher.hash_one(token), self.now(), request);
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }

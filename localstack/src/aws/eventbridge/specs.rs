@@ -59,8 +59,8 @@ impl Bench {
 
     fn of(path: Option<&Path>, model: &Model) -> Self {
         let storage = path.map_or_else(Storage::memory, |path| Storage::open(path).unwrap());
-        let (journal, past) = Journal::open(&storage).unwrap();
-        let queues = Queues::start(&model.queues, &past.messages, &journal).unwrap();
+        let (journal, _) = Journal::open(&storage).unwrap();
+        let queues = Queues::start(&model.queues, &journal).unwrap();
         let (functions, infra) = ([].into_iter().collect(), Path::new(""));
         let setup = Setup {
             functions: &functions,

@@ -9,7 +9,7 @@ use crate::aws::sqs::fifo::WINDOW;
 use crate::aws::sqs::{Queue, Queues};
 use crate::support::journal::{Entry, Journal};
 use crate::support::meter::{Meter, Unit};
-use crate::support::remembered::Remembered;
+use crate::support::remembered::{Fingerprints, Remembered};
 use crate::template::names;
 use crate::template::resources::{Subscription, Topic as Declared};
 use anyhow::{Context, Result, ensure};
@@ -42,14 +42,15 @@ struct Topic {
     /// The number of the next message.
     next: u64,
     recent: Recent,
+    ids: Fingerprints,
     subscribers: Vec<Arc<Queue>>,
 }
 
-/// The numbers of the messages of the last minutes, by their deduplication ids.
-type Recent = Remembered<DateTime<Utc>, String, u64>;
+/// The numbers of the messages of the last minutes, by the fingerprints of their deduplication ids.
+type Recent = Remembered<DateTime<Utc>, u128, u64>;
 
-fn find(recent: &mut Recent, id: &str, now: DateTime<Utc>) -> Option<u64> {
-    recent.recent(id, |at| now - at < WINDOW).copied()
+fn find(recent: &mut Recent, id: u128, now: DateTime<Utc>) -> Option<u64> {
+    recent.recent(&id, |at| now - at < WINDOW).copied()
 }
 
 impl Topic {
@@ -69,7 +70,7 @@ impl Topic {
         self.next = kept.first().map_or(0, |(last, _)| number(last) + 1);
         kept.reverse();
         for (at, message) in kept {
-            self.recent.add(message.deduplication_id, message.at, number(&at));
+            self.recent.add(self.ids.of(&message.deduplication_id), message.at, number(&at));
         }
     }
 }
@@ -130,7 +131,8 @@ impl Topics {
         let (name, now) = (topic, Utc::now());
         let mut topics = self.topics();
         let topic = topics.get_mut(topic)?;
-        if let Some(number) = find(&mut topic.recent, id, now) {
+        let fingerprint = topic.ids.of(id);
+        if let Some(number) = find(&mut topic.recent, fingerprint, now) {
             let mut first: Published = self.journal.record(&key(name, number))?;
             first.repeats += 1;
             self.keep(name, number, &first);
@@ -151,7 +153,7 @@ impl Topics {
         };
         let number = topic.next;
         topic.next += 1;
-        topic.recent.add(id.to_owned(), now, number);
+        topic.recent.add(fingerprint, now, number);
         self.keep(name, number, &published);
         Some((published.message_id, number))
     }
@@ -214,12 +216,13 @@ mod tests {
         let (mut recent, start) = (Recent::default(), DateTime::UNIX_EPOCH);
         for number in 0..1000 {
             let now = start + TimeDelta::seconds(number);
-            assert_eq!(find(&mut recent, &number.to_string(), now), None);
-            recent.add(number.to_string(), now, number.unsigned_abs());
+            let id = u128::from(number.unsigned_abs());
+            assert_eq!(find(&mut recent, id, now), None);
+            recent.add(id, now, number.unsigned_abs());
         }
         let now = start + TimeDelta::seconds(999);
         let window = usize::try_from(WINDOW.num_seconds()).unwrap();
-        assert_eq!((find(&mut recent, "999", now), find(&mut recent, "0", now)), (Some(999), None));
+        assert_eq!((find(&mut recent, 999, now), find(&mut recent, 0, now)), (Some(999), None));
         assert_eq!(recent.len(), (window, window));
     }
 }

@@ -2,10 +2,9 @@
 //!
 //! <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/FIFO-key-terms.html>
 
-use crate::support::remembered::Remembered;
+use crate::support::remembered::{Fingerprints, Remembered};
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use uuid::Uuid;
 
 /// SQS and SNS recognise a deduplication id for five minutes, even when its message is deleted before.
@@ -19,7 +18,7 @@ pub fn is_id(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_graphic())
 }
 
-/// A message's place in its FIFO queue. The journal holds it as JSON.
+/// A message's place in its FIFO queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// Messages of one group are received in their order.
@@ -30,11 +29,6 @@ pub struct Place {
 }
 
 impl Place {
-    #[must_use]
-    pub fn to_json(&self) -> String {
-        json!(self).to_string()
-    }
-
     /// As SQS writes it: texts of one length sort as the numbers do.
     #[must_use]
     pub fn sequence_number(&self) -> String {
@@ -61,8 +55,9 @@ impl Accepted {
 
 #[derive(Debug, Default)]
 pub struct Fifo {
-    /// By deduplication id.
-    accepted: Remembered<i64, String, Accepted>,
+    /// By the fingerprint of the deduplication id.
+    accepted: Remembered<i64, u128, Accepted>,
+    ids: Fingerprints,
     last_sequence: u64,
 }
 
@@ -71,12 +66,13 @@ impl Fifo {
     /// within the window before; then the answer is the first one.
     pub fn accept(&mut self, deduplication_id: &str, now: i64) -> (Accepted, bool) {
         let is_recent = |at: i64| now - at < WINDOW.num_milliseconds();
-        if let Some(first) = self.accepted.recent(deduplication_id, is_recent) {
+        let fingerprint = self.ids.of(deduplication_id);
+        if let Some(first) = self.accepted.recent(&fingerprint, is_recent) {
             return (first.clone(), false);
         }
         let (id, sequence) = (Uuid::new_v4().to_string(), self.next_sequence(now));
         let accepted = Accepted { id, at: now, sequence };
-        self.accepted.add(deduplication_id.to_owned(), now, accepted.clone());
+        self.accepted.add(fingerprint, now, accepted.clone());
         (accepted, true)
     }
 
@@ -92,6 +88,6 @@ impl Fifo {
     pub fn restore(&mut self, id: &str, sent_at: i64, place: &Place) {
         self.last_sequence = self.last_sequence.max(place.sequence);
         let accepted = Accepted { id: id.to_owned(), at: sent_at, sequence: place.sequence };
-        self.accepted.add(place.deduplication_id.clone(), sent_at, accepted);
+        self.accepted.add(self.ids.of(&place.deduplication_id), sent_at, accepted);
     }
 }

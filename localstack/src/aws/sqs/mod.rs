@@ -1,6 +1,9 @@
 //! SQS: queues, and their calls.
 
 pub mod api;
+mod backlog;
+#[cfg(test)]
+mod backlog_specs;
 mod batches_api;
 mod checks;
 pub mod fifo;

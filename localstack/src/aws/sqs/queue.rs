@@ -3,6 +3,7 @@
 //! <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html>
 //! <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html>
 
+use super::backlog::{Backlog, IN_MEMORY};
 use super::fifo::{Accepted, Fifo, Place};
 use crate::support::journal::{Entry, Journal};
 use crate::template::resources::Queue as Declared;
@@ -28,6 +29,8 @@ const FIFO_IN_FLIGHT: usize = 120_000;
 
 #[derive(Clone, Debug)]
 pub struct Message {
+    /// A queue has its messages in the order of their numbers.
+    pub number: u64,
     pub id: String,
     pub body: Arc<str>,
     /// Epoch milliseconds.
@@ -47,11 +50,12 @@ pub struct Received {
 }
 
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     /// Of a FIFO queue, by their places.
-    visible: VecDeque<Message>,
-    in_flight: HashMap<String, Message>,
-    fifo: Fifo,
+    pub(super) visible: VecDeque<Message>,
+    pub(super) in_flight: HashMap<String, Message>,
+    pub(super) backlog: Option<Backlog>,
+    pub(super) fifo: Fifo,
     /// When each message in flight becomes visible again.
     deadlines: BTreeMap<(Instant, u64), String>,
     /// By receipt, for taking a deadline back.
@@ -73,10 +77,11 @@ pub struct Queue {
     visibility: Duration,
     pub(super) retention: Duration,
     pub(super) most_in_flight: usize,
+    pub(super) most_in_memory: usize,
     redrive: OnceLock<Redrive>,
     state: Mutex<State>,
-    arrived: Notify,
-    journal: Journal,
+    pub(super) arrived: Notify,
+    pub(super) journal: Journal,
 }
 
 /// SQS's checksum of a body, in hexadecimal; its clients verify it.
@@ -104,6 +109,7 @@ impl Queue {
             visibility: seconds(declared.visibility_timeout, VISIBILITY_SECONDS),
             retention: seconds(declared.message_retention_period, RETENTION_SECONDS),
             most_in_flight: if is_fifo { FIFO_IN_FLIGHT } else { usize::MAX },
+            most_in_memory: IN_MEMORY,
             redrive: OnceLock::new(),
             state: Mutex::default(),
             arrived: Notify::new(),
@@ -122,39 +128,27 @@ impl Queue {
         self.redrive.get()
     }
 
-    /// Puts a message back that the journal kept.
-    pub fn restore(&self, message: Message) {
-        if let Some(place) = &message.place {
-            self.state().fifo.restore(&message.id, message.sent_at, place);
-        }
-        self.push(message);
-    }
-
     /// Returns once everything that was sent or deleted so far is on disk.
     pub async fn flush(&self) {
         self.journal.flush().await;
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A message's entry in the journal, which has another of it already unless it is new.
-    fn entry(&self, message: &Message, is_new: bool) -> Entry {
-        Entry::Message {
-            id: message.id.clone(),
-            queue: self.name.clone(),
-            body: message.body.to_string(),
-            sent_at: message.sent_at,
-            receives: message.receives,
-            place: message.place.as_ref().map(Place::to_json),
-            is_new,
-        }
+    /// A message's entry in the journal, if it keeps one.
+    fn entry(&self, message: &Message) -> Option<Entry> {
+        let queue = self.name.clone();
+        (!self.journal.forgets()).then(|| Entry::Message {
+            queue,
+            number: message.number,
+            value: message.kept(),
+        })
     }
 
-    fn push(&self, message: Message) {
-        self.state().show(message);
-        self.arrived.notify_one();
+    fn gone(&self, message: &Message) -> Entry {
+        Entry::Deleted { queue: self.name.clone(), number: message.number }
     }
 
     /// How long a message that was received stays invisible.
@@ -171,15 +165,18 @@ impl Queue {
     /// As [`Queue::send`]; the message is invisible until `delay` has passed.
     pub fn send_delayed(&self, body: &str, delay: Duration) -> String {
         let (id, sent_at) = (Uuid::new_v4().to_string(), Utc::now().timestamp_millis());
-        let message = Message { id: id.clone(), body: body.into(), sent_at, receives: 0, place: None };
-        self.journal.write(vec![self.entry(&message, true)]);
+        let (body, kept) = (body.into(), id.clone());
+        let mut state = self.state();
+        let message = Message { number: self.journal.number(), id, body, sent_at, receives: 0, place: None };
+        self.journal.write(self.entry(&message).into_iter().collect());
         if delay.is_zero() {
-            self.push(message);
+            state.arrive(message, self);
         } else {
-            self.state().hide(&self.name, message, delay);
-            self.arrived.notify_one();
+            state.hide(&self.name, message, delay);
         }
-        id
+        drop(state);
+        self.arrived.notify_one();
+        kept
     }
 
     /// Sends a message to a FIFO queue, once within the window for its deduplication id.
@@ -188,10 +185,10 @@ impl Queue {
         let (accepted, is_new) = state.fifo.accept(deduplication_id, Utc::now().timestamp_millis());
         if is_new {
             let place = accepted.place(group, deduplication_id);
-            let (id, sent_at) = (accepted.id.clone(), accepted.at);
-            let message = Message { id, body: body.into(), sent_at, receives: 0, place: Some(place) };
-            self.journal.write(vec![self.entry(&message, true)]);
-            state.show(message);
+            let (number, id, sent_at) = (self.journal.number(), accepted.id.clone(), accepted.at);
+            let message = Message { number, id, body: body.into(), sent_at, receives: 0, place: Some(place) };
+            self.journal.write(self.entry(&message).into_iter().collect());
+            state.arrive(message, self);
             drop(state);
             self.arrived.notify_one();
         }
@@ -209,9 +206,14 @@ impl Queue {
         let busy = if self.is_fifo { state.groups_in_flight() } else { HashSet::new() };
         let mut begun = None;
         while received.len() < max && state.in_flight.len() < self.most_in_flight {
-            let Some(mut message) = state.next(begun.as_deref(), &busy) else { break };
+            let Some(mut message) = state.next(begun.as_deref(), &busy) else {
+                if state.bring_back(self) {
+                    continue;
+                }
+                break;
+            };
             if message.sent_at < oldest {
-                self.journal.write(vec![Entry::Deleted { id: message.id }]);
+                self.journal.write(vec![self.gone(&message)]);
                 continue;
             }
             if self.redrive.get().is_some_and(|redrive| message.receives >= redrive.max_receives) {
@@ -221,7 +223,7 @@ impl Queue {
             message.receives += 1;
             // The journal does not keep a first receive: a restart then gives the message one more try.
             if message.receives > 1 {
-                self.journal.write(vec![self.entry(&message, false)]);
+                self.journal.write(self.entry(&message).into_iter().collect());
             }
             begun = message.place.as_ref().map(|place| place.group.clone());
             received.push(state.hide(&self.name, message, invisible));
@@ -237,21 +239,28 @@ impl Queue {
             tracing::warn!(
                 "queue {queue}: message {id} went to the dead-letter queue {to} after {tries} receives"
             );
-            let message = dead_letters.adopt(Message { receives: 0, ..message });
-            self.journal.write(vec![dead_letters.entry(&message, false)]);
-            dead_letters.push(message);
+            dead_letters.adopt(message, self);
         }
     }
 
-    /// A message of another queue, in this one: a FIFO queue places it last and forgets when it was first sent.
+    /// Gets a message of another queue: a FIFO queue places it last and forgets when it was first sent.
     ///
     /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/setting-up-dead-letter-queue-retention.html>
-    fn adopt(&self, mut message: Message) -> Message {
+    fn adopt(&self, message: Message, from: &Self) {
+        let gone = from.gone(&message);
+        let mut state = self.state();
+        let mut message = Message { number: self.journal.number(), receives: 0, ..message };
         if let Some(place) = &mut message.place {
             message.sent_at = Utc::now().timestamp_millis();
-            place.sequence = self.state().fifo.next_sequence(message.sent_at);
+            place.sequence = state.fifo.next_sequence(message.sent_at);
         }
-        message
+        // Together: a message that is in neither queue would be lost. One of the two journals may be one that forgets.
+        let entries = self.entry(&message).into_iter().chain((!from.journal.forgets()).then_some(gone));
+        let journal = if self.journal.forgets() { &from.journal } else { &self.journal };
+        journal.write(entries.collect());
+        state.arrive(message, self);
+        drop(state);
+        self.arrived.notify_one();
     }
 
     /// Waits until a message is visible, then receives at most `max`.
@@ -288,7 +297,7 @@ impl Queue {
     pub fn delete(&self, receipt: &str) -> bool {
         let message = self.state().remove(receipt);
         if let Some(message) = &message {
-            self.journal.write(vec![Entry::Deleted { id: message.id.clone() }]);
+            self.journal.write(vec![self.gone(message)]);
             // The rest of a message's group has waited for it.
             self.arrived.notify_one();
         }
@@ -329,15 +338,17 @@ impl Queue {
         let delayed = state.in_flight.values().filter(|message| message.receives == 0).count();
         let all = state.visible.iter().chain(state.in_flight.values());
         let oldest = all.map(|message| message.sent_at).min();
-        Counts { visible: state.visible.len(), in_flight: state.in_flight.len() - delayed, delayed, oldest }
+        let visible = state.visible.len() + state.beyond();
+        Counts { visible, in_flight: state.in_flight.len() - delayed, delayed, oldest }
     }
 
     /// Deletes every message.
     pub fn purge(&self) {
         let mut state = self.state();
-        let gone: Vec<Message> = state.in_flight.drain().map(|(_, message)| message).collect();
-        let gone = gone.into_iter().chain(std::mem::take(&mut state.visible));
-        self.journal.write(gone.map(|message| Entry::Deleted { id: message.id }).collect());
+        self.journal.purge(&self.name);
+        state.backlog = None;
+        state.visible.clear();
+        state.in_flight.clear();
         state.deadlines.clear();
         state.deadline_of.clear();
     }
@@ -346,14 +357,13 @@ impl Queue {
     pub fn move_one(&self, to: &Self) -> bool {
         let mut state = self.state();
         state.reveal(Instant::now());
+        if state.visible.is_empty() {
+            state.bring_back(self);
+        }
         let Some(message) = state.visible.pop_front() else { return false };
         drop(state);
-        let gone = Entry::Deleted { id: message.id.clone() };
-        let sent_at = Utc::now().timestamp_millis();
-        let message = to.adopt(Message { id: Uuid::new_v4().to_string(), sent_at, receives: 0, ..message });
-        // Together: a message that is in neither queue would be lost.
-        self.journal.write(vec![to.entry(&message, true), gone]);
-        to.push(message);
+        let (id, sent_at) = (Uuid::new_v4().to_string(), Utc::now().timestamp_millis());
+        to.adopt(Message { id, sent_at, ..message }, self);
         true
     }
 }
@@ -365,13 +375,13 @@ pub struct Counts {
     pub in_flight: usize,
     /// Sent, and not visible yet.
     pub delayed: usize,
-    /// When the oldest message was sent, in epoch milliseconds.
+    /// When the oldest message in memory was sent, in epoch milliseconds.
     pub oldest: Option<i64>,
 }
 
 impl State {
     /// Makes a message visible: in a FIFO queue at its place, otherwise behind the others.
-    fn show(&mut self, message: Message) {
+    pub(super) fn show(&mut self, message: Message) {
         let at = message.place.as_ref().map_or(self.visible.len(), |place| {
             let earlier = |m: &Message| m.place.as_ref().is_some_and(|m| m.sequence < place.sequence);
             self.visible.partition_point(earlier)

@@ -1,9 +1,8 @@
 //! The queues that the templates declare, each connected to its dead-letter queue, and those made at run time.
 
-use super::fifo::Place;
 use super::made::MadeQueues;
-use super::queue::{Message, Queue, Redrive};
-use crate::support::journal::{Journal, KeptMessage};
+use super::queue::{Queue, Redrive};
+use crate::support::journal::Journal;
 use crate::template::names;
 use crate::template::resources::Queue as Declared;
 use anyhow::{Context, Result, ensure};
@@ -25,7 +24,7 @@ impl Queues {
     /// # Errors
     /// For a FIFO queue as SQS would not have it, when a redrive policy names a queue that no template declares or one of the
     /// other type, or when the queue of a kept message is gone.
-    pub fn start(declared: &[Declared], kept: &[KeptMessage], journal: &Journal) -> Result<Self> {
+    pub fn start(declared: &[Declared], journal: &Journal) -> Result<Self> {
         declared.iter().try_for_each(check)?;
         let queue = |declared: &Declared| {
             (declared.queue_name.clone(), Arc::new(Queue::new(declared, journal.clone())))
@@ -43,19 +42,14 @@ impl Queues {
                 queue.redrive(Redrive { max_receives: policy.max_receive_count, dead_letters });
             }
         }
-        kept.iter().try_for_each(|message| queues.restore(message))?;
+        for (name, _) in journal.queues() {
+            ensure!(
+                queues.is_declared(&name),
+                "the journal holds a message of {name}, which no template declares; start with --fresh"
+            );
+        }
+        queues.declared.values().for_each(|queue| queue.resume());
         Ok(queues)
-    }
-
-    fn restore(&self, kept: &KeptMessage) -> Result<()> {
-        let KeptMessage { id, queue, body, sent_at, receives, place } = kept;
-        let queue = self.get(queue).with_context(|| {
-            format!("the journal holds a message of {queue}, which no template declares; start with --fresh")
-        })?;
-        let place: Option<Place> = place.as_deref().map(serde_json::from_str).transpose()?;
-        let (id, body) = (id.clone(), body.as_str().into());
-        queue.restore(Message { id, body, sent_at: *sent_at, receives: *receives, place });
-        Ok(())
     }
 
     #[must_use]

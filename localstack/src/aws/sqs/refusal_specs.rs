@@ -21,7 +21,7 @@ const ENDPOINT: &str = "http://127.0.0.1:4566";
 /// A standard queue with one message.
 fn started() -> (Queues, Arc<Queue>) {
     let declared: Declared = serde_json::from_value(json!({"QueueName": "events"})).unwrap();
-    let queues = Queues::start(&[declared], &[], &Journal::open(&Storage::memory()).unwrap().0).unwrap();
+    let queues = Queues::start(&[declared], &Journal::open(&Storage::memory()).unwrap().0).unwrap();
     let queue = queues.get("events").unwrap();
     queue.send("first");
     (queues, queue)
@@ -196,9 +196,9 @@ async fn a_purge_deletes_every_message() {
 async fn what_is_moved_is_in_one_queue() {
     let path = std::env::temp_dir().join(format!("moved-{}", uuid::Uuid::new_v4()));
     let open = || {
-        let (journal, past) = Journal::open(&Storage::open(&path).unwrap()).unwrap();
+        let (journal, _) = Journal::open(&Storage::open(&path).unwrap()).unwrap();
         let declared = |name: &str| serde_json::from_value(json!({ "QueueName": name })).unwrap();
-        let queues = Queues::start(&[declared("dead"), declared("live")], &past.messages, &journal).unwrap();
+        let queues = Queues::start(&[declared("dead"), declared("live")], &journal).unwrap();
         (queues.get("dead").unwrap(), queues.get("live").unwrap())
     };
     let (dead, live) = open();

@@ -34,8 +34,8 @@ fn declared(change: impl Fn(&mut Value, &mut Value)) -> Vec<Declared> {
 
 fn started(folder: Option<&Path>) -> (Queues, Topics, Arc<Queue>) {
     let storage = folder.map_or_else(Storage::memory, |folder| Storage::open(folder).unwrap());
-    let (journal, past) = Journal::open(&storage).unwrap();
-    let queues = Queues::start(&declared(|_, _| ()), &past.messages, &journal).unwrap();
+    let (journal, _) = Journal::open(&storage).unwrap();
+    let queues = Queues::start(&declared(|_, _| ()), &journal).unwrap();
     let topics = topics(&queues, &journal, |_| ()).unwrap();
     let queue = queues.get(MESSAGES).unwrap();
     (queues, topics, queue)
@@ -257,7 +257,7 @@ async fn a_receive_beyond_the_messages_in_flight_brings_nothing() {
 #[test]
 fn a_queue_or_subscription_that_is_no_fifo_pair_stops_the_start() {
     let (journal, _) = Journal::open(&Storage::memory()).unwrap();
-    let start = |declared: Vec<Declared>| Queues::start(&declared, &[], &journal).map(drop);
+    let start = |declared: Vec<Declared>| Queues::start(&declared, &journal).map(drop);
     let remove = |queue: &mut Value, field: &str| drop(queue.as_object_mut().unwrap().remove(field));
     for (declared, said) in [
         (declared(|queue, _| remove(queue, "FifoQueue")), "ends in .fifo"),

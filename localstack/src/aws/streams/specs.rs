@@ -61,8 +61,7 @@ fn put(database: &Database, key: &str) {
 fn shard(database: &Database) -> (Arc<Shard>, Arc<Queue>) {
     let (journal, _) = Journal::open(&Storage::memory()).unwrap();
     let queues =
-        Queues::start(&[serde_json::from_value(json!({"QueueName": "dead"})).unwrap()], &[], &journal)
-            .unwrap();
+        Queues::start(&[serde_json::from_value(json!({"QueueName": "dead"})).unwrap()], &journal).unwrap();
     let connections = Connections {
         database,
         queues: &queues,
