@@ -147,10 +147,14 @@ impl Journal {
         self.storage.visit(Space::Messages, &range, |_, value| visit(&value));
     }
 
-    /// Deletes every message of a queue.
-    pub fn purge(&self, queue: &str) {
-        let mut range = messages_of(queue, None);
-        while !self.forgets {
+    /// Deletes the messages of a queue before a number.
+    pub fn purge(&self, queue: &str, end: u64) {
+        let to = Bound::Excluded(message_place(queue, end));
+        let mut range = Range { to, ..messages_of(queue, None) };
+        if self.forgets {
+            return;
+        }
+        loop {
             let (mut batch, mut last) = (Batch::default(), Vec::new());
             self.storage.visit(Space::Messages, &range, |key, _| {
                 last = key.to_vec();

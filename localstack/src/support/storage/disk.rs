@@ -9,6 +9,7 @@ use bytes::Bytes;
 use fjall::compaction::Leveled;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
 use std::fs::File;
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -25,8 +26,9 @@ const LOG_BYTES: u64 = 192 * MIB;
 /// After how many new files the store merges them: each merge writes most of a space's files again. At 20 the store slows writes down.
 const NEW_FILES: u8 = 8;
 /// The store's background work. With a single one, flushes wait for themselves. The first one does not merge files: it hands such work
-/// on, again and again as long as all others are busy, and with two in all that was a tenth of a loaded stack's time.
-const WORKERS: usize = 4;
+/// on, again and again as long as all others are busy, and takes a whole core meanwhile. With two in all that was a tenth of a loaded
+/// stack's time; with four, buffers were not emptied in time once the files were large, and everything stood still for seconds.
+const WORKERS: usize = 8;
 /// Values from this length on lie apart from their keys, where a space has such.
 const APART_BYTES: u32 = 128;
 /// The most changes that wait: more would be a pause for the batch that has them.
@@ -103,10 +105,11 @@ const fn buffer_bytes(space: Space) -> u64 {
     }
 }
 
-/// Whether a space's values lie in files of their own, so that merges write its keys again and not them: where values are written once,
-/// and grow with the orders that a stack has had.
+/// Whether a space's values lie in files of their own, so that merges write its keys again and not them: where they grow with the orders
+/// that a stack has had, and few are written again once they are in a file. The store syncs such a file, and not the folder that it is
+/// new in: it relies on a file system that keeps a new file's name with its first sync, as ext4, XFS and Btrfs do.
 const fn is_apart(space: Space) -> bool {
-    matches!(space, Space::Streams | Space::Archives | Space::Records)
+    matches!(space, Space::Rows | Space::Streams | Space::Archives | Space::Records)
 }
 
 impl Disk {
@@ -116,7 +119,10 @@ impl Disk {
         if !folder.exists() {
             create(folder, &fsync)?;
         }
-        let format = std::fs::read_to_string(folder.join(FORMAT.0)).unwrap_or_default();
+        let format = match std::fs::read_to_string(folder.join(FORMAT.0)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+            read => read.with_context(|| format!("its file {}", FORMAT.0))?,
+        };
         ensure!(
             format == FORMAT.1,
             "it is of another version, format {format:?}; this one has {:?}",

@@ -141,6 +141,37 @@ async fn a_spoiled_log_is_refused() {
     assert!(format!("{refused:#}").contains("its log is spoiled"), "{refused:#}");
 }
 
+/// Guards: values that lie apart from their keys are read as they were last written, over merges and a restart, and those that were deleted
+/// are gone.
+#[tokio::test]
+async fn values_apart_from_their_keys_are_read() {
+    let folder = Folder::new();
+    let value = |round: u64, n: u64| format!("{round}/{n}/").repeat(40);
+    let key = |n: u64| format!("key {n:05}");
+    let storage = Storage::open(&folder.0).unwrap();
+    // Each round fills a buffer, and writes half of what the one before wrote again.
+    for round in 0..4 {
+        for n in round * 6000..round * 6000 + 12_000 {
+            let mut batch = Batch::default();
+            match n % 7 {
+                0 => batch.delete(Space::Records, key(n)),
+                _ => batch.put(Space::Records, key(n), value(round, n) + &"x".repeat(600)),
+            }
+            storage.write(batch);
+        }
+    }
+    storage.flush().await;
+    drop(storage);
+    let records = folder.0.join("keyspaces/7/blobs");
+    assert!(std::fs::read_dir(&records).unwrap().next().is_some(), "nothing lies apart");
+    let storage = Storage::open(&folder.0).unwrap();
+    for n in 0..30_000 {
+        let round = (n / 6000).min(3);
+        let expected = (n % 7 != 0).then(|| value(round, n) + &"x".repeat(600));
+        assert_eq!(storage.get(Space::Records, key(n).as_bytes()), expected.map(Bytes::from), "{n}");
+    }
+}
+
 /// Guards: a store of another version is refused and left as it is: its keys would be misread.
 #[tokio::test]
 async fn a_store_of_another_version_is_refused() {
