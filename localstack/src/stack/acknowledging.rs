@@ -83,6 +83,7 @@ fn model() -> Model {
     let table = json!({"TableName": "rows", "BillingMode": "PAY_PER_REQUEST",
         "AttributeDefinitions": [{"AttributeName": "PK", "AttributeType": "S"}],
         "KeySchema": [{"AttributeName": "PK", "KeyType": "HASH"}]});
+    let archive = json!({"ArchiveName": "kept", "SourceArn": names::bus_arn("bus")});
     let machine = json!({"StateMachineName": "wait", "StateMachineType": "STANDARD",
         "DefinitionS3Location": "wait.json", "RoleArn": "role"});
     Model {
@@ -90,6 +91,7 @@ fn model() -> Model {
         topics: serde_json::from_value(json!([{"TopicName": "topic.fifo", "FifoTopic": true}])).unwrap(),
         subscriptions: serde_json::from_value(json!([subscription])).unwrap(),
         buses: serde_json::from_value(json!([{"Name": "bus"}])).unwrap(),
+        archives: serde_json::from_value(json!([archive])).unwrap(),
         rules: serde_json::from_value(json!([rule])).unwrap(),
         tables: serde_json::from_value(json!([table])).unwrap(),
         machines: serde_json::from_value(json!([machine])).unwrap(),
@@ -131,7 +133,7 @@ async fn simulators(journal: &Journal) -> u16 {
     port
 }
 
-/// Guards: "acknowledged" means synced, for every kind of promise: rows, also those that are only shown, messages, events, what is published, executions,
+/// Guards: "acknowledged" means synced, for every kind of promise: rows, also those that are only shown, messages, events, replays, what is published, executions,
 /// and what the simulators of the world outside have done.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_acknowledged_before_it_is_synced() {
@@ -185,6 +187,10 @@ async fn nothing_is_acknowledged_before_it_is_synced() {
     let event =
         json!({"Entries": [{"EventBusName": "bus", "Source": "shop", "DetailType": "sold", "Detail": "{}"}]});
     bench.waits("PutEvents", asked(eventbridge::api::OPERATIONS, &events, "PutEvents", &event)).await;
+
+    let replay = json!({"ReplayName": "all", "EventSourceArn": names::arn("events", "archive/kept"),
+        "EventStartTime": 0, "EventEndTime": 60, "Destination": {"Arn": names::bus_arn("bus")}});
+    bench.waits("StartReplay", asked(eventbridge::api::OPERATIONS, &events, "StartReplay", &replay)).await;
 
     let sns = sns::Service { topics, model };
     let mut publish = form_urlencoded::Serializer::new("Action=Publish".to_owned());

@@ -1,14 +1,14 @@
 //! The part of a queue that lies on disk alone: what nobody reads does not grow in memory.
 //!
 //! A queue with a backlog has a mark. Every message up to the mark's number is in memory; those behind it are on disk, and come back
-//! in their order, a page at a time, when memory has none left to receive.
+//! in their order, a page at a time, as memory has room. Only what was sent with a delay is in memory before its turn.
 
 use super::fifo::{Place, WINDOW};
 use super::queue::{Message, Queue, State};
 use chrono::Utc;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 /// So many visible messages are in memory before the next ones are on disk alone.
@@ -21,12 +21,16 @@ const PAGE: usize = 500;
 const SEEN: usize = 120_000;
 
 /// What is on disk alone.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Backlog {
     /// `None` when no message is up to it.
     mark: Option<u64>,
-    /// How many are behind the mark and not in memory.
+    /// How many are behind the mark and were never in memory.
     count: usize,
+    /// The numbers of those behind the mark that are in memory, or were.
+    ahead: BTreeSet<u64>,
+    /// How many messages were received since the last page came back.
+    taken: usize,
 }
 
 /// A message as the journal keeps it.
@@ -80,29 +84,50 @@ impl State {
             return self.show(message);
         }
         let mark = message.number.checked_sub(1);
-        self.backlog.get_or_insert(Backlog { mark, count: 0 }).count += 1;
+        self.backlog.get_or_insert_with(|| Backlog { mark, ..Backlog::default() }).count += 1;
+    }
+
+    /// A message is in memory that the journal has got, whatever stands before it.
+    pub(super) fn went_ahead(&mut self, number: u64) {
+        if let Some(backlog) = &mut self.backlog {
+            backlog.ahead.insert(number);
+        }
+    }
+
+    pub(super) fn count_taken(&mut self, count: usize) {
+        if let Some(backlog) = &mut self.backlog {
+            backlog.taken += count;
+        }
+    }
+
+    /// Whether memory has room for a page, or one is due: messages that come back again and again do not keep away those on disk.
+    pub(super) fn wants_more(&self, most: usize) -> bool {
+        let is_due = self.backlog.as_ref().is_some_and(|backlog| backlog.taken >= PAGE);
+        is_due || self.visible.len() < most
+    }
+
+    /// Whether there are visible messages.
+    pub(super) fn has_more(&self) -> bool {
+        !self.visible.is_empty() || self.beyond() > 0
     }
 
     /// Brings back a page of what is on disk alone; whether there was any.
     pub(super) fn bring_back(&mut self, queue: &Queue) -> bool {
-        let Some(after) = self.backlog.as_ref().map(|backlog| backlog.mark) else { return false };
         if self.visible.len() >= SEEN {
             return false;
         }
-        let page = queue.kept(after, PAGE);
-        let Some(mark) = page.last().map(|last| last.number) else {
-            self.backlog = None;
-            return false;
-        };
-        // One that was sent with a delay is in memory wherever it stands.
-        let here: HashSet<u64> =
-            self.visible.iter().chain(self.in_flight.values()).map(|message| message.number).collect();
-        let has_more = page.len() == PAGE;
-        let back: Vec<Message> = page.into_iter().filter(|kept| !here.contains(&kept.number)).collect();
-        let count = self.beyond().saturating_sub(back.len());
-        self.backlog = has_more.then_some(Backlog { mark: Some(mark), count });
+        let Some(Backlog { mark, count, mut ahead, .. }) = self.backlog.take() else { return false };
+        let page = queue.kept(mark, PAGE);
+        let (is_empty, is_full, last) =
+            (page.is_empty(), page.len() == PAGE, page.last().map(|last| last.number));
+        let back: Vec<Message> = page.into_iter().filter(|kept| !ahead.contains(&kept.number)).collect();
+        if let Some(last) = last.filter(|_| is_full) {
+            let count = count.saturating_sub(back.len());
+            self.backlog =
+                Some(Backlog { mark: Some(last), count, ahead: ahead.split_off(&(last + 1)), taken: 0 });
+        }
         back.into_iter().for_each(|message| self.show(message));
-        true
+        !is_empty
     }
 }
 
@@ -126,7 +151,7 @@ impl Queue {
             count += 1;
             ControlFlow::Continue(())
         });
-        state.backlog = (count > 0).then_some(Backlog { mark, count });
+        state.backlog = (count > 0).then(|| Backlog { mark, count, ..Backlog::default() });
         page.into_iter().for_each(|message| state.show(message));
         self.remember(&mut state);
         drop(state);
@@ -140,13 +165,9 @@ impl Queue {
         self.journal.visit_last_messages(&self.name, |message| {
             let message = Message::read(&self.name, message).filter(|_| self.is_fifo);
             let is_recent = message.as_ref().is_some_and(|message| message.sent_at > oldest);
-            recent.extend(message);
+            recent.extend(message.and_then(|Message { id, sent_at, place, .. }| Some((id, sent_at, place?))));
             if is_recent { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
-        for Message { id, sent_at, place, .. } in recent.into_iter().rev() {
-            if let Some(place) = place {
-                state.fifo.restore(&id, sent_at, &place);
-            }
-        }
+        recent.iter().rev().for_each(|(id, sent_at, place)| state.fifo.restore(id, *sent_at, place));
     }
 }

@@ -1,12 +1,13 @@
 //! What is true of messages that lie on disk alone.
 
-use super::queue::{Queue, Received};
+use super::queue::{Queue, Received, Redrive};
 use super::queues::Queues;
 use crate::support::journal::Journal;
 use crate::support::storage::Storage;
 use crate::template::resources::Queue as Declared;
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -103,6 +104,41 @@ async fn a_delayed_message_comes_once() {
     let mut bodies = read(&queue).await;
     bodies.sort();
     assert_eq!(bodies, [texts(0..9), vec!["late".to_owned()]].concat());
+}
+
+/// Guards: a message that went ahead of others with a delay, and is a dead letter by the time when its page comes back, is one dead letter.
+#[tokio::test]
+async fn a_delayed_message_is_one_dead_letter() {
+    let folder = Folder::new();
+    let (journal, _) = Journal::open(&Storage::open(&folder.0).unwrap()).unwrap();
+    let dead = Arc::new(Queue::new(&declared("dead"), journal.clone()));
+    let mut queue = Queue::new(&declared("events"), journal);
+    queue.most_in_memory = IN_MEMORY;
+    queue.redrive(Redrive { max_receives: 2, dead_letters: Arc::clone(&dead) });
+    texts(0..6).iter().for_each(|text| drop(queue.send(text)));
+    queue.send_delayed("late", Duration::from_millis(20));
+    tokio::time::sleep(Duration::from_millis(40)).await;
+    for _ in 0..2 {
+        assert_eq!(queue.receive_for(5, Duration::ZERO).await.len(), 5);
+    }
+    let rest = queue.receive_for(10, Duration::from_secs(60)).await;
+    assert_eq!(rest.len(), 2, "{rest:?}");
+    assert_eq!((queue.depth(), dead.depth()), ((0, 2), (5, 0)));
+}
+
+/// Guards: messages that fail again and again do not keep those away that are on disk alone.
+#[tokio::test]
+async fn what_comes_back_does_not_keep_the_rest_away() {
+    let folder = Folder::new();
+    let queue = opened(&folder.0, "events");
+    texts(0..9).iter().for_each(|text| drop(queue.send(text)));
+    for _ in 0..1000 {
+        let received = queue.receive_for(2, Duration::ZERO).await;
+        if received.iter().any(|received| received.message.body.as_ref() == "8") {
+            return;
+        }
+    }
+    panic!("the last message was never received");
 }
 
 /// Guards: in a FIFO queue whose first groups are in flight, the groups behind them are found on disk.

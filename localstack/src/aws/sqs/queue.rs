@@ -26,6 +26,8 @@ pub const MAX_VISIBILITY: Duration = Duration::from_secs(12 * 3600);
 ///
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-fifo.html>
 const FIFO_IN_FLIGHT: usize = 120_000;
+/// The most messages past their retention that one receive deletes: others wait for the queue meanwhile.
+const MOST_EXPIRED: usize = 1000;
 
 #[derive(Clone, Debug)]
 pub struct Message {
@@ -172,6 +174,7 @@ impl Queue {
         if delay.is_zero() {
             state.arrive(message, self);
         } else {
+            state.went_ahead(message.number);
             state.hide(&self.name, message, delay);
         }
         drop(state);
@@ -204,9 +207,13 @@ impl Queue {
         let retention = i64::try_from(self.retention.as_millis()).unwrap_or(i64::MAX);
         let oldest = Utc::now().timestamp_millis() - retention;
         let busy = if self.is_fifo { state.groups_in_flight() } else { HashSet::new() };
-        let mut begun = None;
-        while received.len() < max && state.in_flight.len() < self.most_in_flight {
-            let Some(mut message) = state.next(begun.as_deref(), &busy) else {
+        let (mut begun, mut seen, mut gone) = (None, 0, 0);
+        if state.wants_more(self.most_in_memory) {
+            state.bring_back(self);
+        }
+        while received.len() < max && state.in_flight.len() < self.most_in_flight && gone < MOST_EXPIRED {
+            let Some(mut message) = state.next(begun.as_deref(), &busy, seen) else {
+                seen = state.visible.len();
                 if state.bring_back(self) {
                     continue;
                 }
@@ -214,6 +221,7 @@ impl Queue {
             };
             if message.sent_at < oldest {
                 self.journal.write(vec![self.gone(&message)]);
+                gone += 1;
                 continue;
             }
             if self.redrive.get().is_some_and(|redrive| message.receives >= redrive.max_receives) {
@@ -228,7 +236,11 @@ impl Queue {
             begun = message.place.as_ref().map(|place| place.group.clone());
             received.push(state.hide(&self.name, message, invisible));
         }
+        state.count_taken(received.len());
         drop(state);
+        if gone == MOST_EXPIRED {
+            self.arrived.notify_one();
+        }
         dead.into_iter().for_each(|message| self.move_to_dead_letters(message));
         received
     }
@@ -274,7 +286,7 @@ impl Queue {
             let arrived = self.arrived.notified();
             let received = self.take(max, invisible);
             if !received.is_empty() {
-                if !self.state().visible.is_empty() {
+                if self.state().has_more() {
                     self.arrived.notify_one();
                 }
                 return received;
@@ -335,6 +347,9 @@ impl Queue {
     pub fn counts(&self) -> Counts {
         let mut state = self.state();
         state.reveal(Instant::now());
+        if state.visible.is_empty() {
+            state.bring_back(self);
+        }
         let delayed = state.in_flight.values().filter(|message| message.receives == 0).count();
         let all = state.visible.iter().chain(state.in_flight.values());
         let oldest = all.map(|message| message.sent_at).min();
@@ -345,21 +360,22 @@ impl Queue {
     /// Deletes every message.
     pub fn purge(&self) {
         let mut state = self.state();
-        self.journal.purge(&self.name);
+        let end = self.journal.number();
         state.backlog = None;
         state.visible.clear();
         state.in_flight.clear();
         state.deadlines.clear();
         state.deadline_of.clear();
+        drop(state);
+        // What comes now has numbers behind the end, and need not wait.
+        self.journal.purge(&self.name, end);
     }
 
     /// Moves the first visible message to another queue, as a new one; returns whether there was one.
     pub fn move_one(&self, to: &Self) -> bool {
         let mut state = self.state();
         state.reveal(Instant::now());
-        if state.visible.is_empty() {
-            state.bring_back(self);
-        }
+        while state.visible.is_empty() && state.bring_back(self) {}
         let Some(message) = state.visible.pop_front() else { return false };
         drop(state);
         let (id, sent_at) = (Uuid::new_v4().to_string(), Utc::now().timestamp_millis());
@@ -394,18 +410,19 @@ impl State {
         self.in_flight.values().filter_map(|message| Some(message.place.as_ref()?.group.clone())).collect()
     }
 
-    /// The next message to receive. Of a FIFO queue: the next one of the group that this receive has begun with, or else the
-    /// first of a group that waits for none.
+    /// The next message to receive, of those that this receive has not looked at. Of a FIFO queue: the next one of the group that
+    /// this receive has begun with, or else the first of a group that waits for none.
     ///
     /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/FIFO-queues-understanding-logic.html>
-    fn next(&mut self, begun: Option<&str>, busy: &HashSet<String>) -> Option<Message> {
-        let group = |message: &Message| message.place.as_ref().map(|place| place.group.clone());
-        let of_begun = begun.and_then(|begun| {
-            self.visible.iter().position(|message| group(message).as_deref() == Some(begun))
-        });
-        let free = |message: &Message| group(message).is_none_or(|group| !busy.contains(&group));
-        let at = of_begun.or_else(|| self.visible.iter().position(free))?;
-        self.visible.remove(at)
+    fn next(&mut self, begun: Option<&str>, busy: &HashSet<String>, seen: usize) -> Option<Message> {
+        let of =
+            |message: &Message, group: &str| message.place.as_ref().is_some_and(|place| place.group == group);
+        let is_free =
+            |message: &Message| message.place.as_ref().is_none_or(|place| !busy.contains(&place.group));
+        let rest = || self.visible.iter().skip(seen);
+        let of_begun = begun.and_then(|begun| rest().position(|message| of(message, begun)));
+        let at = of_begun.or_else(|| rest().position(is_free))?;
+        self.visible.remove(seen + at)
     }
 
     fn hide(&mut self, queue: &str, message: Message, visibility: Duration) -> Received {

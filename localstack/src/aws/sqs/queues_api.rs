@@ -204,7 +204,10 @@ pub async fn purge(sqs: &Service, call: &Call<'_>) -> Outcome {
         let message = format!("Only one PurgeQueue operation on {} is allowed every 60 seconds.", queue.name);
         return Err(ApiError { status: 403, ..ApiError::new("PurgeQueueInProgress", message) });
     }
-    queue.purge();
+    let all = Arc::clone(&queue);
+    // It reads and deletes on disk, as many as there are.
+    let purged = tokio::task::spawn_blocking(move || all.purge()).await;
+    purged.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
     queue.flush().await;
     ok(&json!({}))
 }
