@@ -1,6 +1,7 @@
 //! What is true of messages that lie on disk alone.
 
-use super::queue::{Queue, Received, Redrive};
+use super::message::Received;
+use super::queue::{Queue, Redrive};
 use super::queues::Queues;
 use crate::support::journal::Journal;
 use crate::support::storage::Storage;

@@ -1,6 +1,7 @@
 //! What SQS refuses before it touches a queue.
 
-use super::queue::{MAX_VISIBILITY, Queue};
+use super::queue::Queue;
+use super::state::MAX_VISIBILITY;
 use crate::aws::protocol::ApiError;
 use crate::template::names;
 use std::ops::RangeInclusive;

@@ -5,7 +5,8 @@
 
 use super::checks::{self, invalid};
 use super::fifo::is_id;
-use super::queue::{Queue, Received, md5_of};
+use super::message::Received;
+use super::queue::{Queue, md5_of};
 use super::queues_api::named;
 use super::service::Service;
 use crate::aws::protocol::{ApiError, Call, Outcome, ok};

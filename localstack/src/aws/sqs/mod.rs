@@ -1,7 +1,6 @@
 //! SQS: queues, and their calls.
 
 pub mod api;
-mod backlog;
 #[cfg(test)]
 mod backlog_specs;
 mod batches_api;
@@ -9,6 +8,7 @@ mod checks;
 pub mod fifo;
 mod made;
 mod made_api;
+mod message;
 mod messages_api;
 pub mod moves;
 mod moves_api;
@@ -20,7 +20,9 @@ mod refusal_specs;
 mod service;
 #[cfg(test)]
 mod specs;
+mod state;
 
-pub use queue::{Message, Queue, Received, md5_of};
+pub use message::{Message, Received};
+pub use queue::{Queue, md5_of};
 pub use queues::Queues;
 pub use service::Service;

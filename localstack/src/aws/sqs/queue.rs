@@ -3,13 +3,15 @@
 //! <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html>
 //! <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html>
 
-use super::backlog::{Backlog, IN_MEMORY};
-use super::fifo::{Accepted, Fifo, Place};
+use super::fifo::{Accepted, WINDOW};
+use super::message::{Message, Received};
+use super::state::{Backlog, IN_MEMORY, State, kept};
 use crate::support::journal::{Entry, Journal};
 use crate::template::resources::Queue as Declared;
 use chrono::Utc;
 use md5::{Digest, Md5};
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::HashSet;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -18,52 +20,12 @@ use uuid::Uuid;
 /// SQS's defaults.
 const VISIBILITY_SECONDS: u32 = 30;
 const RETENTION_SECONDS: u32 = 4 * 24 * 3600;
-/// For how long SQS hides a message at most: 12 hours.
-///
-/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
-pub const MAX_VISIBILITY: Duration = Duration::from_secs(12 * 3600);
 /// How many messages of a FIFO queue may be in flight. A receive beyond that is no error, and brings nothing.
 ///
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-fifo.html>
 const FIFO_IN_FLIGHT: usize = 120_000;
 /// The most messages past their retention that one receive deletes: others wait for the queue meanwhile.
 const MOST_EXPIRED: usize = 1000;
-
-#[derive(Clone, Debug)]
-pub struct Message {
-    /// A queue has its messages in the order of their numbers.
-    pub number: u64,
-    pub id: String,
-    pub body: Arc<str>,
-    /// Epoch milliseconds.
-    pub sent_at: i64,
-    /// How often the message was received.
-    pub receives: u32,
-    /// Its place in a FIFO queue.
-    pub place: Option<Place>,
-}
-
-/// A message as a consumer gets it.
-#[derive(Clone, Debug)]
-pub struct Received {
-    pub message: Message,
-    /// The handle that deletes the message; valid until the next receive.
-    pub receipt: String,
-}
-
-#[derive(Default)]
-pub(super) struct State {
-    /// Of a FIFO queue, by their places.
-    pub(super) visible: VecDeque<Message>,
-    pub(super) in_flight: HashMap<String, Message>,
-    pub(super) backlog: Option<Backlog>,
-    pub(super) fifo: Fifo,
-    /// When each message in flight becomes visible again.
-    deadlines: BTreeMap<(Instant, u64), String>,
-    /// By receipt, for taking a deadline back.
-    deadline_of: HashMap<String, (Instant, u64)>,
-    serial: u64,
-}
 
 /// Where a message goes that was received too often.
 pub struct Redrive {
@@ -82,20 +44,14 @@ pub struct Queue {
     pub(super) most_in_memory: usize,
     redrive: OnceLock<Redrive>,
     state: Mutex<State>,
-    pub(super) arrived: Notify,
-    pub(super) journal: Journal,
+    arrived: Notify,
+    journal: Journal,
 }
 
 /// SQS's checksum of a body, in hexadecimal; its clients verify it.
 #[must_use]
 pub fn md5_of(body: &str) -> String {
     Md5::digest(body.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// When a message that is hidden for `hidden` is visible again. Within [`MAX_VISIBILITY`] no sum overflows: a panic between
-/// the two places of a message would lose it.
-fn after(now: Instant, hidden: Duration) -> Instant {
-    now + hidden.min(MAX_VISIBILITY)
 }
 
 impl Queue {
@@ -128,6 +84,35 @@ impl Queue {
     #[must_use]
     pub fn redrives(&self) -> Option<&Redrive> {
         self.redrive.get()
+    }
+
+    /// Goes on with the messages that the journal kept.
+    pub fn resume(&self) {
+        let mut state = self.state();
+        let page = kept(&self.name, &self.journal, (None, self.most_in_memory));
+        let (mark, mut count) = (page.last().map(|last| last.number), 0);
+        self.journal.visit_messages(&self.name, mark, |_| {
+            count += 1;
+            ControlFlow::Continue(())
+        });
+        state.backlog = Backlog::behind(mark, count);
+        page.into_iter().for_each(|message| state.show(message));
+        self.remember(&mut state);
+        drop(state);
+        self.arrived.notify_one();
+    }
+
+    /// A FIFO queue knows the deduplication ids of the last minutes and the last sequence number again.
+    fn remember(&self, state: &mut State) {
+        let oldest = Utc::now().timestamp_millis() - WINDOW.num_milliseconds();
+        let mut recent = Vec::new();
+        self.journal.visit_last_messages(&self.name, |message| {
+            let message = Message::read(&self.name, message).filter(|_| self.is_fifo);
+            let is_recent = message.as_ref().is_some_and(|message| message.sent_at > oldest);
+            recent.extend(message.and_then(|Message { id, sent_at, place, .. }| Some((id, sent_at, place?))));
+            if is_recent { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        recent.iter().rev().for_each(|(id, sent_at, place)| state.fifo.restore(id, *sent_at, place));
     }
 
     /// Returns once everything that was sent or deleted so far is on disk.
@@ -172,7 +157,7 @@ impl Queue {
         let message = Message { number: self.journal.number(), id, body, sent_at, receives: 0, place: None };
         self.journal.write(self.entry(&message).into_iter().collect());
         if delay.is_zero() {
-            state.arrive(message, self);
+            state.arrive(message, &self.journal, self.most_in_memory);
         } else {
             state.went_ahead(message.number);
             state.hide(&self.name, message, delay);
@@ -191,7 +176,7 @@ impl Queue {
             let (number, id, sent_at) = (self.journal.number(), accepted.id.clone(), accepted.at);
             let message = Message { number, id, body: body.into(), sent_at, receives: 0, place: Some(place) };
             self.journal.write(self.entry(&message).into_iter().collect());
-            state.arrive(message, self);
+            state.arrive(message, &self.journal, self.most_in_memory);
             drop(state);
             self.arrived.notify_one();
         }
@@ -209,12 +194,12 @@ impl Queue {
         let busy = if self.is_fifo { state.groups_in_flight() } else { HashSet::new() };
         let (mut begun, mut seen, mut gone) = (None, 0, 0);
         if state.wants_more(self.most_in_memory) {
-            state.bring_back(self);
+            state.bring_back(&self.name, &self.journal);
         }
         while received.len() < max && state.in_flight.len() < self.most_in_flight && gone < MOST_EXPIRED {
             let Some(mut message) = state.next(begun.as_deref(), &busy, seen) else {
                 seen = state.visible.len();
-                if state.bring_back(self) {
+                if state.bring_back(&self.name, &self.journal) {
                     continue;
                 }
                 break;
@@ -270,7 +255,7 @@ impl Queue {
         let entries = self.entry(&message).into_iter().chain((!from.journal.forgets()).then_some(gone));
         let journal = if self.journal.forgets() { &from.journal } else { &self.journal };
         journal.write(entries.collect());
-        state.arrive(message, self);
+        state.arrive(message, &self.journal, self.most_in_memory);
         drop(state);
         self.arrived.notify_one();
     }
@@ -302,7 +287,7 @@ impl Queue {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        self.state().deadlines.keys().next().map(|(at, _)| *at)
+        self.state().next_deadline()
     }
 
     /// Deletes a message by the receipt of its last receive; returns whether there was one.
@@ -348,7 +333,7 @@ impl Queue {
         let mut state = self.state();
         state.reveal(Instant::now());
         if state.visible.is_empty() {
-            state.bring_back(self);
+            state.bring_back(&self.name, &self.journal);
         }
         let delayed = state.in_flight.values().filter(|message| message.receives == 0).count();
         let all = state.visible.iter().chain(state.in_flight.values());
@@ -361,11 +346,7 @@ impl Queue {
     pub fn purge(&self) {
         let mut state = self.state();
         let end = self.journal.number();
-        state.backlog = None;
-        state.visible.clear();
-        state.in_flight.clear();
-        state.deadlines.clear();
-        state.deadline_of.clear();
+        state.clear();
         drop(state);
         // What comes now has numbers behind the end, and need not wait.
         self.journal.purge(&self.name, end);
@@ -375,7 +356,7 @@ impl Queue {
     pub fn move_one(&self, to: &Self) -> bool {
         let mut state = self.state();
         state.reveal(Instant::now());
-        while state.visible.is_empty() && state.bring_back(self) {}
+        while state.visible.is_empty() && state.bring_back(&self.name, &self.journal) {}
         let Some(message) = state.visible.pop_front() else { return false };
         drop(state);
         let (id, sent_at) = (Uuid::new_v4().to_string(), Utc::now().timestamp_millis());
@@ -393,76 +374,4 @@ pub struct Counts {
     pub delayed: usize,
     /// When the oldest message in memory was sent, in epoch milliseconds.
     pub oldest: Option<i64>,
-}
-
-impl State {
-    /// Makes a message visible: in a FIFO queue at its place, otherwise behind the others.
-    pub(super) fn show(&mut self, message: Message) {
-        let at = message.place.as_ref().map_or(self.visible.len(), |place| {
-            let earlier = |m: &Message| m.place.as_ref().is_some_and(|m| m.sequence < place.sequence);
-            self.visible.partition_point(earlier)
-        });
-        self.visible.insert(at, message);
-    }
-
-    /// The groups of a FIFO queue of which a message is in flight: the rest of each waits.
-    fn groups_in_flight(&self) -> HashSet<String> {
-        self.in_flight.values().filter_map(|message| Some(message.place.as_ref()?.group.clone())).collect()
-    }
-
-    /// The next message to receive, of those that this receive has not looked at. Of a FIFO queue: the next one of the group that
-    /// this receive has begun with, or else the first of a group that waits for none.
-    ///
-    /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/FIFO-queues-understanding-logic.html>
-    fn next(&mut self, begun: Option<&str>, busy: &HashSet<String>, seen: usize) -> Option<Message> {
-        let of =
-            |message: &Message, group: &str| message.place.as_ref().is_some_and(|place| place.group == group);
-        let is_free =
-            |message: &Message| message.place.as_ref().is_none_or(|place| !busy.contains(&place.group));
-        let rest = || self.visible.iter().skip(seen);
-        let of_begun = begun.and_then(|begun| rest().position(|message| of(message, begun)));
-        let at = of_begun.or_else(|| rest().position(is_free))?;
-        self.visible.remove(seen + at)
-    }
-
-    fn hide(&mut self, queue: &str, message: Message, visibility: Duration) -> Received {
-        self.serial += 1;
-        let receipt = format!("{queue}#{}#{}", message.id, self.serial);
-        let deadline = (after(Instant::now(), visibility), self.serial);
-        self.deadlines.insert(deadline, receipt.clone());
-        self.deadline_of.insert(receipt.clone(), deadline);
-        self.in_flight.insert(receipt.clone(), message.clone());
-        Received { message, receipt }
-    }
-
-    fn change_deadline(&mut self, receipt: &str, change: impl Fn(Duration) -> Duration) -> bool {
-        let Some((at, serial)) = self.deadline_of.get(receipt).copied() else { return false };
-        let now = Instant::now();
-        let deadline = (after(now, change(at.saturating_duration_since(now))), serial);
-        self.deadlines.remove(&(at, serial));
-        self.deadlines.insert(deadline, receipt.to_owned());
-        self.deadline_of.insert(receipt.to_owned(), deadline);
-        true
-    }
-
-    fn remove(&mut self, receipt: &str) -> Option<Message> {
-        let deadline = self.deadline_of.remove(receipt)?;
-        self.deadlines.remove(&deadline);
-        self.in_flight.remove(receipt)
-    }
-
-    /// Makes every message visible whose timeout has passed.
-    fn reveal(&mut self, now: Instant) {
-        while let Some((at, _)) = self.deadlines.keys().next().copied() {
-            if at > now {
-                break;
-            }
-            if let Some((_, receipt)) = self.deadlines.pop_first() {
-                self.deadline_of.remove(&receipt);
-                if let Some(message) = self.in_flight.remove(&receipt) {
-                    self.show(message);
-                }
-            }
-        }
-    }
 }

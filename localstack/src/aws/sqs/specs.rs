@@ -1,8 +1,9 @@
 //! FIFO queues keep SQS's rules: order within a group, one reader for a group, deduplication, dead letters.
 
 use super::api;
+use super::message::Received;
 use super::moves::Moves;
-use super::queue::{Queue, Received};
+use super::queue::Queue;
 use super::queues::Queues;
 use super::service::Service;
 use crate::aws::iam::{Caller, Iam};
