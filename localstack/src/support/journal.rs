@@ -149,24 +149,29 @@ impl Journal {
 
     /// Deletes the messages of a queue before a number.
     pub fn purge(&self, queue: &str, end: u64) {
-        let to = Bound::Excluded(message_place(queue, end));
-        let mut range = Range { to, ..messages_of(queue, None) };
         if self.forgets {
             return;
         }
-        loop {
-            let (mut batch, mut last) = (Batch::default(), Vec::new());
-            self.storage.visit(Space::Messages, &range, |key, _| {
-                last = key.to_vec();
-                batch.delete(Space::Messages, key);
-                if batch.len() < PAGE { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-            });
-            if batch.is_empty() {
-                return;
-            }
-            self.storage.write(batch);
+        let to = Bound::Excluded(message_place(queue, end));
+        let mut range = Range { to, ..messages_of(queue, None) };
+        while let (1.., last) = self.delete_page(Space::Messages, &range) {
             range = range.after(&last);
         }
+    }
+
+    /// Deletes the first keys of a range, at most a page; how many, and the last one.
+    fn delete_page(&self, space: Space, range: &Range) -> (usize, Vec<u8>) {
+        let (mut batch, mut last) = (Batch::default(), Vec::new());
+        self.storage.visit(space, range, |key, _| {
+            last = key.to_vec();
+            batch.delete(space, key);
+            if batch.len() < PAGE { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        let count = batch.len();
+        if count > 0 {
+            self.storage.write(batch);
+        }
+        (count, last)
     }
 
     /// The same journal for what is gone after a restart.
@@ -289,16 +294,7 @@ impl Journal {
     pub fn forget_archived(&self, archive: &str, seconds: i64) -> usize {
         let to = Bound::Excluded(place(&[archive, &minute(seconds)]));
         let range = Range { from: Bound::Included(place(&[archive])), to, is_backward: false };
-        let mut batch = Batch::default();
-        self.storage.visit(Space::Archives, &range, |key, _| {
-            batch.delete(Space::Archives, key);
-            if batch.len() < PAGE { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        });
-        let count = batch.len();
-        if count > 0 {
-            self.storage.write(batch);
-        }
-        count
+        self.delete_page(Space::Archives, &range).0
     }
 
     /// Writes a record and returns once it is safe.

@@ -1,6 +1,5 @@
 //! What is remembered for a while, by key: deduplication ids and tokens.
 
-use std::borrow::Borrow;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hash, RandomState};
 
@@ -30,14 +29,11 @@ impl<T, K, V> Default for Remembered<T, K, V> {
 
 impl<T: Copy, K: Clone + Eq + Hash, V> Remembered<T, K, V> {
     /// The value of a key, if its time is recent; what is not any more is forgotten.
-    pub fn recent<Q: Eq + Hash + ?Sized>(&mut self, key: &Q, is_recent: impl Fn(T) -> bool) -> Option<&V>
-    where
-        K: Borrow<Q>,
-    {
+    pub fn recent(&mut self, key: &K, is_recent: impl Fn(T) -> bool) -> Option<&V> {
         while let Some((_, old)) = self.times.pop_front_if(|(at, _)| !is_recent(*at)) {
             // A key that was added once more since stands further back again.
-            if self.known.get::<K>(&old).is_some_and(|(at, _)| !is_recent(*at)) {
-                self.known.remove::<K>(&old);
+            if self.known.get(&old).is_some_and(|(at, _)| !is_recent(*at)) {
+                self.known.remove(&old);
             }
         }
         self.known.get(key).filter(|(at, _)| is_recent(*at)).map(|(_, value)| value)
@@ -66,10 +62,10 @@ mod tests {
         remembered.add("a", 1, "first");
         remembered.add("b", 2, "other");
         remembered.add("a", 9, "again");
-        assert_eq!(remembered.recent("a", |at| at > 5), Some(&"again"));
+        assert_eq!(remembered.recent(&"a", |at| at > 5), Some(&"again"));
         assert_eq!(remembered.len(), (1, 1));
-        assert_eq!(remembered.recent("b", |at| at > 5), None);
-        assert_eq!(remembered.recent("a", |at| at > 9), None);
+        assert_eq!(remembered.recent(&"b", |at| at > 5), None);
+        assert_eq!(remembered.recent(&"a", |at| at > 9), None);
         assert_eq!(remembered.len(), (0, 0));
     }
 }

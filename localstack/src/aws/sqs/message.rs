@@ -2,14 +2,14 @@
 
 use super::fifo::Place;
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
 use std::sync::Arc;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Message {
     /// A queue has its messages in the order of their numbers.
     pub number: u64,
     pub id: String,
+    #[serde(with = "shared")]
     pub body: Arc<str>,
     /// Epoch milliseconds.
     pub sent_at: i64,
@@ -27,40 +27,31 @@ pub struct Received {
     pub receipt: String,
 }
 
-/// A message as the journal keeps it.
-#[derive(Deserialize, Serialize)]
-struct Kept<'a> {
-    number: u64,
-    id: Cow<'a, str>,
-    body: Cow<'a, str>,
-    sent_at: i64,
-    receives: u32,
-    place: Option<Cow<'a, Place>>,
-}
-
 impl Message {
     /// As the journal keeps it.
     #[must_use]
     pub fn kept(&self) -> String {
-        let Self { number, id, body, sent_at, receives, place } = self;
-        let kept = Kept {
-            number: *number,
-            id: id.into(),
-            body: Cow::Borrowed(body),
-            sent_at: *sent_at,
-            receives: *receives,
-            place: place.as_ref().map(Cow::Borrowed),
-        };
         // Texts and numbers can always be written.
-        serde_json::to_string(&kept).unwrap_or_default()
+        serde_json::to_string(self).unwrap_or_default()
     }
 
     /// One that the journal kept. One that cannot be read is said, and passed over.
     pub fn read(queue: &str, kept: &[u8]) -> Option<Self> {
-        let kept = serde_json::from_slice::<Kept<'_>>(kept);
-        let kept = kept.inspect_err(|error| tracing::error!("a message of {queue} cannot be read: {error}"));
-        let Kept { number, id, body, sent_at, receives, place } = kept.ok()?;
-        let (id, place) = (id.into_owned(), place.map(Cow::into_owned));
-        Some(Self { number, id, body: body.into(), sent_at, receives, place })
+        let message = serde_json::from_slice(kept);
+        message.inspect_err(|error| tracing::error!("a message of {queue} cannot be read: {error}")).ok()
+    }
+}
+
+/// A text that is shared, as a text.
+mod shared {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use std::sync::Arc;
+
+    pub fn serialize<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(text)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
+        String::deserialize(deserializer).map(Arc::from)
     }
 }

@@ -97,7 +97,9 @@ impl Queue {
         });
         state.backlog = Backlog::behind(mark, count);
         page.into_iter().for_each(|message| state.show(message));
-        self.remember(&mut state);
+        if self.is_fifo {
+            self.remember(&mut state);
+        }
         drop(state);
         self.arrived.notify_one();
     }
@@ -107,7 +109,7 @@ impl Queue {
         let oldest = Utc::now().timestamp_millis() - WINDOW.num_milliseconds();
         let mut recent = Vec::new();
         self.journal.visit_last_messages(&self.name, |message| {
-            let message = Message::read(&self.name, message).filter(|_| self.is_fifo);
+            let message = Message::read(&self.name, message);
             let is_recent = message.as_ref().is_some_and(|message| message.sent_at > oldest);
             recent.extend(message.and_then(|Message { id, sent_at, place, .. }| Some((id, sent_at, place?))));
             if is_recent { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -126,9 +128,8 @@ impl Queue {
 
     /// A message's entry in the journal, if it keeps one.
     fn entry(&self, message: &Message) -> Option<Entry> {
-        let queue = self.name.clone();
         (!self.journal.forgets()).then(|| Entry::Message {
-            queue,
+            queue: self.name.clone(),
             number: message.number,
             value: message.kept(),
         })

@@ -33,8 +33,9 @@ const WORKERS: usize = 8;
 const APART_BYTES: u32 = 128;
 /// The most changes that wait: more would be a pause for the batch that has them.
 const MOST_WAITING: usize = 1024;
-/// The file that says how the keys and values of a store are written, and what this program writes: another one's would be misread.
-const FORMAT: (&str, &str) = ("format", "2");
+/// How the keys and values of a store are written: another way would be misread. A file of this name says which it is.
+const FORMAT: &str = "2";
+const FORMAT_FILE: &str = "format";
 /// The file that holds the number of the last mark that was synced.
 const SYNCED: &str = "synced";
 /// Where the store has a folder for each space.
@@ -88,8 +89,8 @@ fn create(folder: &Path, fsync: &Fsync) -> Result<()> {
     drop(Disk::of(&new)?);
     fsynced(&new.join(SPACES), fsync)?;
     File::create_new(new.join(SYNCED))?;
-    std::fs::write(new.join(FORMAT.0), FORMAT.1)?;
-    fsynced(&new.join(FORMAT.0), fsync)?;
+    std::fs::write(new.join(FORMAT_FILE), FORMAT)?;
+    fsynced(&new.join(FORMAT_FILE), fsync)?;
     fsynced(&new, fsync)?;
     std::fs::rename(&new, folder)?;
     folder.parent().map_or(Ok(()), |parent| fsynced(parent, fsync))
@@ -119,15 +120,11 @@ impl Disk {
         if !folder.exists() {
             create(folder, &fsync)?;
         }
-        let format = match std::fs::read_to_string(folder.join(FORMAT.0)) {
+        let format = match std::fs::read_to_string(folder.join(FORMAT_FILE)) {
             Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-            read => read.with_context(|| format!("its file {}", FORMAT.0))?,
+            read => read.with_context(|| format!("its file {FORMAT_FILE}"))?,
         };
-        ensure!(
-            format == FORMAT.1,
-            "it is of another version, format {format:?}; this one has {:?}",
-            FORMAT.1
-        );
+        ensure!(format == FORMAT, "it is of another version, format {format:?}; this one has {FORMAT:?}");
         let noted = std::fs::read(folder.join(SYNCED)).map_or(0, |noted| number(&noted));
         logs::mend(folder, noted)?;
         let disk = Arc::new(Self::of(folder)?);
