@@ -20,14 +20,24 @@ const LEVELS: [&[&str]; 5] =
 /// The functions, and how many operands each has.
 const FUNCTIONS: [(&str, usize); 2] = [("IF", 3), ("FILL", 2)];
 
+/// The longest expression.
+///
+/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDataQuery.html>
+const MAX_CHARACTERS: usize = 2048;
+/// How deep parentheses may stand in each other: each level is some calls of the reader. AWS does not say how deep it reads.
+const MAX_DEPTH: usize = 50;
+
 impl Expression {
     /// Reads an expression.
     ///
     /// # Errors
     /// Why it cannot be read, or what of it is not implemented.
     pub fn read(text: &str) -> Result<Self, String> {
+        if text.chars().nth(MAX_CHARACTERS).is_some() {
+            return Err(format!("it has more than {MAX_CHARACTERS} characters"));
+        }
         let tokens = tokens(text);
-        let mut reader = Reader { tokens: &tokens, at: 0 };
+        let mut reader = Reader { tokens: &tokens, at: 0, depth: 0 };
         let expression = reader.level(0)?;
         match reader.next() {
             None => Ok(expression),
@@ -83,6 +93,7 @@ fn reckoned(sign: &str, a: f64, b: f64) -> Option<f64> {
 struct Reader<'a> {
     tokens: &'a [String],
     at: usize,
+    depth: usize,
 }
 
 impl Reader<'_> {
@@ -109,7 +120,7 @@ impl Reader<'_> {
     fn operand(&mut self) -> Result<Expression, String> {
         let token = self.next().ok_or("it ends too early")?;
         if token == "(" {
-            let inside = self.level(0)?;
+            let inside = self.inside()?;
             return self.expect(")").map(|()| inside);
         }
         if let Some((name, count)) = FUNCTIONS.iter().find(|(name, _)| *name == token) {
@@ -131,9 +142,20 @@ impl Reader<'_> {
             if place > 0 {
                 self.expect(",")?;
             }
-            operands.push(self.level(0)?);
+            operands.push(self.inside()?);
         }
         self.expect(")").map(|()| operands.into())
+    }
+
+    /// What stands in parentheses.
+    fn inside(&mut self) -> Result<Expression, String> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return Err(format!("it is nested deeper than {MAX_DEPTH}"));
+        }
+        let inside = self.level(0);
+        self.depth -= 1;
+        inside
     }
 
     fn expect(&mut self, wanted: &str) -> Result<(), String> {
@@ -185,5 +207,16 @@ mod tests {
         for text in ["SEARCH('x')", "m1 ^ 2", "IF(m1)", "1 +", "SUM(m1)", "1 2"] {
             assert!(Expression::read(text).is_err(), "{text}");
         }
+    }
+
+    /// Guards: the stack's life. A parenthesis is some calls of the reader, and its stack has an end.
+    #[test]
+    fn an_expression_is_neither_long_nor_deep() {
+        let nested = |depth: usize| format!("{}1{}", "(".repeat(depth), ")".repeat(depth));
+        assert!(Expression::read(&nested(MAX_DEPTH)).is_ok());
+        for text in [nested(MAX_DEPTH + 1), nested(MAX_CHARACTERS / 2 - 1), nested(100_000)] {
+            assert!(Expression::read(&text).is_err(), "{} characters", text.len());
+        }
+        assert!(Expression::read(&format!("{}1", "1 + ".repeat(MAX_CHARACTERS / 4))).is_err());
     }
 }

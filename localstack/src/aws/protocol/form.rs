@@ -10,6 +10,9 @@ use std::fmt::Write;
 
 const METADATA: &str = "<ResponseMetadata><RequestId>local</RequestId></ResponseMetadata>";
 
+/// The most parts of a name: each is a level of the request, and the deepest of a request known here has nine.
+const MAX_PARTS: usize = 16;
+
 /// What a form asks for.
 pub struct Asked {
     pub operation: String,
@@ -22,13 +25,17 @@ pub struct Asked {
 /// Reads a form. `Names.member.1` is an entry of a list, `Names.entry.1.key` one of a map.
 ///
 /// # Errors
-/// `MalformedQueryString` for names that contradict each other.
+/// `MalformedQueryString` for names that contradict each other, or have too many parts.
 pub fn read(form: &[u8]) -> Result<Asked, ApiError> {
     let (mut operation, mut version, mut request) = (String::new(), String::new(), Value::Object(Map::new()));
     for (name, value) in form_urlencoded::parse(form).into_owned() {
         match name.as_str() {
             "Action" => operation = value,
             "Version" => version = value,
+            name if name.split('.').nth(MAX_PARTS).is_some() => {
+                let text = format!("a parameter's name has at most {MAX_PARTS} parts");
+                return Err(ApiError::new("MalformedQueryString", text));
+            }
             name => place(&mut request, name, value).ok_or_else(|| {
                 ApiError::new("MalformedQueryString", format!("{name} contradicts another parameter"))
             })?,
@@ -135,6 +142,14 @@ mod tests {
         let expected = json!({"A": "x", "L": ["b", "j"], "M": [{"key": "k", "value": "v"}], "S": {"T": "u"}});
         assert_eq!((operation.as_str(), serde_json::from_slice::<Value>(&body).unwrap()), ("Do", expected));
         assert!(read("A=1&A=2").is_err() && read("A=1&A.b=2").is_err());
+    }
+
+    /// Guards: the stack's life. A level of the request is a call of what reads it, and a form comes before any permission.
+    #[test]
+    fn a_name_is_not_deep() {
+        assert!(read(format!("{}=1", "a.".repeat(MAX_PARTS - 1)).as_bytes()).is_ok());
+        assert!(read(format!("{}=1", "a.".repeat(MAX_PARTS)).as_bytes()).is_err());
+        assert!(read(format!("{}=1", "a.".repeat(100_000)).as_bytes()).is_err());
     }
 
     /// Guards: what is written in an answer is a text, never markup.

@@ -47,7 +47,7 @@ enum Node<'a> {
 pub struct Condition<'a>(Node<'a>);
 
 /// How deep conditions may be nested: each level is a call of the parser. AWS allows 300 operators, and says nothing of depth.
-const MAX_DEPTH: usize = 300;
+pub(super) const MAX_DEPTH: usize = 300;
 
 impl<'a> Condition<'a> {
     /// # Errors

@@ -2,6 +2,7 @@
 //!
 //! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Query.KeyConditionExpressions.html>
 
+use super::condition::MAX_DEPTH;
 use super::parser::{Parser, Token};
 use super::{Refused, Scope};
 use crate::aws::dynamodb::value::Value;
@@ -38,7 +39,7 @@ impl<'a> Clauses<'a> {
         let mut parser = Parser::new(text, scope)?;
         parser.expect_no_redundant_parentheses()?;
         let mut clauses = Vec::new();
-        conjunction(&mut parser, &mut clauses)?;
+        conjunction(&mut parser, &mut clauses, MAX_DEPTH)?;
         parser.expect_end()?;
         for (place, (name, _)) in clauses.iter().enumerate() {
             if clauses.iter().take(place).any(|(other, _)| other == name) {
@@ -74,10 +75,15 @@ impl<'a> Clauses<'a> {
 }
 
 /// Clauses with `AND` between them. Any part may stand in parentheses: boto3 puts them around the whole.
-fn conjunction<'a>(parser: &mut Parser<'a, '_>, clauses: &mut Vec<Clause<'a>>) -> Result<(), Refused> {
+fn conjunction<'a>(
+    parser: &mut Parser<'a, '_>,
+    clauses: &mut Vec<Clause<'a>>,
+    depth: usize,
+) -> Result<(), Refused> {
+    let Some(depth) = depth.checked_sub(1) else { return Err(parser.unexpected()) };
     loop {
         if parser.passes("(") {
-            conjunction(parser, clauses)?;
+            conjunction(parser, clauses, depth)?;
             parser.expect(")")?;
         } else {
             clauses.push(clause(parser)?);
