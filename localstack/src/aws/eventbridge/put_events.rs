@@ -46,6 +46,9 @@ fn check(entries: &[Entry]) -> Result<(), ApiError> {
     if entries.iter().map(Entry::size).sum::<usize>() > MAX_BYTES {
         return refused("Total size of the entries in the request is over the limit.");
     }
+    if entries.iter().any(|entry| entry.time.is_some_and(|time| at(time).is_none())) {
+        return refused("Time is no time");
+    }
     Ok(())
 }
 
@@ -54,10 +57,14 @@ fn check(entries: &[Entry]) -> Result<(), ApiError> {
 pub async fn put_events(buses: &Buses, call: &Call<'_>) -> Outcome {
     let request: PutEvents = call.parse()?;
     check(&request.entries)?;
+    // Of a call that is denied nothing is delivered.
+    request
+        .entries
+        .iter()
+        .try_for_each(|entry| call.require("events:PutEvents", &names::bus_arn(entry.bus())))?;
     let mut results = Vec::new();
     for entry in request.entries {
-        let bus = names::last_part(entry.event_bus_name.as_deref().unwrap_or("default")).to_owned();
-        call.require("events:PutEvents", &names::bus_arn(&bus))?;
+        let bus = entry.bus().to_owned();
         results.push(match buses.put(&bus, &entry.into()) {
             Ok(id) => json!({ "EventId": id }),
             Err(error) => json!({"ErrorCode": error.code(), "ErrorMessage": error.to_string()}),
@@ -68,7 +75,17 @@ pub async fn put_events(buses: &Buses, call: &Call<'_>) -> Outcome {
     ok(&json!({"FailedEntryCount": failed, "Entries": results}))
 }
 
+/// Epoch seconds, as AWS writes a time stamp.
+#[allow(clippy::cast_possible_truncation, reason = "what is too large is no time either")]
+fn at(seconds: f64) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(seconds as i64, 0)
+}
+
 impl Entry {
+    fn bus(&self) -> &str {
+        names::last_part(self.event_bus_name.as_deref().unwrap_or("default"))
+    }
+
     /// Its bytes as EventBridge counts them.
     fn size(&self) -> usize {
         let texts = [&self.source, &self.detail_type, &self.detail].into_iter().flatten();
@@ -79,13 +96,11 @@ impl Entry {
 
 impl From<Entry> for PutEventsEntry {
     fn from(entry: Entry) -> Self {
-        #[allow(clippy::cast_possible_truncation, reason = "AWS's own time stamp: epoch seconds")]
-        let time = entry.time.and_then(|seconds| DateTime::from_timestamp(seconds as i64, 0));
         Self {
             source: entry.source.unwrap_or_default(),
             detail_type: entry.detail_type.unwrap_or_default(),
             detail: entry.detail.unwrap_or_default(),
-            time: time.unwrap_or_else(Utc::now),
+            time: entry.time.and_then(at).unwrap_or_else(Utc::now),
             resources: entry.resources,
         }
     }

@@ -427,6 +427,63 @@ fn a_replay_is_forgotten_after_ninety_days() {
     });
 }
 
+/// A detail whose objects and arrays nest so deep.
+fn deep(levels: usize) -> String {
+    format!("{{\"a\\\"[\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1))
+}
+
+/// Guards: what matches a detail with patterns calls itself for each level, and the stack lives on.
+#[tokio::test]
+async fn a_deep_detail_is_malformed() {
+    let bench = Bench::start(None);
+    let entry = |detail: String| json!({"EventBusName": "bus", "Source": "shop", "DetailType": "sold", "Detail": detail});
+    let entries = json!({"Entries": [entry(deep(100)), entry(deep(101)), entry(deep(100_000))]});
+    let answer = bench.call("PutEvents", &entries).await.unwrap();
+    assert!(answer["Entries"][0]["EventId"].is_string(), "{answer}");
+    assert!((1..3).all(|at| answer["Entries"][at]["ErrorCode"] == "MalformedDetail"), "{answer}");
+}
+
+/// Guards: a pattern that is tried is read by what calls itself for each level, and the stack lives on.
+#[tokio::test]
+async fn a_deep_pattern_is_no_pattern() {
+    let bench = Bench::start(None);
+    let event = json!({"id": "1", "account": "1", "source": "shop", "time": "2026-11-21T09:30:00Z",
+        "region": "r", "resources": [], "detail-type": "sold", "detail": {}});
+    let tried = |pattern: String| json!({"EventPattern": pattern, "Event": event.to_string()});
+    for depth in [200, 1_000_000] {
+        let refused = bench.call("TestEventPattern", &tried("[".repeat(depth))).await.unwrap_err();
+        assert_eq!(refused.0, "InvalidEventPatternException");
+    }
+    let sold = tried(json!({"source": ["shop"]}).to_string());
+    assert_eq!(bench.call("TestEventPattern", &sold).await.unwrap()["Result"], true);
+}
+
+/// Guards: a call that one entry's bus denies delivers none of them, so that it can be repeated.
+#[tokio::test]
+async fn a_denied_call_delivers_nothing() {
+    let bench = Bench::start(None);
+    let allowed = json!({"AssumeRolePolicyDocument": {}, "Policies": [{"PolicyName": "p", "PolicyDocument": {
+        "Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Action": "events:PutEvents", "Resource": names::bus_arn("bus")}]}}]});
+    let role = "arn:aws:iam::000000000000:role/r".to_owned();
+    let roles = std::collections::BTreeMap::from([(role.clone(), serde_json::from_value(allowed).unwrap())]);
+    let (iam, caller) = (Iam::new(&roles).unwrap(), Caller::Role(role));
+    let entry =
+        |bus: &str| json!({"EventBusName": bus, "Source": "shop", "DetailType": "sold", "Detail": "{}"});
+    let put = async |entries: Value| {
+        let body = json!({ "Entries": entries }).to_string();
+        let call = Call { caller: &caller, iam: &iam, operation: "PutEvents", body: body.as_bytes() };
+        operations::answer(api::OPERATIONS, &bench.service(), &call).await.map_err(|error| error.code)
+    };
+    assert_eq!(put(json!([entry("bus"), entry("other")])).await.unwrap_err(), "AccessDeniedException");
+    assert_eq!(bench.events("live").await.len(), 0);
+    assert!(put(json!([entry("bus")])).await.is_ok());
+    let mut timeless = entry("bus");
+    timeless["Time"] = 1e300.into();
+    assert_eq!(put(json!([timeless])).await.unwrap_err(), "ValidationException");
+    assert_eq!(bench.events("live").await.len(), 1);
+}
+
 /// Guards: an entry that EventBridge refuses fails with its error, alone.
 #[tokio::test]
 async fn an_entry_that_is_refused_fails_alone() {
