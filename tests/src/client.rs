@@ -19,6 +19,9 @@ const THROTTLED_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause that an API is given.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
+/// A connection without a use for so long is not used again: the local stack closes it after 30 seconds, and what is sent at that moment is lost.
+const IDLE: Duration = Duration::from_secs(20);
+
 /// For how long a refused client is to wait.
 fn pause(answer: &Answer) -> Duration {
     let seconds = answer.headers.get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
@@ -45,7 +48,9 @@ impl Client {
     #[allow(clippy::expect_used, reason = "a test that cannot connect has nothing else to do")]
     pub fn new(base: impl Into<String>) -> Self {
         Self {
-            http: Hyper::builder(TokioExecutor::new()).build(connector().expect("root certificates")),
+            http: Hyper::builder(TokioExecutor::new())
+                .pool_idle_timeout(IDLE)
+                .build(connector().expect("root certificates")),
             base: base.into(),
             token: None,
             description: None,

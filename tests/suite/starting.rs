@@ -5,6 +5,7 @@ use crate::platform::{BINARIES, Platform, copy, options, root, run, scratch};
 use futures_util::future::join_all;
 use hyper::Method;
 use localstack::stack::{Options, Stack};
+use serde_json::json;
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -13,6 +14,7 @@ use std::process::Command;
 use std::time::Duration;
 use tests::client::{Client, order_of};
 use tests::process::Process;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -36,8 +38,12 @@ fn a_first_start_that_failed_leaves_no_empty_shop() {
         let without_binaries = Options { binaries: options.data.clone(), ..options.clone() };
         assert!(Stack::start(&without_binaries).await.is_err());
         assert!(options.data.join("store").exists());
-        // As far as a start comes that is killed before it has listed anything.
-        drop(Platform::start(&Options { seed: false, ..options.clone() }).await.unwrap());
+        // As far as a start comes that is killed after it has listed one of them, and before it has noted that.
+        let killed = Platform::start(&Options { seed: false, ..options.clone() }).await.unwrap();
+        let listed = json!({"name": "Hand grinder", "unit_price_cents": 8900, "stock": 1}).to_string();
+        let listed = killed.api.send(Method::PUT, "/products/last-grinder", listed).await.unwrap();
+        assert_eq!(listed.status, 201);
+        drop(killed);
         let platform = Platform::start(&options).await.unwrap();
         assert_eq!(placed(&platform.api).await, 202);
     });
@@ -130,7 +136,7 @@ fn what_is_spoiled_is_named_with_a_way_out() {
 }
 
 /// The service binaries, and the platform's own in a shell that allows 256 open files, as that of macOS does.
-fn with_few_handles() -> std::path::PathBuf {
+fn with_few_handles(limit: &str) -> std::path::PathBuf {
     let folder = scratch("few-handles");
     for binary in fs::read_dir(&*BINARIES).unwrap().map(|entry| entry.unwrap().path()) {
         if binary.is_file() && binary.extension().is_none() && !binary.ends_with("localstack") {
@@ -138,7 +144,7 @@ fn with_few_handles() -> std::path::PathBuf {
         }
     }
     let script =
-        format!("#!/bin/sh\nulimit -Sn 256\nexec '{}' \"$@\"\n", BINARIES.join("localstack").display());
+        format!("#!/bin/sh\nulimit {limit}\nexec '{}' \"$@\"\n", BINARIES.join("localstack").display());
     fs::write(folder.join("localstack"), script).unwrap();
     fs::set_permissions(folder.join("localstack"), fs::Permissions::from_mode(0o755)).unwrap();
     folder
@@ -164,7 +170,7 @@ fn a_hard_limit_that_is_too_low_is_said_at_once() {
 #[test]
 fn a_shell_of_256_handles_is_enough_for_64_clients() {
     run(async {
-        let folder = with_few_handles();
+        let folder = with_few_handles("-Sn 256");
         let flags = ["--in-memory", "--no-auth"];
         let platform = Process::start(&folder, &root().join("infra"), &folder.join("data"), &flags).unwrap();
         platform.api.sell(PRODUCT, 1000, TIMEOUT).await.unwrap();
@@ -175,5 +181,30 @@ fn a_shell_of_256_handles_is_enough_for_64_clients() {
         let served = timeout(Duration::from_secs(25), join_all(clients.iter().map(placed))).await.unwrap();
         assert_eq!(served, [202; 64]);
         drop(idle);
+    });
+}
+
+/// Guards: a stack of few handles. Whoever opens connections and sends half of a request, more often than there are handles, keeps no
+/// client out: the one that has let the stack wait longest makes room.
+#[test]
+fn half_sent_requests_keep_nobody_out() {
+    run(async {
+        let folder = with_few_handles("-n 512");
+        let flags = ["--in-memory", "--no-auth"];
+        let platform = Process::start(&folder, &root().join("infra"), &folder.join("data"), &flags).unwrap();
+        platform.api.sell(PRODUCT, 1000, TIMEOUT).await.unwrap();
+        let address = platform.api.base().trim_start_matches("http://").to_owned();
+        let half_sent = async |number: usize| {
+            let mut stream = TcpStream::connect(&address).await.unwrap();
+            let half: &[u8] =
+                if number.is_multiple_of(2) { b"POST /ord" } else { b"POST /orders HTTP/1.1\r\nhost: x\r\n" };
+            stream.write_all(half).await.unwrap();
+            stream
+        };
+        let half_sent = join_all((0..600).map(half_sent)).await;
+        let clients: Vec<_> = (0..64).map(|_| Client::new(platform.api.base())).collect();
+        let served = timeout(Duration::from_secs(10), join_all(clients.iter().map(placed))).await.unwrap();
+        assert_eq!(served, [202; 64]);
+        drop(half_sent);
     });
 }

@@ -3,6 +3,7 @@
 //!
 //! Loopback keeps other machines out, and not the pages that a browser shows on this one. [`Guard`] does.
 
+use super::connections::{CONNECTION, Connections};
 use super::rarely::Rarely;
 use bytes::Bytes;
 use futures_util::future::Either;
@@ -17,7 +18,6 @@ use std::future::{Future, ready};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 
 pub type Request = hyper::Request<Incoming>;
 pub type Response = hyper::Response<Full<Bytes>>;
@@ -25,17 +25,17 @@ pub type Response = hyper::Response<Full<Bytes>>;
 /// How long a client may take over its headers.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
+const USUAL_PORT: u16 = 80;
+
 /// Answers every request on `listener` that `guard` lets in with `answer`, for as long as the process lives.
 pub async fn serve<F, Fut>(listener: TcpListener, guard: Guard, answer: F)
 where
     F: Fn(Request) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = Response> + Send + 'static,
 {
-    let (places, guard) = (Arc::new(Semaphore::new(guard.connections)), guard.at(&listener));
+    let (connections, guard) = (Connections::new(guard.connections), guard.at(&listener));
     let refusals = Rarely::default();
     loop {
-        // The semaphore is never closed.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -49,23 +49,33 @@ where
         };
         // Nagle's algorithm would hold back small answers; a socket that refuses the option is merely slower.
         let _ = stream.set_nodelay(true);
+        let connection = connections.place().await;
         let (answer, guard) = (answer.clone(), Arc::clone(&guard));
         tokio::spawn(async move {
+            let place = Arc::clone(&connection);
             let service = service_fn(move |request: Request| {
+                place.answers();
                 let answered = match guard.refusal(&request) {
                     Some(refused) => Either::Left(ready(refused)),
                     None => Either::Right(answer(request)),
                 };
-                async move { Ok::<_, Infallible>(answered.await) }
+                let place = Arc::clone(&place);
+                async move {
+                    let answer = answered.await;
+                    place.waits();
+                    Ok::<_, Infallible>(answer)
+                }
             });
             let mut server = hyper::server::conn::http1::Builder::new();
-            let connection = server
+            let served = server
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_TIMEOUT)
                 .serve_connection(TokioIo::new(stream), service);
-            // A client that closes its connection in the middle loses nothing but its answer.
-            let _ = connection.await;
-            drop(place);
+            tokio::select! {
+                // A client that closes its connection in the middle loses nothing but its answer.
+                _ = CONNECTION.scope(Arc::clone(&connection), served) => {}
+                () = connection.makes_room() => {}
+            }
         });
     }
 }
@@ -75,14 +85,18 @@ where
 pub struct Guard {
     /// Whether pages of other origins may: their requests carry an `Origin`.
     pub pages: bool,
-    /// The most connections. More wait until one of these is closed, as an idle one is after [`HEADER_TIMEOUT`].
+    /// The most connections. For one more, the one that has waited longest for its client is closed; while all are being answered, it
+    /// waits. An idle one is closed after [`HEADER_TIMEOUT`] anyway.
     pub connections: usize,
 }
 
 impl Guard {
     fn at(self, listener: &TcpListener) -> Arc<Guarded> {
         let port = listener.local_addr().map_or(0, |address| address.port());
-        let names = ["127.0.0.1", "localhost", "[::1]"].map(|name| format!("{name}:{port}"));
+        let names = ["127.0.0.1", "localhost", "[::1]"];
+        // Clients leave the usual port out.
+        let bare = names.iter().filter(|_| port == USUAL_PORT).map(|name| (*name).to_owned());
+        let names = names.iter().map(|name| format!("{name}:{port}")).chain(bare).collect();
         Arc::new(Guarded { pages: self.pages, names })
     }
 }
@@ -90,7 +104,7 @@ impl Guard {
 /// A guard at a port.
 struct Guarded {
     pages: bool,
-    names: [String; 3],
+    names: Vec<String>,
 }
 
 impl Guarded {
@@ -98,8 +112,10 @@ impl Guarded {
     /// names that in `Host`; any other page is given away by its `Origin`, which browsers send with whatever changes
     /// something or is read.
     fn refusal(&self, request: &Request) -> Option<Response> {
-        let named = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-        if named.is_some_and(|host| !self.names.iter().any(|name| name.eq_ignore_ascii_case(host))) {
+        let is_ours = |host: &HeaderValue| {
+            host.to_str().is_ok_and(|host| self.names.iter().any(|name| name.eq_ignore_ascii_case(host)))
+        };
+        if request.headers().get(HOST).is_some_and(|host| !is_ours(host)) {
             return Some(refused(StatusCode::MISDIRECTED_REQUEST, "Host is not a name of this machine"));
         }
         let is_page = !self.pages && request.headers().contains_key(ORIGIN);
@@ -119,7 +135,12 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// # Errors
 /// The status that says what is wrong: 413 too large, 408 too slow, 400 broken.
 pub async fn body(incoming: Incoming, max: usize) -> Result<Bytes, StatusCode> {
-    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(incoming, max).collect()).await {
+    // While the client sends, its connection may have to make room. A body is read by the task of its connection.
+    let connection = CONNECTION.try_with(Arc::clone).ok();
+    connection.iter().for_each(|connection| connection.waits());
+    let read = tokio::time::timeout(BODY_TIMEOUT, Limited::new(incoming, max).collect()).await;
+    connection.iter().for_each(|connection| connection.answers());
+    match read {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
         Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),
@@ -155,24 +176,81 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
+    use tokio::sync::Semaphore;
     use tokio::time::timeout;
 
-    /// Guards: the cap on connections. One more waits until a place is free, and is answered then.
-    #[tokio::test]
-    async fn a_connection_too_many_waits() {
+    /// A listener with two places. A request for `/slow` is answered after the permit that it has to wait for.
+    async fn of_two_places(permits: Arc<Semaphore>) -> std::net::SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let guard = Guard { pages: false, connections: 1 };
-        tokio::spawn(serve(listener, guard, |_| async { empty(StatusCode::NO_CONTENT) }));
-        let first = TcpStream::connect(address).await.unwrap();
-        // As long as nobody has come after it, the first one may still be on its way in.
+        let guard = Guard { pages: false, connections: 2 };
+        tokio::spawn(serve(listener, guard, move |request: Request| {
+            let permits = Arc::clone(&permits);
+            async move {
+                if request.uri().path() == "/slow" {
+                    permits.acquire().await.unwrap().forget();
+                }
+                match body(request.into_body(), 100).await {
+                    Ok(_) => empty(StatusCode::NO_CONTENT),
+                    Err(status) => empty(status),
+                }
+            }
+        }));
+        address
+    }
+
+    async fn sends(address: std::net::SocketAddr, text: &str) -> TcpStream {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(text.as_bytes()).await.unwrap();
+        // The next one comes after it.
         tokio::time::sleep(Duration::from_millis(50)).await;
-        let mut second = TcpStream::connect(address).await.unwrap();
-        second.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+        client
+    }
+
+    async fn answered(client: &mut TcpStream) -> String {
         let mut answer = [0; 12];
-        assert!(timeout(Duration::from_millis(200), second.read_exact(&mut answer)).await.is_err());
-        drop(first);
-        timeout(Duration::from_secs(5), second.read_exact(&mut answer)).await.unwrap().unwrap();
-        assert_eq!(&answer, b"HTTP/1.0 204");
+        match timeout(Duration::from_millis(500), client.read_exact(&mut answer)).await {
+            Ok(Ok(_)) => String::from_utf8_lossy(&answer).into_owned(),
+            Ok(Err(_)) => "closed".into(),
+            Err(_) => "waits".into(),
+        }
+    }
+
+    /// Guards: the cap on connections. One more waits while all are being answered, and is answered then.
+    #[tokio::test]
+    async fn a_connection_too_many_waits() {
+        let permits = Arc::new(Semaphore::new(0));
+        let address = of_two_places(Arc::clone(&permits)).await;
+        let slow = "GET /slow HTTP/1.0\r\n\r\n";
+        let mut slow = [sends(address, slow).await, sends(address, slow).await];
+        let mut third = sends(address, "GET / HTTP/1.0\r\n\r\n").await;
+        assert_eq!(answered(&mut third).await, "waits");
+        permits.add_permits(1);
+        assert_eq!(answered(&mut third).await, "HTTP/1.0 204");
+        permits.add_permits(1);
+        for slow in &mut slow {
+            assert_eq!(answered(slow).await, "HTTP/1.0 204");
+        }
+    }
+
+    /// Guards: clients that send half of a head or of a body, or nothing more. The one that has let the listener wait longest makes room.
+    #[tokio::test]
+    async fn who_waits_for_nothing_makes_room() {
+        let address = of_two_places(Arc::new(Semaphore::new(0))).await;
+        let whole = "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n".replace("localhost", &address.to_string());
+        let mut idle = sends(address, &whole).await;
+        assert_eq!(answered(&mut idle).await, "HTTP/1.1 204");
+        let half = "POST / HTTP/1.0\r\ncontent-length: 9\r\n\r\nhalf";
+        let mut half_body = sends(address, half).await;
+        let mut half_head = sends(address, "GET / HT").await;
+        let mut rest = Vec::new();
+        assert!(timeout(Duration::from_secs(1), idle.read_to_end(&mut rest)).await.unwrap().is_ok());
+        assert_eq!(answered(&mut half_body).await, "waits");
+        for _ in 0..3 {
+            let mut client = sends(address, "GET / HTTP/1.0\r\n\r\n").await;
+            assert_eq!(answered(&mut client).await, "HTTP/1.0 204");
+        }
+        assert_eq!(answered(&mut half_body).await, "closed");
+        assert_eq!(answered(&mut half_head).await, "waits");
     }
 }
