@@ -133,86 +133,183 @@ async fn simulators(journal: &Journal) -> u16 {
     port
 }
 
-/// Guards: "acknowledged" means synced, for every kind of promise: rows, also those that are only shown, messages, events, replays, what is published, executions,
-/// and what the simulators of the world outside have done.
+/// Everything that promises something, on a disk that can be stopped.
+struct Stage {
+    database: Database,
+    sqs: sqs::Service,
+    events: eventbridge::Service,
+    sns: sns::Service,
+    states: stepfunctions::Service,
+    /// The port of the simulators.
+    simulated: u16,
+    bench: Bench,
+}
+
+impl Stage {
+    async fn new() -> Self {
+        let (bench, model, meter) = (Bench::new(), model(), Meter::default());
+        let (journal, _) = Journal::open(&bench.storage).unwrap();
+        let database = Database::start(&bench.storage, &model.tables).unwrap();
+        let queues = Queues::start(&model.queues, &journal).unwrap();
+        let (functions, faults) = ([].into_iter().collect(), Faults::default());
+        let (infra, journal, meter) = (&bench.folder, &journal, &meter);
+        let setup = Setup { functions: &functions, infra, time_scale: 1, journal, meter };
+        let machines = StateMachines::new(&model.machines, &setup).unwrap();
+        let (queues, machines) = (&queues, &machines);
+        let connections = Connections { queues, machines, journal, faults: &faults, meter };
+        let buses = Buses::start(&model, &connections).unwrap();
+        let replays = Replays::open(&buses, journal);
+        let topics = Topics::start((&model.topics, &model.subscriptions), queues, journal, meter).unwrap();
+        let simulated = simulators(journal).await;
+        let model = Arc::new(model);
+        let (policies, moves, endpoint) = (Vec::new(), Moves::default(), "http://local".to_owned());
+        Self {
+            database,
+            sqs: sqs::Service { queues: queues.clone(), policies, moves, endpoint },
+            events: eventbridge::Service { buses, replays, model: Arc::clone(&model), since: 0 },
+            sns: sns::Service { topics, model },
+            states: stepfunctions::Service { machines: machines.clone(), since: 0 },
+            simulated,
+            bench,
+        }
+    }
+
+    async fn row(&self, operation: &str, body: &Value) -> String {
+        let body = body.to_string();
+        let request = Request::read(operation, body.as_bytes()).unwrap();
+        let (status, answer) = self.database.answer(&request).await;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        if status == 200 { answer } else { format!("error {answer}") }
+    }
+
+    async fn queue(&self, operation: &str, members: &Value) -> String {
+        let mut body = json!({"QueueUrl": names::queue_url("http://local", "live")});
+        body.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        asked(sqs::api::OPERATIONS, &self.sqs, operation, &body).await
+    }
+
+    /// The receipt of a message that is received.
+    async fn receipt(&self) -> String {
+        let received: Value = serde_json::from_str(&self.queue("ReceiveMessage", &json!({})).await).unwrap();
+        received["Messages"][0]["ReceiptHandle"].as_str().unwrap().to_owned()
+    }
+
+    async fn event(&self, operation: &str, body: &Value) -> String {
+        asked(eventbridge::api::OPERATIONS, &self.events, operation, body).await
+    }
+
+    async fn execution(&self, operation: &str, body: &Value) -> String {
+        asked(stepfunctions::api::OPERATIONS, &self.states, operation, body).await
+    }
+
+    /// A call of SNS: a form.
+    async fn topic(&self, operation: &str, members: &[(&str, &str)]) -> String {
+        let mut form = form_urlencoded::Serializer::new(format!("Action={operation}"));
+        form.append_pair("TopicArn", &names::arn("sns", "topic.fifo")).extend_pairs(members);
+        let (form, iam) = (form::read(form.finish().as_bytes()).unwrap(), Iam::default());
+        let call = Call { caller: &Caller::Administrator, iam: &iam, operation, body: &form.body };
+        let answer = operations::answer(sns::api::OPERATIONS, &self.sns, &call).await;
+        answer.map_or_else(|error| format!("error {}", error.message), |_| String::new())
+    }
+
+    async fn waits(&self, what: &str, call: impl Future<Output = String>) {
+        self.bench.waits(what, call).await;
+    }
+}
+
+fn row(id: &str) -> Value {
+    json!({"TableName": "rows", "Item": {"PK": {"S": id}}})
+}
+
+fn key(id: &str) -> Value {
+    json!({"TableName": "rows", "Key": {"PK": {"S": id}}})
+}
+
+/// Guards: "acknowledged" means synced, for rows, also those that are only shown.
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_acknowledged_before_it_is_synced() {
-    let (bench, model, meter) = (Bench::new(), model(), Meter::default());
-    let (journal, _) = Journal::open(&bench.storage).unwrap();
-    let database = Database::start(&bench.storage, &model.tables).unwrap();
-    let queues = Queues::start(&model.queues, &journal).unwrap();
-    let functions = [].into_iter().collect();
-    let setup = Setup {
-        functions: &functions,
-        infra: &bench.folder,
-        time_scale: 1,
-        journal: &journal,
-        meter: &meter,
-    };
-    let machines = StateMachines::new(&model.machines, &setup).unwrap();
-    let faults = Faults::default();
-    let connections = Connections {
-        queues: &queues,
-        machines: &machines,
-        journal: &journal,
-        faults: &faults,
-        meter: &meter,
-    };
-    let buses = Buses::start(&model, &connections).unwrap();
-    let replays = Replays::open(&buses, &journal);
-    let topics = Topics::start((&model.topics, &model.subscriptions), &queues, &journal, &meter).unwrap();
-    let simulated = simulators(&journal).await;
-    let model = Arc::new(model);
-
-    let row = json!({"TableName": "rows", "Item": {"PK": {"S": "a"}}}).to_string();
-    let put = Request::read("PutItem", row.as_bytes()).unwrap();
-    let put = async { String::from_utf8_lossy(&database.answer(&put).await.1).into_owned() };
-    bench.waits("PutItem", put).await;
-
+async fn no_row_is_acknowledged_before_it_is_synced() {
+    let stage = Stage::new().await;
+    let mut updated = key("a");
+    updated["UpdateExpression"] = "SET n = :n".into();
+    updated["ExpressionAttributeValues"] = json!({":n": {"N": "1"}});
+    let batch = json!({"RequestItems": {"rows": [{"PutRequest": {"Item": {"PK": {"S": "c"}}}}]}});
+    let transaction = json!({"TransactItems": [{"Put": row("d")}]});
+    for (operation, body) in [
+        ("PutItem", &row("a")),
+        ("UpdateItem", &updated),
+        ("DeleteItem", &key("a")),
+        ("BatchWriteItem", &batch),
+        ("TransactWriteItems", &transaction),
+    ] {
+        stage.waits(operation, stage.row(operation, body)).await;
+    }
     // Another caller's write, which this one would be shown.
-    let read = json!({"TableName": "rows", "Key": {"PK": {"S": "b"}}}).to_string();
     let shown = async {
-        let _ = database.call("PutItem", row.replace("\"a\"", "\"b\"").as_bytes());
-        let read = Request::read("GetItem", read.as_bytes()).unwrap();
-        String::from_utf8_lossy(&database.answer(&read).await.1).into_owned()
+        let _ = stage.database.call("PutItem", row("b").to_string().as_bytes());
+        stage.row("GetItem", &key("b")).await
     };
-    bench.waits("GetItem", shown).await;
+    stage.waits("GetItem", shown).await;
+}
 
-    let (policies, moves, endpoint) = (Vec::new(), Moves::default(), "http://local".to_owned());
-    let sqs = sqs::Service { queues: queues.clone(), policies, moves, endpoint };
-    let message = json!({"QueueUrl": names::queue_url("http://local", "live"), "MessageBody": "x"});
-    bench.waits("SendMessage", asked(sqs::api::OPERATIONS, &sqs, "SendMessage", &message)).await;
+/// Guards: "acknowledged" means synced, for messages: those that are sent, and those that are deleted.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_message_is_acknowledged_before_it_is_synced() {
+    let stage = Stage::new().await;
+    let entries = json!({"Entries": [{"Id": "1", "MessageBody": "y"}, {"Id": "2", "MessageBody": "z"}]});
+    stage.waits("SendMessage", stage.queue("SendMessage", &json!({"MessageBody": "x"}))).await;
+    stage.waits("SendMessageBatch", stage.queue("SendMessageBatch", &entries)).await;
+    let receipt = json!({"ReceiptHandle": stage.receipt().await});
+    stage.waits("DeleteMessage", stage.queue("DeleteMessage", &receipt)).await;
+    let entries = json!({"Entries": [{"Id": "1", "ReceiptHandle": stage.receipt().await}]});
+    stage.waits("DeleteMessageBatch", stage.queue("DeleteMessageBatch", &entries)).await;
+    stage.waits("PurgeQueue", stage.queue("PurgeQueue", &json!({}))).await;
+    let one = [("Message", "x"), ("MessageGroupId", "g"), ("MessageDeduplicationId", "1")];
+    stage.waits("Publish", stage.topic("Publish", &one)).await;
+    let names = ["Id", "Message", "MessageGroupId", "MessageDeduplicationId"];
+    let names = names.map(|name| format!("PublishBatchRequestEntries.member.1.{name}"));
+    let batch: Vec<_> = names.iter().map(String::as_str).zip(["1", "y", "g", "2"]).collect();
+    stage.waits("PublishBatch", stage.topic("PublishBatch", &batch)).await;
+}
 
-    let events = eventbridge::Service { buses, replays, model: Arc::clone(&model), since: 0 };
+/// Guards: "acknowledged" means synced, for events, replays, executions, and what the simulators of the world outside have done.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_else_is_acknowledged_before_it_is_synced() {
+    let stage = Stage::new().await;
     let event =
         json!({"Entries": [{"EventBusName": "bus", "Source": "shop", "DetailType": "sold", "Detail": "{}"}]});
-    bench.waits("PutEvents", asked(eventbridge::api::OPERATIONS, &events, "PutEvents", &event)).await;
-
+    stage.waits("PutEvents", stage.event("PutEvents", &event)).await;
     let replay = json!({"ReplayName": "all", "EventSourceArn": names::arn("events", "archive/kept"),
         "EventStartTime": 0, "EventEndTime": 60, "Destination": {"Arn": names::bus_arn("bus")}});
-    bench.waits("StartReplay", asked(eventbridge::api::OPERATIONS, &events, "StartReplay", &replay)).await;
+    stage.waits("StartReplay", stage.event("StartReplay", &replay)).await;
 
-    let sns = sns::Service { topics, model };
-    let mut publish = form_urlencoded::Serializer::new("Action=Publish".to_owned());
-    publish.append_pair("TopicArn", &names::arn("sns", "topic.fifo")).append_pair("Message", "x");
-    publish.append_pair("MessageGroupId", "g").append_pair("MessageDeduplicationId", "1");
-    let publish = form::read(publish.finish().as_bytes()).unwrap();
-    let iam = Iam::default();
-    let call = Call { caller: &Caller::Administrator, iam: &iam, operation: "Publish", body: &publish.body };
-    let published = async {
-        let answer = operations::answer(sns::api::OPERATIONS, &sns, &call).await;
-        answer.map_or_else(|error| format!("error {}", error.message), |_| String::new())
-    };
-    bench.waits("Publish", published).await;
-
-    let states = stepfunctions::Service { machines, since: 0 };
-    let start = json!({"stateMachineArn": names::state_machine_arn("wait"), "input": "{}"});
-    bench
-        .waits("StartExecution", asked(stepfunctions::api::OPERATIONS, &states, "StartExecution", &start))
-        .await;
+    let start = json!({"stateMachineArn": names::state_machine_arn("wait"), "name": "one", "input": "{}"});
+    stage.waits("StartExecution", stage.execution("StartExecution", &start)).await;
+    let stop = json!({"executionArn": names::arn("states", "execution:wait:one")});
+    stage.waits("StopExecution", stage.execution("StopExecution", &stop)).await;
 
     let intent =
         "amount=500&currency=usd&payment_method_types[]=card&payment_method=pm_card_visa&confirm=true";
-    bench.waits("a charge", sent(simulated, "POST", "/v1/payment_intents", intent)).await;
-    bench.waits("a shipment", sent(simulated, "PUT", "/carrier/shipments/a", "{}")).await;
+    stage.waits("a charge", sent(stage.simulated, "POST", "/v1/payment_intents", intent)).await;
+    stage.waits("a shipment", sent(stage.simulated, "PUT", "/carrier/shipments/a", "{}")).await;
+}
+
+/// Guards: a caller that goes away while the disk syncs, as a function does that is killed. What it wrote stays written, so the readers of
+/// the stream are woken.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_goes_away_leaves_nobody_asleep() {
+    let stage = Stage::new().await;
+    let written = stage.database.written("rows").unwrap();
+    stage.bench.is_stopped.store(true, Ordering::SeqCst);
+    assert!(tokio::time::timeout(SOON, stage.row("PutItem", &row("a"))).await.is_err());
+    let woken = tokio::time::timeout(SOON, written.notified()).await;
+    stage.bench.is_stopped.store(false, Ordering::SeqCst);
+    assert!(woken.is_ok(), "the record waits for the next write");
+}
+
+/// Guards: a stack that ends. What comes after its storage is closed is lost, and nobody is answered that it is safe.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_acknowledged_after_the_end() {
+    let stage = Stage::new().await;
+    stage.bench.storage.close();
+    assert!(tokio::time::timeout(SOON, stage.row("PutItem", &row("a"))).await.is_err());
 }

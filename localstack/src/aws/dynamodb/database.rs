@@ -1,6 +1,7 @@
 //! The tables behind one mutex: a call holds it for the microseconds that it needs, and waits for the disk without it.
 
 use super::conflicts::Conflicts;
+use super::describe::Counted;
 use super::error::Error;
 use super::request::{Described, Request};
 use super::tables::{StreamRecord, Tables};
@@ -52,16 +53,29 @@ impl Database {
     /// Carries out a request, and answers when what it wrote is safe, and what it shows: a read, a condition that does not hold and a
     /// repeated token say what others have written.
     pub async fn answer(&self, request: &Request) -> Answer {
-        let (answer, last, tables) = self.execute(request);
+        let counted = self.counted(request).await;
+        let (answer, last, tables) = self.execute(request, counted);
+        // The readers of the streams are woken also when the caller goes away meanwhile: what it wrote stays written.
+        let _wakes = Wakes { database: self, tables };
         self.0.storage.synced(last).await;
-        self.wake(&tables);
         answer
+    }
+
+    /// What a DescribeTable says of its table: counted where nobody has to wait for it.
+    async fn counted(&self, request: &Request) -> Counted {
+        let Request::Describe(Described::Table, named) = request else { return Counted::default() };
+        let (storage, named) = (self.0.storage.clone(), named.clone());
+        tokio::task::spawn_blocking(move || describe::counted(&storage, &named)).await.unwrap_or_default()
     }
 
     /// [`Database::answer`] for a caller who does not care what a crash leaves.
     #[must_use]
     pub fn carry_out(&self, request: &Request) -> Answer {
-        let (answer, _, tables) = self.execute(request);
+        let counted = match request {
+            Request::Describe(Described::Table, named) => describe::counted(&self.0.storage, named),
+            _ => Counted::default(),
+        };
+        let (answer, _, tables) = self.execute(request, counted);
         self.wake(&tables);
         answer
     }
@@ -75,9 +89,9 @@ impl Database {
         }
     }
 
-    fn execute(&self, request: &Request) -> (Answer, Written, BTreeSet<String>) {
+    fn execute(&self, request: &Request, counted: Counted) -> (Answer, Written, BTreeSet<String>) {
         let mut tables = self.tables();
-        let (answer, changed) = match dispatch(&mut tables, request) {
+        let (answer, changed) = match dispatch(&mut tables, request, counted) {
             Ok(Done { answer, tables }) => ((200, answer), tables),
             Err(error) => (error.answer(), BTreeSet::new()),
         };
@@ -128,18 +142,32 @@ impl Database {
     }
 
     /// Deletes rows past their TTL and stream records past their day, a few at a time.
-    pub fn sweep(&self) {
+    pub async fn sweep(&self) {
         loop {
             let (has_more, tables) = self.tables().sweep();
             self.wake(&tables);
             if !has_more {
                 return;
             }
+            // Callers take their turn.
+            tokio::task::yield_now().await;
         }
     }
 }
 
-fn dispatch(tables: &mut Tables, request: &Request) -> Result<Done, Error> {
+/// Wakes the readers of some tables' streams in the end.
+struct Wakes<'a> {
+    database: &'a Database,
+    tables: BTreeSet<String>,
+}
+
+impl Drop for Wakes<'_> {
+    fn drop(&mut self) {
+        self.database.wake(&self.tables);
+    }
+}
+
+fn dispatch(tables: &mut Tables, request: &Request, counted: Counted) -> Result<Done, Error> {
     let answer = match request {
         Request::Write(kind, write) => return write::one(tables, *kind, write),
         Request::BatchWrite(request) => return write::batch(tables, request),
@@ -149,7 +177,7 @@ fn dispatch(tables: &mut Tables, request: &Request) -> Result<Done, Error> {
         Request::TransactGet(request) => read::transact(tables, request),
         Request::Query(request) => read::query(tables, request),
         Request::Scan(request) => read::scan(tables, request),
-        Request::Describe(Described::Table, named) => describe::table(tables, named),
+        Request::Describe(Described::Table, named) => describe::table(tables, named, counted),
         Request::Describe(Described::TimeToLive, named) => describe::time_to_live(tables, named),
         Request::Describe(Described::ContinuousBackups, named) => describe::backups(tables, named),
         Request::List(request) => describe::list(tables, request),

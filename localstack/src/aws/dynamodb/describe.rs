@@ -2,10 +2,10 @@
 
 use super::error::Error;
 use super::request::{ListTables, Named};
-use super::schema::Schema;
+use super::schema::{Schema, place};
 use super::tables::Tables;
 use crate::aws::protocol::without_nulls;
-use crate::support::storage::{Range, Space};
+use crate::support::storage::{Range, Space, Storage};
 use crate::template::names;
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -23,10 +23,9 @@ fn schema<'t>(tables: &'t Tables, named: &Named) -> Result<&'t Schema, Error> {
 ///
 /// # Errors
 /// Those of DynamoDB.
-pub fn table(tables: &Tables, named: &Named) -> Result<Bytes, Error> {
+pub fn table(tables: &Tables, named: &Named, counted: Counted) -> Result<Bytes, Error> {
     let schema = schema(tables, named)?;
     let (declared, arn) = (&schema.declared, names::table_arn(&schema.name));
-    let (count, bytes) = counted(tables, schema);
     let stream = declared.stream_specification.as_ref();
     let stream =
         stream.map(|stream| json!({"StreamEnabled": true, "StreamViewType": stream.stream_view_type}));
@@ -46,8 +45,8 @@ pub fn table(tables: &Tables, named: &Named) -> Result<Bytes, Error> {
         "KeySchema": declared.key_schema,
         "GlobalSecondaryIndexes": indexes,
         "BillingModeSummary": {"BillingMode": declared.billing_mode},
-        "ItemCount": count,
-        "TableSizeBytes": bytes,
+        "ItemCount": counted.rows,
+        "TableSizeBytes": counted.bytes,
         "StreamSpecification": stream,
         "LatestStreamArn": schema.has_stream.then(|| names::stream_arn(&schema.name)),
         "DeletionProtectionEnabled": declared.deletion_protection_enabled.unwrap_or(false),
@@ -56,14 +55,22 @@ pub fn table(tables: &Tables, named: &Named) -> Result<Bytes, Error> {
 }
 
 /// How many rows a table has, and how many bytes. AWS counts every six hours.
-fn counted(tables: &Tables, schema: &Schema) -> (u64, u64) {
-    let (mut count, mut bytes) = (0_u64, 0_u64);
-    tables.storage.visit(Space::Rows, &Range::prefix(&schema.rows()), |_, row| {
-        count += 1;
-        bytes += row.len() as u64;
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counted {
+    rows: u64,
+    bytes: u64,
+}
+
+/// Counts a table's rows, of all of which it reads all: not for whom others wait for.
+pub fn counted(storage: &Storage, named: &Named) -> Counted {
+    let mut counted = Counted::default();
+    let range = Range::prefix(&place(&[&named.table_name]));
+    storage.visit(Space::Rows, &range, |_, row| {
+        counted.rows += 1;
+        counted.bytes += row.len() as u64;
         ControlFlow::Continue(())
     });
-    (count, bytes)
+    counted
 }
 
 /// ListTables.

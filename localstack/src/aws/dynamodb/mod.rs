@@ -14,6 +14,8 @@ mod number;
 mod read;
 mod request;
 mod schema;
+#[cfg(test)]
+mod specs;
 mod tables;
 mod tokens;
 mod value;

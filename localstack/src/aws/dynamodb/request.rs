@@ -301,7 +301,7 @@ pub struct DeleteRequest {
     pub key: Item,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct Named {
     pub table_name: String,

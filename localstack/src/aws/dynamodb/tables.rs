@@ -202,28 +202,36 @@ impl Tables {
         let schemas: Vec<Arc<Schema>> = self.schemas.values().cloned().collect();
         for schema in schemas {
             has_more |= self.trim(&schema.name, now - STREAM_SECONDS);
-            let expired = self.expired(&schema, now);
-            has_more |= expired.len() >= SWEPT;
+            let (expired, stale) = self.expired(&schema, now);
+            has_more |= expired.len() + stale.len() >= SWEPT;
+            if !stale.is_empty() {
+                self.storage.write(stale);
+            }
             written.extend(self.save(expired));
         }
         (has_more, written)
     }
 
-    /// Some rows whose time has come: <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html>.
-    fn expired(&self, schema: &Arc<Schema>, now: i64) -> Vec<Change> {
-        let mut expired = Vec::new();
+    /// Some rows whose time has come, and the deletions of places that no row has, as those of an attribute of an earlier template:
+    /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html>.
+    fn expired(&self, schema: &Arc<Schema>, now: i64) -> (Vec<Change>, Batch) {
+        let (mut expired, mut stale) = (Vec::new(), Batch::default());
         let (prefix, now) = (place(&[&schema.name]), u64::try_from(now).unwrap_or(0));
         self.storage.visit(Space::Expiries, &Range::prefix(&prefix), |place, row| {
             let at = place.get(prefix.len()..prefix.len() + 8).and_then(|at| at.try_into().ok());
-            if at.map_or(0, u64::from_be_bytes) > now || expired.len() >= SWEPT {
+            if at.map_or(0, u64::from_be_bytes) > now || expired.len() + stale.len() >= SWEPT {
                 return ControlFlow::Break(());
             }
             let key = RowKey::at(&row);
             let before = self.item(&key);
-            expired.push(Change { schema: Arc::clone(schema), key, before, after: None });
+            if before.as_ref().and_then(|row| schema.expiry(row, &key)).as_deref() == Some(place) {
+                expired.push(Change { schema: Arc::clone(schema), key, before, after: None });
+            } else {
+                stale.delete(Space::Expiries, place);
+            }
             ControlFlow::Continue(())
         });
-        expired
+        (expired, stale)
     }
 
     /// Counts what a call consumed.

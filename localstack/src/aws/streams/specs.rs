@@ -115,7 +115,7 @@ async fn what_was_read_and_not_settled_is_read_again() {
     until(|| notes.tries.load(Ordering::SeqCst) > tries).await;
     turn(true).await;
     database.forget("rows");
-    database.sweep();
+    database.sweep().await;
     notes.fails.store(false, Ordering::SeqCst);
     put(&database, "e");
     turn(false).await;

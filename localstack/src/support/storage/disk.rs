@@ -65,7 +65,9 @@ pub struct Log {
 /// Going on with a store that cannot be read or written would lose what it keeps, or forget that it is there.
 fn must<T, E: std::fmt::Display>(outcome: Result<T, E>, what: &str) -> T {
     outcome.unwrap_or_else(|error| {
-        tracing::error!("cannot {what} the data folder, stopping: {error}");
+        tracing::error!(
+            "cannot {what} the data folder, stopping: {error}; if its files are spoiled, put a copy back, or start with --fresh, which deletes them"
+        );
         std::process::exit(1)
     })
 }
@@ -125,7 +127,9 @@ impl Disk {
             read => read.with_context(|| format!("its file {FORMAT_FILE}"))?,
         };
         ensure!(format == FORMAT, "it is of another version, format {format:?}; this one has {FORMAT:?}");
-        let noted = std::fs::read(folder.join(SYNCED)).map_or(0, |noted| number(&noted));
+        let noted = std::fs::read(folder.join(SYNCED)).with_context(|| format!("its file {SYNCED}"))?;
+        ensure!([0, 8].contains(&noted.len()), "its file {SYNCED} has {} bytes instead of 8", noted.len());
+        let noted = number(&noted);
         logs::mend(folder, noted)?;
         let disk = Arc::new(Self::of(folder)?);
         let log = Log::open(folder, Arc::clone(&disk), (noted, fsync))?;

@@ -289,8 +289,10 @@ impl Storage {
     /// Returns once a batch, and every one before it, survives a crash of the machine.
     pub async fn synced(&self, written: Written) {
         let mut safe = self.safe.clone();
-        // The sender goes with the storage, of which this is a part.
-        let _ = safe.wait_for(|safe| *safe >= written).await;
+        if safe.wait_for(|safe| *safe >= written).await.is_err() {
+            // The storage was closed before: nobody learns that something is safe which is not.
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Returns once everything written so far is safe.
