@@ -145,7 +145,7 @@ impl Parts {
                 queues: queues.clone(),
                 machines: machines.clone(),
                 since,
-                states: cloudwatch::States::default(),
+                begun: if options.in_memory { since } else { 0 },
             }),
             cloudformation: cloudformation::Service { model: Arc::clone(&shared), since },
             apis: apigateway::api::Service { model: shared, url: urls.api.clone(), since },

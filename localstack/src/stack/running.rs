@@ -202,15 +202,17 @@ fn run(tasks: &mut JoinSet<()>, parts: &mut Parts, database: &Database) {
         tasks.spawn(schedule.run());
     }
     let (database, machines) = (database.clone(), parts.machines.clone());
+    let cloudwatch = parts.endpoint.cloudwatch.clone();
     let (provider, replays) = (parts.simulators.provider.clone(), parts.endpoint.events.replays.clone());
     tasks.spawn(async move {
         let mut timer = tokio::time::interval(SWEEP_PERIOD);
         loop {
             timer.tick().await;
-            database.sweep();
+            database.sweep().await;
             machines.forget(Utc::now());
             replays.forget(Utc::now());
-            provider.forget();
+            provider.forget().await;
+            cloudwatch.measure(Utc::now().timestamp_millis());
         }
     });
 }

@@ -1,9 +1,11 @@
-//! Checks at the start of what watches a stage: alarms, dashboards and saved queries. Nothing here ever rings or draws; but
-//! what CloudWatch would refuse is refused, and so is a series that no resource of the stage would ever feed.
+//! Checks at the start of what watches a stage: alarms, dashboards and saved queries. Whatever CloudWatch would
+//! refuse is refused, and so is a series that no resource of the stage would ever feed.
 
+use crate::aws::cloudwatch::math::Expression;
+use crate::aws::cloudwatch::statistics::Statistic;
 use crate::template::names;
 use crate::template::resources::{Alarm, Dashboard, Dimension, MetricQuery, Model, QueryDefinition};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -111,6 +113,7 @@ fn plain_period(alarm: &Alarm) -> Result<u32> {
     let statistics = [&alarm.statistic, &alarm.extended_statistic];
     let given = statistics.iter().filter(|statistic| statistic.is_some()).count();
     ensure!(given == 1, "either Statistic or ExtendedStatistic");
+    statistics.into_iter().flatten().try_for_each(|name| check_statistic(name))?;
     alarm.period.context("no Period")
 }
 
@@ -134,6 +137,12 @@ fn computed_period(alarm: &Alarm) -> Result<u32> {
     periods.first().copied().context("no metric")
 }
 
+fn check_statistic(name: &str) -> Result<()> {
+    let read = Statistic::read(name);
+    ensure!(read.is_some(), "the statistic {name} is not implemented by the local stack");
+    Ok(())
+}
+
 /// One of an alarm's series. An alarm may not search, and computes with its own series only.
 ///
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html>
@@ -146,12 +155,16 @@ fn check_series(query: &MetricQuery, ids: &BTreeSet<&str>) -> Result<()> {
         query.expression.is_some() != query.metric_stat.is_some(),
         "{id}: either Expression or MetricStat"
     );
+    query.metric_stat.iter().try_for_each(|metric| check_statistic(&metric.stat))?;
     let expression = query.expression.as_deref().unwrap_or_default();
     let names = expression.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     for name in names {
         ensure!(!["SEARCH", "SELECT", "METRICS"].contains(&name), "{id}: an alarm may not use {name}");
         let is_series = name.starts_with(|c: char| c.is_ascii_lowercase());
         ensure!(!is_series || ids.contains(name), "{id}: there is no series {name}");
+    }
+    if let Some(text) = &query.expression {
+        Expression::read(text).map_err(|why| anyhow!("{id}: {why}"))?;
     }
     Ok(())
 }

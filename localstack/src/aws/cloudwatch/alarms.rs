@@ -48,7 +48,7 @@ pub fn looks_back(alarm: &Alarm) -> i64 {
 fn values(alarm: &Alarm, samples: &Samples, now: i64) -> Vec<Option<f64>> {
     let (watched, period) = (watched(alarm), period(alarm));
     let expression = alarm.metrics.iter().find_map(|query| query.expression.as_deref());
-    // An expression that is not implemented has no value; the stack says so when it starts.
+    // The stack does not start with one that cannot be read.
     let expression = expression.map(|text| Expression::read(text).ok());
     let value = |place: i64| {
         let (from, to) = (now - (place + 1) * period, now - place * period);

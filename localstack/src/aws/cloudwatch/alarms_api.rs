@@ -80,7 +80,7 @@ fn samples(cloudwatch: &Service, now: i64) -> Samples {
 
 fn shown(cloudwatch: &Service, alarm: &Alarm, samples: &Samples, now: i64) -> Value {
     let (state, reason): (State, String) = state(alarm, samples, now);
-    let since = cloudwatch.states.note(&alarm.alarm_name, state, now);
+    let since = cloudwatch.states().note(&alarm.alarm_name, state, now);
     let mut shown = json!(alarm);
     shown["AlarmArn"] = arn(&alarm.alarm_name).into();
     shown["ActionsEnabled"] = true.into();

@@ -110,6 +110,9 @@ pub async fn list(cloudwatch: &Service, call: &Call<'_>) -> Outcome {
     ok(&without_nulls(json!({"Metrics": metrics.collect::<Vec<_>>(), "NextToken": next})))
 }
 
+/// No time of a sample is as late, in epoch seconds: the year 5138.
+const LATEST: f64 = 1e11;
+
 /// Periods of a window, each by its beginning in epoch milliseconds: they begin with the clock's.
 struct Window {
     from: i64,
@@ -123,7 +126,11 @@ impl Window {
         if !is_period {
             return Err(invalid("The parameter Period must be 1, 5, 10, 30 or a multiple of 60"));
         }
-        let (from, to, period) = ((start * 1000.0) as i64, (end * 1000.0) as i64, period * 1000);
+        if ![start, end].iter().all(|time| (0.0..LATEST).contains(time)) {
+            return Err(invalid("The parameters StartTime and EndTime must be times"));
+        }
+        let (from, to, period) =
+            ((start * 1000.0) as i64, (end * 1000.0) as i64, period.saturating_mul(1000));
         if from >= to {
             return Err(invalid("The parameter StartTime must be less than the parameter EndTime."));
         }

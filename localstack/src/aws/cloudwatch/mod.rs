@@ -4,12 +4,12 @@ mod alarms;
 mod alarms_api;
 pub mod api;
 mod dashboards_api;
-mod math;
+mod depths;
+pub mod math;
 mod metrics_api;
 mod samples;
 mod service;
 mod states;
-mod statistics;
+pub mod statistics;
 
 pub use service::{Service, Watched};
-pub use states::States;

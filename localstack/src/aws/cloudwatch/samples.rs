@@ -1,4 +1,4 @@
-//! The samples of metrics: those that the functions log in CloudWatch's embedded format; the depth of the queues, as it is now; and
+//! The samples of metrics: those that the functions log in CloudWatch's embedded format; the depth of the queues, minute by minute; and
 //! the ends of executions. What else AWS measures of itself has no samples here.
 //!
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
@@ -59,7 +59,7 @@ pub fn is_measured(namespace: &str) -> bool {
 
 /// Every sample since a time; of the series that are wanted, or of all.
 pub fn since(cloudwatch: &Service, from: i64, wanted: Option<&BTreeSet<Series>>) -> Samples {
-    let mut samples = Samples::new();
+    let (mut samples, from) = (Samples::new(), from.max(cloudwatch.begun));
     let is_wanted = |series: &Series| wanted.is_none_or(|wanted| wanted.contains(series));
     for file in cloudwatch.groups.files() {
         // A file that cannot be read has no lines.
@@ -106,33 +106,20 @@ fn values(value: Option<&Value>) -> Vec<f64> {
 
 type Sample = (Series, i64, f64);
 
-/// In milliseconds.
-const MINUTE: i64 = 60_000;
-
 fn of(namespace: &str, metric: &str, dimension: &str, value: &str) -> Series {
     let dimensions = [(dimension.to_owned(), value.to_owned())].into();
     Series { namespace: namespace.to_owned(), metric: metric.to_owned(), dimensions }
 }
 
-/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html>
-#[allow(clippy::cast_precision_loss, reason = "CloudWatch's values are floats")]
 fn queues(cloudwatch: &Service) -> Vec<Sample> {
-    let now = chrono::Utc::now().timestamp_millis();
-    // SQS measures once a minute; a sample of this very moment would be later than what asks for it.
-    let minute = now - now.rem_euclid(MINUTE);
     let mut samples = Vec::new();
-    for queue in cloudwatch.queues.all() {
-        let counts = queue.counts();
-        let age = counts.oldest.map_or(0, |sent| (now - sent).max(0) / 1000);
-        for (metric, value) in [
-            ("ApproximateNumberOfMessagesVisible", counts.visible as f64),
-            ("ApproximateNumberOfMessagesNotVisible", counts.in_flight as f64),
-            ("ApproximateNumberOfMessagesDelayed", counts.delayed as f64),
-            ("ApproximateAgeOfOldestMessage", age as f64),
-        ] {
-            samples.push((of("AWS/SQS", metric, "QueueName", &queue.name), minute, value));
-        }
-    }
+    cloudwatch.depths().visit(
+        &cloudwatch.queues,
+        chrono::Utc::now().timestamp_millis(),
+        |queue, metric, at, value| {
+            samples.push((of("AWS/SQS", metric, "QueueName", queue), at, value));
+        },
+    );
     samples
 }
 

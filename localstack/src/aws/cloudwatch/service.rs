@@ -1,5 +1,6 @@
 //! What the calls of CloudWatch have in common.
 
+use super::depths::Depths;
 use super::states::States;
 use crate::aws::logs::Groups;
 use crate::aws::sqs::Queues;
@@ -7,9 +8,15 @@ use crate::aws::stepfunctions::StateMachines;
 use crate::template::resources::Model;
 use std::sync::Arc;
 
-/// What is watched.
+/// What is watched, and what is noted of it.
 #[derive(Clone)]
-pub struct Service(Arc<Watched>);
+pub struct Service(Arc<Kept>);
+
+struct Kept {
+    watched: Watched,
+    states: States,
+    depths: Depths,
+}
 
 pub struct Watched {
     pub groups: Groups,
@@ -18,13 +25,27 @@ pub struct Watched {
     pub machines: StateMachines,
     /// When the stack started, in epoch milliseconds.
     pub since: i64,
-    pub states: States,
+    /// What was logged before this is of an earlier life of the stage, in epoch milliseconds.
+    pub begun: i64,
 }
 
 impl Service {
     #[must_use]
     pub fn new(watched: Watched) -> Self {
-        Self(Arc::new(watched))
+        Self(Arc::new(Kept { watched, states: States::default(), depths: Depths::default() }))
+    }
+
+    /// Measures the queues, as SQS does once a minute.
+    pub fn measure(&self, now: i64) {
+        self.0.depths.note(&self.queues, now);
+    }
+
+    pub(super) fn states(&self) -> &States {
+        &self.0.states
+    }
+
+    pub(super) fn depths(&self) -> &Depths {
+        &self.0.depths
     }
 }
 
@@ -32,6 +53,6 @@ impl std::ops::Deref for Service {
     type Target = Watched;
 
     fn deref(&self) -> &Watched {
-        &self.0
+        &self.0.watched
     }
 }

@@ -120,15 +120,18 @@ impl Kept {
         self.0.flush().await;
     }
 
-    /// Deletes the answers that are no longer kept, at most a page.
-    pub fn forget(&self, now: i64) {
+    /// Deletes the answers that are no longer kept, at most a page. Whether there may be more.
+    pub fn forget(&self, now: i64) -> bool {
         let times = self.0.page::<bool>(TIMES, None, PAGE).into_iter();
         let old = times.filter_map(|(place, _)| {
             let (at, key) = place.split_once('/')?;
             let at: i64 = at.parse().ok()?;
             (now - at >= KEPT_SECONDS).then(|| [format!("{TIMES}{place}"), format!("{KEYS}{key}")])
         });
-        self.0.write(old.flatten().map(|key| Entry::Forgotten { key }).collect());
+        let old: Vec<_> = old.flatten().map(|key| Entry::Forgotten { key }).collect();
+        let is_full = old.len() >= 2 * PAGE;
+        self.0.write(old);
+        is_full
     }
 
     /// The intents behind an id as the book shows them at `now`, by their ids.

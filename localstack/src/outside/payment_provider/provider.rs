@@ -125,9 +125,15 @@ impl Provider {
     }
 
     /// Forgets the answers that are no longer kept.
-    pub fn forget(&self) {
-        let shared = self.shared();
-        shared.kept.forget(shared.now());
+    pub async fn forget(&self) {
+        let forget = || {
+            let shared = self.shared();
+            shared.kept.forget(shared.now())
+        };
+        while forget() {
+            // Callers take their turn.
+            tokio::task::yield_now().await;
+        }
     }
 
     pub async fn answer(self, request: Request) -> Response {
