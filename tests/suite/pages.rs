@@ -1,10 +1,11 @@
 //! What a web page in the developer's own browser can do to the local stack: nothing.
 
-use crate::platform::{Platform, on_platform};
+use crate::platform::{Platform, on_platform, options, run};
 use hyper::Method;
+use localstack::stack::Options;
 use std::fs;
 use std::time::Duration;
-use tests::client::Client;
+use tests::client::{Client, order_of};
 use tokio::time::timeout;
 
 const PAGE: &str = "http://evil.example";
@@ -51,6 +52,28 @@ fn an_origin_may_call_the_api_only() {
         assert!(
             Client::new(&stack.endpoint).get("/faults").await.unwrap().body.as_array().unwrap().is_empty()
         );
+    });
+}
+
+/// Guards: a stack without tokens. A page of an origin that is not allowed cannot place an order, though its browser asks nobody before a
+/// request without a content type.
+#[test]
+fn a_page_places_no_order_without_a_token() {
+    run(async {
+        let mut options = Options { no_auth: true, ..options("pages") };
+        options.parameters.insert("AllowedOrigins".into(), "http://shop.example".into());
+        let platform = Platform::start(&options).await.unwrap();
+        let product = platform.product(10).await;
+        let order = order_of(&product, 1).to_string();
+        let shown = format!("/products/{product}");
+        let placed = async |origin: &str| {
+            status(&platform.stack.api, Method::POST, "/orders", &[("origin", origin)], &order).await
+        };
+        assert_eq!(
+            [placed(PAGE).await, placed("null").await, placed("http://shop.example").await],
+            [403, 403, 202]
+        );
+        assert_eq!(status(&platform.stack.api, Method::GET, &shown, &[("origin", PAGE)], "").await, 200);
     });
 }
 

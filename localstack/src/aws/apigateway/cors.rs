@@ -54,7 +54,7 @@ pub fn apply(cors: &Cors, parts: &Parts, response: &mut Response) {
     for name in theirs {
         headers.remove(name);
     }
-    let origin = parts.headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
+    let origin = text(parts.headers.get(ORIGIN));
     let Some(allowed) = origin.and_then(|origin| allowed(cors, origin)) else { return };
     set(response, "access-control-allow-origin", allowed);
     set(response, "access-control-expose-headers", &cors.expose_headers.join(","));
@@ -63,6 +63,16 @@ pub fn apply(cors: &Cors, parts: &Parts, response: &mut Response) {
         set(response, "access-control-allow-headers", &cors.allow_headers.join(","));
         set(response, "access-control-max-age", &cors.max_age.to_string());
     }
+}
+
+fn text(header: Option<&HeaderValue>) -> Option<&str> {
+    header.and_then(|header| header.to_str().ok())
+}
+
+/// Whether the list has the origin of a header.
+#[must_use]
+pub fn allows(cors: &Cors, origin: Option<&HeaderValue>) -> bool {
+    text(origin).is_some_and(|origin| allowed(cors, origin).is_some())
 }
 
 /// What `access-control-allow-origin` says to an origin; none for one that is not on the list.

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use chrono::Utc;
 use hyper::StatusCode;
 use hyper::body::{Body, Incoming};
-use hyper::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{AUTHORIZATION, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::http::request::Parts;
 use serde_json::json;
 use std::path::Path;
@@ -86,6 +86,12 @@ impl Gateway {
         }
         let Some((route, parameters)) = found else { return self.unrouted(parts) };
         let mut token = None;
+        if route.authorization.is_none() && self.is_foreign(parts) {
+            return message(
+                StatusCode::FORBIDDEN,
+                "pages of other origins may not change what needs no token",
+            );
+        }
         if let Some(Authorization { jwt, scopes }) = &route.authorization {
             let header = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
             match self.authorizer.check(header, jwt, scopes) {
@@ -106,6 +112,14 @@ impl Gateway {
         let invocation =
             Invocation { route_key: &route.key, parts, parameters, token, body, request_id, time };
         self.integrate(route, &invocation, entry).await
+    }
+
+    /// Whether a page of an origin that is not allowed would change something. A browser sends such a request without asking, and
+    /// keeps the answer from the page alone. AWS lets it in, but what runs there wants a token, which no other page has.
+    fn is_foreign(&self, parts: &Parts) -> bool {
+        let origin = parts.headers.get(ORIGIN);
+        let is_allowed = |cors: &Cors| cors::allows(cors, origin);
+        origin.is_some() && !parts.method.is_safe() && !self.cors.as_ref().is_some_and(is_allowed)
     }
 
     /// The answer to a request that matches no route.

@@ -99,6 +99,7 @@ impl Route {
 fn allows(permission: &Permission, route: &resources::Route, function: &str) -> bool {
     let api = names::arn("execute-api", &format!("{}/*", route.api_id));
     names::last_part(&permission.function_name) == function
+        && permission.action == "lambda:InvokeFunction"
         && permission.principal == "apigateway.amazonaws.com"
         && permission.source_arn.as_ref().is_none_or(|source| *source == api)
 }
