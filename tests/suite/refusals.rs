@@ -132,6 +132,12 @@ const BREAKS: &[(&str, &str, &str, &str)] = &[
         "no template declares the function",
     ),
     ("api.yaml", "${Api}/*", "another/*", "no permission allows it"),
+    (
+        "api.yaml",
+        "Action: lambda:InvokeFunction\n      FunctionName: !Sub \"${Stage}-quadrille-orders-api",
+        "Action: lambda:GetFunction\n      FunctionName: !Sub \"${Stage}-quadrille-orders-api",
+        "no permission allows it",
+    ),
     ("rewards.yaml", "[HasXRay, Active,", "[HasXRay, Passive,", "only Active, PassThrough"),
     ("rewards.yaml", "- xray:PutTraceSegments", "- xray:PutTrace", "xray:PutTraceSegments"),
     ("payments.yaml", "- xray:GetSamplingRules", "- xray:GetSampling", "xray:GetSamplingRules"),
@@ -154,6 +160,7 @@ const BREAKS: &[(&str, &str, &str, &str)] = &[
         "a period of 90 s",
     ),
     ("orders.yaml", "DatapointsToAlarm: 3\n", "DatapointsToAlarm: 7\n", "DatapointsToAlarm is 7 of"),
+    ("orders.yaml", "FILL(published, 0)", "SUM(published)", "idle: \"SUM\" is not implemented"),
     ("orders.yaml", "FILL(published, 0)", "SEARCH(published, 0)", "idle: an alarm may not use SEARCH"),
     ("orders.yaml", "IF(written > 20", "IF(writes > 20", "idle: there is no series writes"),
     (

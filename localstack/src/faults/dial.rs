@@ -1,7 +1,7 @@
 //! The dial: the faults that are set, counted down as they happen.
 
 use super::fault::{Fault, When};
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -39,6 +39,9 @@ pub struct Targets {
     /// Types of the events that at least one rule lets in.
     pub events: BTreeSet<String>,
 }
+
+/// An event arrives at most so often at once: it is copied in one go.
+const MOST_COPIES: u32 = 1000;
 
 #[derive(Default)]
 struct State {
@@ -101,6 +104,9 @@ impl Faults {
                 ("", None, &self.targets.queues)
             }
         };
+        if let Fault::Duplicate { times, .. } = &fault {
+            ensure!(*times <= MOST_COPIES, "times is at most {MOST_COPIES}");
+        }
         if let Some(name) = name.filter(|name| !targets.contains(*name)) {
             bail!("there is no {what} {name}");
         }
@@ -142,7 +148,9 @@ impl Faults {
         let State { faults, gathered } = &mut *state;
         for fault in faults.iter_mut().filter(|fault| fault.concerns_event(queue, event)) {
             match fault {
-                Fault::Duplicate { times, .. } => delivery.copies = delivery.copies.saturating_add(*times),
+                Fault::Duplicate { times, .. } => {
+                    delivery.copies = delivery.copies.saturating_add(*times).min(MOST_COPIES);
+                }
                 Fault::Delay { millis, .. } => delivery.delay += Duration::from_millis(*millis),
                 Fault::Reverse { millis, .. } => {
                     delivery.delay += gather(gathered, queue, Duration::from_millis(*millis));

@@ -2,6 +2,7 @@
 
 use super::options::Options;
 use crate::aws::dynamodb::Database;
+use crate::aws::logs::Groups;
 use crate::aws::secretsmanager;
 use crate::outside::token_issuer;
 use crate::support::journal::{Journal, Positions};
@@ -14,6 +15,9 @@ use std::path::{Path, PathBuf};
 
 /// The folder of the storage.
 const STORE: &str = "store";
+
+/// The folder of the functions' logs. Metrics are read from them: a fresh stage has none of an earlier one's.
+const LOGS: &str = "logs";
 
 /// Everything that this program writes there besides the storage, logs and the lock.
 const FILES: [&str; 2] = [secretsmanager::FILE, token_issuer::FILE];
@@ -48,14 +52,21 @@ impl DataFolder {
     /// # Errors
     /// When another stack holds the folder, or a file in it cannot be opened.
     pub fn open(options: &Options, model: &Model) -> Result<Self> {
-        let logs = options.data.join("logs");
+        let logs = options.data.join(LOGS);
         let unusable =
             || format!("cannot keep data in {}; choose another folder with --data-dir", logs.display());
         std::fs::create_dir_all(&logs).with_context(unusable)?;
         let lock = lock(options)?;
-        prepare(options)?;
+        prepare(options, &Groups::new(model, &logs))?;
         let storage = match options.kept() {
-            Some(folder) => Storage::open(&folder.join(STORE)).with_context(|| spoiled(folder))?,
+            Some(folder) => {
+                let store = folder.join(STORE);
+                if store.exists() {
+                    // After a million orders it lasts some seconds until the first service is up.
+                    options.terminal.say(&format!("  reading {}", store.display()));
+                }
+                Storage::open(&store).with_context(|| spoiled(folder))?
+            }
             None => Storage::memory(),
         };
         let (journal, positions) = Journal::open(&storage)?;
@@ -85,7 +96,7 @@ fn lock(options: &Options) -> Result<Option<File>> {
 }
 
 /// Deletes what is to be deleted.
-fn prepare(options: &Options) -> Result<()> {
+fn prepare(options: &Options, logs: &Groups) -> Result<()> {
     let Some(folder) = options.kept() else { return Ok(()) };
     if options.fresh {
         // By name: the folder is the user's choice and may hold other files.
@@ -94,6 +105,7 @@ fn prepare(options: &Options) -> Result<()> {
             .into_iter()
             .try_for_each(|name| remove(&folder.join(name), |path| std::fs::remove_file(path)))?;
         remove(&folder.join(STORE), |path| std::fs::remove_dir_all(path))?;
+        logs.files().iter().try_for_each(|log| remove(log, |path| std::fs::remove_file(path)))?;
     }
     let old = OLD.iter().map(|name| folder.join(name)).find(|path| path.exists());
     let old = old.map(|path| path.display().to_string()).unwrap_or_default();

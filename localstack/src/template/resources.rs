@@ -272,7 +272,6 @@ properties! {
         definition_s3_location: String,
         definition_substitutions: Option<BTreeMap<String, String>>,
         role_arn: String,
-        logging_configuration: Option<Value>,
         tracing_configuration: Option<TracingConfiguration>,
     }
     TracingConfiguration { enabled: bool }

@@ -2,7 +2,7 @@
 //! then a line says how many more there were. The stage's access log has them all.
 
 use super::colours::{Colour, Colours};
-use super::line::printable;
+use crate::support::printable::printable;
 use chrono::Utc;
 use std::time::{Duration, Instant};
 

@@ -1,17 +1,13 @@
 //! A line of a function's log as the terminal shows it.
 
 use super::colours::{Colour, Colours};
+use crate::support::printable::printable;
 use serde_json::{Map, Value};
 
 /// How wide the names of functions are.
 const NAME: usize = 24;
 /// What stands at its own place in a line, or is said by the function's name already.
 const PLACED: [&str; 6] = ["timestamp", "level", "service", "message", "order_id", "correlation_id"];
-
-/// A text without what moves a terminal's cursor.
-pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c }).collect()
-}
 
 /// When a line was logged.
 pub(super) fn logged_at(line: &[u8]) -> Option<String> {

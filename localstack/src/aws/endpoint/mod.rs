@@ -73,7 +73,7 @@ pub async fn answer(endpoint: Arc<Endpoint>, request: Request) -> Response {
     if is_form(headers) {
         return endpoint.form(headers, &body).await;
     }
-    if let Some(function) = lambda_api::invoke::function_of(path) {
+    if let Some(function) = lambda_api::invoke::function_of(path).filter(|_| parts.method == Method::POST) {
         return endpoint.invoke(headers, (function, query), body).await;
     }
     rest::answer(endpoint.rest(headers, (&parts.method, path, query), &body).await)

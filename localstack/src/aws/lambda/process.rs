@@ -3,6 +3,7 @@
 use super::environments::Mode;
 use crate::faults::Faults;
 use crate::support::meter::Meter;
+use crate::support::printable::printable;
 use crate::template::names::{self, REGION};
 use crate::template::resources::Function as Declared;
 use anyhow::{Context, Result, ensure};
@@ -101,7 +102,7 @@ impl Process {
         log.take(LAST_BYTES).read_to_end(&mut end).ok()?;
         let text = String::from_utf8_lossy(&end);
         let line = text.lines().rev().find(|line| is_complaint(line))?;
-        Some(line.chars().take(LAST_LINE).collect())
+        Some(printable(line).chars().take(LAST_LINE).collect())
     }
 
     /// Starts process number `number`; it ends with the returned handle.
@@ -160,12 +161,11 @@ fn is_complaint(line: &str) -> bool {
 const MAX_LOG_BYTES: u64 = 64 * 1024 * 1024;
 
 fn open_log(path: &Path) -> Result<File> {
-    let too_long = std::fs::metadata(path).is_ok_and(|data| data.len() > MAX_LOG_BYTES);
-    let mut options = OpenOptions::new();
-    if too_long {
-        options.write(true).truncate(true);
-    } else {
-        options.append(true);
+    let unusable = || path.display().to_string();
+    // Each environment of a function writes at the end, wherever that is after another emptied the log.
+    let log = OpenOptions::new().append(true).create(true).open(path).with_context(unusable)?;
+    if log.metadata().is_ok_and(|data| data.len() > MAX_LOG_BYTES) {
+        log.set_len(0).with_context(unusable)?;
     }
-    options.create(true).open(path).with_context(|| path.display().to_string())
+    Ok(log)
 }

@@ -85,14 +85,11 @@ pub async fn start(states: &Service, call: &Call<'_>) -> Outcome {
     let input = input(request.input.as_deref().unwrap_or("{}"))?;
     let name = request.name.unwrap_or_else(|| Uuid::new_v4().to_string());
     check_name(&name)?;
-    let started = match states.machines.execution(&name) {
-        None => states.machines.start(machine, name, input),
-        Some(other) if other.status == Status::Running && other.input == input => other,
-        Some(other) => {
-            let text = format!("Execution Already Exists: '{}'", arn(&other));
-            return Err(ApiError::new("ExecutionAlreadyExists", text));
-        }
-    };
+    let (started, is_new) = states.machines.start(machine, name, input.clone());
+    if !is_new && (started.status != Status::Running || started.input != input) {
+        let text = format!("Execution Already Exists: '{}'", arn(&started));
+        return Err(ApiError::new("ExecutionAlreadyExists", text));
+    }
     states.machines.flush().await;
     ok(&json!({"executionArn": arn(&started), "startDate": seconds(started.started())}))
 }

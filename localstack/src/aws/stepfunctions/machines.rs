@@ -226,25 +226,29 @@ impl StateMachines {
     /// When there is no such state machine.
     pub fn start_execution(&self, machine: &str, input: Value) -> Result<String> {
         let machine = self.machine(machine).context("there is no such state machine")?;
-        Ok(self.start(machine, Uuid::new_v4().to_string(), input).id)
+        Ok(self.start(machine, Uuid::new_v4().to_string(), input).0.id)
     }
 
-    /// Starts an execution under an id that no other one has.
+    /// Starts an execution, unless there is one of this id: that is the answer then. Says whether it was started.
     #[must_use]
-    pub fn start(&self, machine: &Machine, id: String, input: Value) -> Execution {
+    pub fn start(&self, machine: &Machine, id: String, input: Value) -> (Execution, bool) {
+        let mut executions = self.executions();
+        let known = executions.get(&id).cloned().or_else(|| self.0.journal.record(&key(&id)));
+        if let Some(known) = known {
+            return (known, false);
+        }
         let name = &machine.declared.state_machine_name;
         let mut execution = Execution::new(id, name, &machine.definition.start_at, input);
         let now = Utc::now().timestamp_millis();
         execution.started_at = Some(now);
         let place = format!("{NEWEST}{name}/{:020}/{}", i64::MAX - now, execution.id);
         let listed = [format!("{RUNNING}{}", execution.id), place];
-        let mut executions = self.executions();
         executions.insert(execution.id.clone(), execution.clone());
         let listed = listed.map(|key| Entry::Record { key, value: "true".into() });
         self.0.journal.write([vec![entry(&execution)], listed.into()].concat());
         drop(executions);
         self.spawn(execution.clone());
-        execution
+        (execution, true)
     }
 
     /// Ends an execution that runs, and says when it ended; `None` when there is none. The function that it waits for runs on.

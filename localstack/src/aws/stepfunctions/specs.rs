@@ -92,6 +92,28 @@ async fn executions_that_ended_are_on_disk() {
     assert_eq!((listed, next), (vec![(second, json!(2)), (first, json!(1))], None));
 }
 
+/// Guards: one execution per name, also for callers who come at the same time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_callers_start_one_execution() {
+    let folder = Folder::new();
+    let machines = machines(&Storage::memory(), &folder.0, 1);
+    for n in 0..200 {
+        let started = ["a", "b", "c"].map(|who| {
+            let machines = machines.clone();
+            tokio::spawn(async move {
+                let machine = machines.machine("wait").unwrap();
+                machines.start(machine, format!("execution-{n}"), json!(who)).1
+            })
+        });
+        let mut count = 0;
+        for one in started {
+            count += usize::from(one.await.unwrap());
+        }
+        assert_eq!(count, 1);
+    }
+    assert_eq!(machines.running_now(), 200);
+}
+
 /// Guards: the retention. An execution is deleted ninety days after it ended, and one that runs never is.
 #[tokio::test]
 async fn executions_are_forgotten_after_ninety_days() {
