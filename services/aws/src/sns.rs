@@ -136,6 +136,22 @@ fn why(entry: &BatchResultErrorEntry) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aws_sdk_sns::types::PublishBatchResultEntry;
+
+    /// Guards: of a batch each message has its own outcome. What SNS refuses, or says nothing of, is not taken for published.
+    #[test]
+    fn each_message_has_its_own_outcome() {
+        let accepted = PublishBatchResultEntry::builder().id("1").build();
+        let refused = BatchResultErrorEntry::builder()
+            .id("0")
+            .code("InternalError")
+            .sender_fault(false)
+            .build()
+            .unwrap();
+        let answer = PublishBatchOutput::builder().successful(accepted).failed(refused).build();
+        let published: Vec<bool> = outcomes(&answer, 3).iter().map(Result::is_ok).collect();
+        assert_eq!(published, [false, true, false]);
+    }
 
     /// Guards: ten messages and 256 KiB are the most of one call, and the order stays.
     #[test]
