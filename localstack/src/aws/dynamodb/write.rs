@@ -8,7 +8,7 @@ use super::expression::update::Update;
 use super::request::{
     BatchPart, BatchWrite, Kind, TransactWrite, Write, check_number, no_metrics, wants_capacity,
 };
-use super::schema::{Schema, is_too_large};
+use super::schema::{RowKey, Schema, is_too_large};
 use super::tables::{Change, Tables};
 use super::value::{Item, Value, size};
 use bytes::Bytes;
@@ -113,6 +113,9 @@ fn check_fields(kind: Kind, write: &Write) -> Result<(), Error> {
     }
     if kind != Kind::Update && write.update_expression.is_some() {
         return Err(wrong("UpdateExpression"));
+    }
+    if kind == Kind::Check && write.condition_expression.is_none() {
+        return Err(missing("conditionExpression"));
     }
     if let Some(value) =
         write.item.iter().chain(&write.key).flat_map(Item::values).find(|value| value.is_too_deep())
@@ -291,7 +294,10 @@ pub fn transact(tables: &mut Tables, request: &TransactWrite) -> Result<Done, Er
     if let Some(token) = &request.client_request_token
         && tables.tokens.is_known(token, request.hash).map_err(Error::TokenMisused)?
     {
-        return Ok(Done { answer: Bytes::from_static(b"{}"), ..Done::default() });
+        return Ok(repeated(tables, &parts, asks));
+    }
+    if parts.iter().any(|(_, write)| write.return_values.is_some()) {
+        return Err(Error::Serialization("unknown field `ReturnValues`".into()));
     }
     let scopes: Vec<Scope<'_>> = parts.iter().map(|(_, write)| scope(write)).collect();
     let planned = parts.iter().zip(&scopes).map(|(part, scope)| plan(part, scope));
@@ -322,6 +328,29 @@ pub fn transact(tables: &mut Tables, request: &TransactWrite) -> Result<Done, Er
     Ok(Done { answer: answer.to_string().into(), tables: changed })
 }
 
+/// The answer to a transaction that was carried out before under its token: it costs what reading its rows costs.
+///
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
+fn repeated(tables: &Tables, parts: &[(Kind, &Write)], asks: bool) -> Done {
+    let mut consumed = Consumed::by_reads(true);
+    for (_, write) in parts {
+        let key = tables.schema(&write.table_name).and_then(|schema| written_key(schema, write));
+        let row = key.ok().and_then(|key| tables.item(&key));
+        consumed.read(&write.table_name, row.as_ref().map_or(0, size), true);
+    }
+    tables.count(&consumed);
+    let answer = if asks { json!({"ConsumedCapacity": consumed.shown()}) } else { json!({}) };
+    Done { answer: answer.to_string().into(), ..Done::default() }
+}
+
+/// The key of the row that a part is about.
+fn written_key(schema: &Schema, write: &Write) -> Result<RowKey, Error> {
+    match (&write.item, &write.key) {
+        (Some(item), _) => schema.key_in(item),
+        (None, key) => schema.key(key.as_ref().unwrap_or(&Item::new())),
+    }
+}
+
 fn plan<'a>((kind, write): &(Kind, &'a Write), scope: &Scope<'a>) -> Result<Planned<'a>, Error> {
     let planned = Planned::new(*kind, write, scope)?;
     scope.check_used().map_err(Error::unused)?;
@@ -344,12 +373,7 @@ fn check_distinct(tables: &Tables, parts: &[(Kind, &Write)]) -> Result<(), Error
     let mut keys = BTreeSet::new();
     for (_, write) in parts {
         let schema = tables.schema(&write.table_name)?;
-        let key = match (&write.item, &write.key) {
-            (Some(item), _) => schema.key_in(item),
-            (None, Some(key)) => schema.key(key),
-            (None, None) => continue,
-        };
-        if key.is_ok_and(|key| !keys.insert(key)) {
+        if written_key(schema, write).is_ok_and(|key| !keys.insert(key)) {
             return Err(Error::validation(
                 "Transaction request cannot include multiple operations on one item",
             ));

@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 pub struct Calls {
     random: Rng,
     token: u32,
+    /// The last transaction that had a token.
+    transaction: Option<Value>,
     /// Whether the call has its mistake: of two no document says which one is reported.
     is_wrong: bool,
 }
@@ -64,7 +66,7 @@ const UPDATES: [(&str, &[&str], bool); 18] = [
 
 impl Calls {
     pub fn new(seed: u64) -> Self {
-        Self { random: Rng::with_seed(seed), token: 0, is_wrong: false }
+        Self { random: Rng::with_seed(seed), token: 0, transaction: None, is_wrong: false }
     }
 
     fn one_in(&mut self, n: u32) -> bool {
@@ -257,7 +259,24 @@ impl Calls {
         }
     }
 
+    /// A transaction; now and then one comes again under its token, or another one under the same.
     fn transaction(&mut self) -> Value {
+        let before = self.transaction.clone().filter(|_| self.one_in(8));
+        if let Some(before) = before {
+            let mut again = if self.one_in(3) { self.new_transaction() } else { before.clone() };
+            again["ClientRequestToken"] = before["ClientRequestToken"].clone();
+            return again;
+        }
+        let mut body = self.new_transaction();
+        if self.one_in(3) {
+            self.token += 1;
+            body["ClientRequestToken"] = format!("token-{}", self.token).into();
+            self.transaction = Some(body.clone());
+        }
+        body
+    }
+
+    fn new_transaction(&mut self) -> Value {
         let number = if self.one_in(50) { 0 } else { self.random.usize(1..5) };
         let mut items = Vec::new();
         let mut keys = BTreeSet::new();
@@ -272,10 +291,6 @@ impl Calls {
             }
         }
         let mut body = json!({"TransactItems": items});
-        if self.one_in(3) {
-            self.token += 1;
-            body["ClientRequestToken"] = format!("token-{}", self.token).into();
-        }
         self.asks(&mut body);
         body
     }
@@ -366,7 +381,10 @@ impl Calls {
                 json!({"S": if range == "moment" { "2026-02" } else { self.pick(&["a", "b", "c", "c#"]) }});
         }
         if wanted.contains(":u") {
-            values[":u"] = json!({"S": if range == "moment" { "2026-03" } else { "c#1" }});
+            let high = if range == "moment" { "2026-03" } else { "c#1" };
+            // Below every lower bound.
+            let high = if self.errs(4) { "1" } else { high };
+            values[":u"] = json!({"S": high});
         }
         let mut condition = format!("{hash} = :h{wanted}");
         // As boto3 writes it.

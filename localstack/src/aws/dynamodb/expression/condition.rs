@@ -291,19 +291,25 @@ fn operand<'a>(parser: &mut Parser<'a, '_>) -> Result<Operand<'a>, Refused> {
 
 fn between<'a>(operand: Operand<'a>, low: Operand<'a>, high: Operand<'a>) -> Result<Node<'a>, Refused> {
     if let (Operand::Value(low), Operand::Value(high)) = (&low, &high) {
-        let wanted = match low.order(high) {
-            _ if low.kind() != high.kind() => "same data type for lower and upper bounds",
-            Some(Ordering::Greater) => "upper bound to be greater than or equal to lower bound",
-            _ => "",
-        };
-        if !wanted.is_empty() {
-            let (low, high) = (shown(low), shown(high));
-            return Err(Refused(format!(
-                "The BETWEEN operator requires {wanted}; lower bound operand: AttributeValue: {{{low}}}, upper bound operand: AttributeValue: {{{high}}}"
-            )));
-        }
+        check_bounds(low, high)?;
     }
     Ok(Node::Between(operand, low, high))
+}
+
+/// What the two bounds of a `BETWEEN` have to be to each other.
+pub(super) fn check_bounds(low: &Value, high: &Value) -> Result<(), Refused> {
+    let wanted = match low.order(high) {
+        _ if low.kind() != high.kind() => "same data type for lower and upper bounds",
+        Some(Ordering::Greater) => "upper bound to be greater than or equal to lower bound",
+        _ => "",
+    };
+    if !wanted.is_empty() {
+        let (low, high) = (shown(low), shown(high));
+        return Err(Refused(format!(
+            "The BETWEEN operator requires {wanted}; lower bound operand: AttributeValue: {{{low}}}, upper bound operand: AttributeValue: {{{high}}}"
+        )));
+    }
+    Ok(())
 }
 
 /// A value in an error.

@@ -2,7 +2,7 @@
 //!
 //! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Query.KeyConditionExpressions.html>
 
-use super::condition::MAX_DEPTH;
+use super::condition::{MAX_DEPTH, check_bounds};
 use super::parser::{Parser, Token};
 use super::{Refused, Scope};
 use crate::aws::dynamodb::value::Value;
@@ -116,7 +116,9 @@ fn clause<'a>(parser: &mut Parser<'a, '_>) -> Result<Clause<'a>, Refused> {
         if !parser.passes_word("AND") {
             return Err(parser.unexpected());
         }
-        return Ok((name, Wanted::Between(low, value(parser)?)));
+        let high = value(parser)?;
+        check_bounds(low, high)?;
+        return Ok((name, Wanted::Between(low, high)));
     }
     let wanted = match parser.peek() {
         Some((Token::Symbol, "=")) => Wanted::Equal,
