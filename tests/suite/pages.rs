@@ -91,14 +91,21 @@ fn runtime_api(platform: &Platform) -> String {
     found.expect("a function runs")
 }
 
-/// Guards: the Runtime API's secret. A page's blind GET, which carries no `Origin`, fetches no invocation away.
+/// Guards: the Runtime API's secret, and its guard. A page's blind GET, which carries no `Origin`, fetches no invocation away.
 #[test]
 #[cfg(target_os = "linux")]
 fn an_invocation_cannot_be_fetched_away() {
     on_platform(async |platform| {
         let address = runtime_api(platform);
         let parts: Vec<&str> = address.trim_start_matches("http://").split('/').collect();
-        let [host, _secret, function, number] = parts[..] else { panic!("{address}") };
+        let [host, secret, function, number] = parts[..] else { panic!("{address}") };
+        // One that knew the secret would be a page nevertheless.
+        let (base, path) = (
+            format!("http://{host}"),
+            format!("/{secret}/{function}/{number}/2018-06-01/runtime/invocation/next"),
+        );
+        assert_eq!(status(&base, Method::GET, &path, &[("host", "evil.example")], "").await, 421);
+        assert_eq!(status(&base, Method::GET, &path, &[("origin", PAGE)], "").await, 403);
         for guess in [
             format!("{function}/{number}"),
             format!("secret/{function}/{number}"),

@@ -198,6 +198,7 @@ impl Definition {
         for (name, state) in &self.states {
             if let State::Task(task) = state {
                 ensure!(task.end != task.next.is_some(), "{name} needs either Next or End");
+                task.check_errors(name)?;
             }
         }
         Ok(())
@@ -206,6 +207,18 @@ impl Definition {
 
 fn substituted<'a>(text: String, values: impl IntoIterator<Item = (&'a String, &'a String)>) -> String {
     values.into_iter().fold(text, |text, (name, value)| text.replace(&format!("${{{name}}}"), value))
+}
+
+impl Task {
+    /// Of the errors that Step Functions has names for only the one for all is implemented: another would be waited for in vain.
+    fn check_errors(&self, name: &str) -> Result<()> {
+        let retried = self.retry.iter().flat_map(|retrier| &retrier.error_equals);
+        for error in retried.chain(self.catch.iter().flat_map(|catcher| &catcher.error_equals)) {
+            let is_known = !error.starts_with("States.") || error == "States.ALL";
+            ensure!(is_known, "{name}: the error {error} is not implemented by the local stack");
+        }
+        Ok(())
+    }
 }
 
 impl State {
@@ -280,5 +293,10 @@ mod tests {
         assert!(refused(|d| d["States"]["B"]["Assign"] = json!({})).contains("Assign"));
         assert!(refused(|d| d["States"]["A"]["Next"] = "C".into()).contains("there is no state C"));
         assert!(refused(|d| d["States"]["B"]["End"] = false.into()).contains("either Next or End"));
+        let timeout = json!([{"ErrorEquals": ["States.Timeout"], "MaxAttempts": 0}]);
+        assert!(
+            refused(|d| d["States"]["B"]["Retry"] = timeout.clone())
+                .contains("the error States.Timeout is not implemented")
+        );
     }
 }
