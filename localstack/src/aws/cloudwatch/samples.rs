@@ -59,11 +59,11 @@ pub fn is_measured(namespace: &str) -> bool {
 
 /// Every sample since a time; of the series that are wanted, or of all.
 pub fn since(cloudwatch: &Service, from: i64, wanted: Option<&BTreeSet<Series>>) -> Samples {
-    let (mut samples, from) = (Samples::new(), from.max(cloudwatch.begun));
+    let mut samples = Samples::new();
     let is_wanted = |series: &Series| wanted.is_none_or(|wanted| wanted.contains(series));
     for file in cloudwatch.groups.files() {
         // A file that cannot be read has no lines.
-        let _ = lines::read(&file, from, |line| {
+        let _ = lines::read(&file, from.max(cloudwatch.begun), |line| {
             if let Some(line) = line.text.starts_with("{\"_aws\"").then(|| serde_json::from_str(&line.text)) {
                 line.into_iter().for_each(|line: Line| add(&line, &is_wanted, &mut samples));
             }
