@@ -7,6 +7,7 @@ use crate::stories::market::every_order_ends_as_ever;
 use localstack::faults::{Fault, When};
 use operator::redrive::Meant;
 use registry::SERVICES;
+use serde_json::Value;
 use std::time::{Duration, Instant};
 use tests::client::order_of;
 
@@ -39,6 +40,28 @@ fn throttled_and_unanswered_transactions() {
                 assert_eq!(duplicates, 0, "{service}: {}", expected.order);
             }
         }
+    });
+}
+
+/// Guards: decisions on what the rows say, and not on what an index lists. While replicas and indexes are behind, a sweep lists orders
+/// that have ended meanwhile as due, and every order ends as ever.
+#[test]
+fn reads_that_are_behind() {
+    run(async {
+        let platform = platform("behind", Vec::new()).await;
+        let (product, queue) = (platform.product(10).await, "test-quadrille-inventory-events".to_owned());
+        let drop = Fault::Drop { queue: Some(queue), event: Some("order.created".into()), times: 1 };
+        platform.stack.faults.set(drop).unwrap();
+        let silent = platform.api.place(&order_of(&product, 1)).await.unwrap();
+        (&platform).settle().await;
+        platform.stack.faults.set(Fault::Lag { table: None, millis: 60_000 }).unwrap();
+        let (status, _) = (&mut &platform).post("POST /orders/{id}/cancel", &silent, &Value::Null).await;
+        assert_eq!(status, 202);
+        assert_eq!(platform.api.ended(&silent, TIMEOUT).await.unwrap()["status"], "CANCELLED");
+        (&platform).settle().await;
+        assert_eq!((&mut &platform).sweep().await, 0, "reminded an order that has ended");
+        every_order_ends_as_ever(&mut &platform, "behind").await;
+        platform.check(&[(product, 10)], &[silent]).await;
     });
 }
 

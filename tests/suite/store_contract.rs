@@ -303,7 +303,8 @@ async fn concurrency(store: &impl Store) {
     assert_eq!(store.load(&stock).await.unwrap().unwrap().count("available"), Some(0));
 }
 
-async fn contract(store: &impl Scan) {
+/// What the services rely on, also while reads that are not consistent are behind.
+async fn consistent(store: &impl Scan) {
     all_or_nothing(store).await;
     conditions(store).await;
     forward_only(store).await;
@@ -312,12 +313,16 @@ async fn contract(store: &impl Scan) {
     counts(store).await;
     deletions(store).await;
     reading(store).await;
-    listing(store).await;
-    listing_the_oldest(store).await;
     scanning(store).await;
-    large_rows(store).await;
     limits(store).await;
     concurrency(store).await;
+}
+
+async fn contract(store: &impl Scan) {
+    consistent(store).await;
+    listing(store).await;
+    listing_the_oldest(store).await;
+    large_rows(store).await;
 }
 
 #[test]
@@ -413,5 +418,23 @@ fn the_dynamodb_store_keeps_the_contract_among_conflicts() {
         let table = platform.table("test-quadrille-orders").await;
         contract(&table).await;
         contract(&Grouped::new(table, Limits::default())).await;
+    });
+}
+
+/// Guards: the store's consistent reads. It reads what it wrote while replicas and indexes are a minute behind.
+#[test]
+fn the_dynamodb_store_reads_what_it_wrote() {
+    in_trouble("contract-lag", async |platform| {
+        let table = platform.table("test-quadrille-orders").await;
+        let listed = key("listed");
+        let listed = Item::new(listed).with("customer", "c-lag").with("customer_at", "2026-01");
+        platform.stack.faults.set(Fault::Lag { table: None, millis: 60_000 }).unwrap();
+        consistent(&table).await;
+        consistent(&Grouped::new(table.clone(), Limits::default())).await;
+        seed(&table, listed).await;
+        let newest = async || table.newest("customer", "c-lag", None, 3).await.unwrap().len();
+        assert_eq!(newest().await, 0, "the index is behind");
+        platform.stack.faults.clear();
+        assert_eq!(newest().await, 1);
     });
 }

@@ -42,6 +42,8 @@ pub struct Targets {
 
 /// An event arrives at most so often at once: it is copied in one go.
 const MOST_COPIES: u32 = 1000;
+/// Reads are at most so far behind: what rows were is kept so long.
+const LONGEST_LAG_MILLIS: u64 = 60_000;
 
 #[derive(Default)]
 struct State {
@@ -50,8 +52,14 @@ struct State {
     gathered: HashMap<String, (Instant, u32)>,
 }
 
-/// Makes a table's stream forget its records.
-type Forget = dyn Fn(&str) + Send + Sync;
+/// What the dial itself does to the tables.
+pub trait Database: Send + Sync {
+    /// Makes a table's stream forget its records.
+    fn forget(&self, table: &str);
+
+    /// Lets the eventually consistent reads of a table be so far behind from now on.
+    fn lag(&self, table: &str, by: Duration);
+}
 
 /// Clones share one dial.
 #[derive(Clone, Default)]
@@ -59,7 +67,7 @@ pub struct Faults {
     state: Arc<Mutex<State>>,
     targets: Arc<Targets>,
     changed: Arc<Notify>,
-    forget: Option<Arc<Forget>>,
+    database: Option<Arc<dyn Database>>,
 }
 
 impl Faults {
@@ -68,10 +76,10 @@ impl Faults {
         Self { targets: Arc::new(targets), ..Self::default() }
     }
 
-    /// The dial with what makes a stream forget.
+    /// The dial of a database.
     #[must_use]
-    pub fn forgetting(self, forget: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        Self { forget: Some(Arc::new(forget)), ..self }
+    pub fn of(self, database: impl Database + 'static) -> Self {
+        Self { database: Some(Arc::new(database)), ..self }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -95,7 +103,7 @@ impl Faults {
                 ("function", function.as_ref(), &self.targets.functions)
             }
             Fault::Conflict { function, .. } => ("function", function.as_ref(), &self.targets.functions),
-            Fault::Hold { table, .. } | Fault::Unprocessed { table, .. } => {
+            Fault::Hold { table, .. } | Fault::Unprocessed { table, .. } | Fault::Lag { table, .. } => {
                 ("table", table.as_ref(), &self.targets.tables)
             }
             Fault::ForgetStream { table } => ("table", Some(table), &self.targets.tables),
@@ -106,6 +114,9 @@ impl Faults {
         };
         if let Fault::Duplicate { times, .. } = &fault {
             ensure!(*times <= MOST_COPIES, "times is at most {MOST_COPIES}");
+        }
+        if let Fault::Lag { millis, .. } = &fault {
+            ensure!(*millis <= LONGEST_LAG_MILLIS, "millis is at most {LONGEST_LAG_MILLIS}");
         }
         if let Some(name) = name.filter(|name| !targets.contains(*name)) {
             bail!("there is no {what} {name}");
@@ -121,10 +132,13 @@ impl Faults {
             bail!("no rule lets in an event {event}");
         }
         if let Fault::ForgetStream { table } = &fault {
-            self.forget.iter().for_each(|forget| forget(table));
+            self.database.iter().for_each(|database| database.forget(table));
             return Ok(());
         }
-        self.state().faults.push(fault);
+        let mut state = self.state();
+        state.faults.push(fault);
+        self.lag(&state);
+        drop(state);
         self.changed.notify_waiters();
         Ok(())
     }
@@ -136,8 +150,23 @@ impl Faults {
     }
 
     pub fn clear(&self) {
-        *self.state() = State::default();
+        let mut state = self.state();
+        *state = State::default();
+        self.lag(&state);
+        drop(state);
         self.changed.notify_waiters();
+    }
+
+    /// Has each table lag as the faults want it.
+    fn lag(&self, state: &State) {
+        for table in &self.targets.tables {
+            let millis = state.faults.iter().filter_map(|fault| match fault {
+                Fault::Lag { table: of, millis } if of.as_ref().is_none_or(|of| of == table) => Some(*millis),
+                _ => None,
+            });
+            let by = Duration::from_millis(millis.max().unwrap_or(0));
+            self.database.iter().for_each(|database| database.lag(table, by));
+        }
     }
 
     /// How an event arrives in a queue; counts down the faults that concern it.
@@ -342,5 +371,7 @@ mod tests {
         let dial = faults(&[]);
         let error = dial.set(Fault::Stop { pipe: "c".into() }).unwrap_err();
         assert_eq!(error.to_string(), "there is no pipe c");
+        let error = dial.set(Fault::Lag { table: None, millis: 60_001 }).unwrap_err();
+        assert_eq!(error.to_string(), "millis is at most 60000");
     }
 }

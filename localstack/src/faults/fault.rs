@@ -79,6 +79,12 @@ pub enum Fault {
         table: Option<String>,
         times: u32,
     },
+    /// Reads that are not strongly consistent, and those of indexes, show the rows as they were so long ago.
+    Lag {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        table: Option<String>,
+        millis: u64,
+    },
     /// DynamoDB does not answer the next calls.
     Hang { function: String, times: u32 },
     /// Lambda throttles the next invocations.

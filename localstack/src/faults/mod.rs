@@ -4,5 +4,5 @@
 pub mod dial;
 pub mod fault;
 
-pub use dial::{Delivery, Faults, Targets, TransactionFault};
+pub use dial::{Database, Delivery, Faults, Targets, TransactionFault};
 pub use fault::{Fault, When};

@@ -252,7 +252,7 @@ fn dial(model: &Model, database: &Database, set: &[Fault]) -> Result<Faults> {
         streams: streams(model),
         events: events.filter_map(|kind| kind.as_str().map(str::to_owned)).collect(),
     });
-    let dial = dial.forgetting(database.forgetter());
+    let dial = dial.of(database.to_fault());
     set.iter().try_for_each(|fault| dial.set(fault.clone()))?;
     Ok(dial)
 }

@@ -8,12 +8,14 @@ use super::tables::{StreamRecord, Tables};
 use super::write::Done;
 use super::{describe, read, write};
 use crate::aws::protocol::Answer;
+use crate::faults;
 use crate::support::meter::Meter;
 use crate::support::storage::{Storage, Written};
 use crate::template::resources::Table;
 use anyhow::Result;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 use tokio::sync::Notify;
 
 /// The database of every table. Clones share it.
@@ -131,14 +133,15 @@ impl Database {
         self.tables().forget(table);
     }
 
-    /// [`Database::forget`] for the fault dial, which is no reason to keep the database open.
-    pub fn forgetter(&self) -> impl Fn(&str) + Send + Sync + use<> {
-        let shared = Arc::downgrade(&self.0);
-        move |table| {
-            if let Some(shared) = shared.upgrade() {
-                Self(shared).forget(table);
-            }
-        }
+    /// Lets the eventually consistent reads of a table be so far behind from now on.
+    pub fn lag(&self, table: &str, by: Duration) {
+        self.tables().lag(table, by);
+    }
+
+    /// The database for the fault dial, which is no reason to keep it open.
+    #[must_use]
+    pub fn to_fault(&self) -> impl faults::Database + use<> {
+        Faulty(Arc::downgrade(&self.0))
     }
 
     /// Deletes rows past their TTL and stream records past their day, a few at a time.
@@ -152,6 +155,18 @@ impl Database {
             // Callers take their turn.
             tokio::task::yield_now().await;
         }
+    }
+}
+
+struct Faulty(Weak<Shared>);
+
+impl faults::Database for Faulty {
+    fn forget(&self, table: &str) {
+        self.0.upgrade().into_iter().for_each(|shared| Database(shared).forget(table));
+    }
+
+    fn lag(&self, table: &str, by: Duration) {
+        self.0.upgrade().into_iter().for_each(|shared| Database(shared).lag(table, by));
     }
 }
 

@@ -10,6 +10,7 @@ mod describe;
 mod differential;
 mod error;
 mod expression;
+mod lag;
 mod number;
 mod read;
 mod request;

@@ -6,11 +6,12 @@ use super::expression::Scope;
 use super::expression::condition::Condition;
 use super::expression::key_condition::{Clauses, KeyCondition, Wanted};
 use super::expression::projection::Projection;
+use super::lag::Past;
 use super::request::{BatchGet, Get, Keys, Names, Read, TransactGet, check_number, wants_capacity};
-use super::schema::{Index, Projected, RowKey, Schema, begin, place};
+use super::schema::{Index, Projected, Schema, begin, place};
 use super::tables::{Tables, json, read};
 use super::value::{Item, Value, size};
-use crate::support::storage::{Range, Space, end};
+use crate::support::storage::{Range, end};
 use bytes::Bytes;
 use serde_json::{Map, Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,7 +45,8 @@ pub fn get(tables: &Tables, request: &Get) -> Result<Bytes, Error> {
     let asks = wants_capacity(request.return_consumed_capacity.as_deref())?;
     let projection =
         projection(request.projection_expression.as_deref(), request.expression_attribute_names.as_ref())?;
-    let row = tables.row(&tables.schema(&request.table_name)?.key(&request.key)?);
+    let key = tables.schema(&request.table_name)?.key(&request.key)?;
+    let row = tables.past(&request.table_name, request.consistent_read).row(&tables.storage, &key);
     if projection.is_none() && !asks && !tables.meter.is_on() {
         // The row goes out as it lies there.
         return Ok(row.map_or_else(|| Bytes::from_static(b"{}"), |row| around(b"{\"Item\":", &row, b"}")));
@@ -88,9 +90,10 @@ pub fn batch(tables: &Tables, request: &BatchGet) -> Result<Bytes, Error> {
             projection(keys.projection_expression.as_deref(), keys.expression_attribute_names.as_ref())?;
         let is_read = projection.is_some() || asks || tables.meter.is_on();
         let schema = tables.schema(table)?;
+        let past = tables.past(table, keys.consistent_read);
         let (mut rows, mut rest) = (Vec::new(), Vec::new());
         for key in &keys.keys {
-            let row = tables.row(&schema.key(key)?);
+            let row = past.row(&tables.storage, &schema.key(key)?);
             let item = row.as_deref().filter(|_| is_read).map(read);
             // A row that goes out as it lies there is longer as JSON than as what AWS counts.
             let length = item.as_ref().map_or_else(|| row.as_ref().map_or(0, Bytes::len), size);
@@ -288,7 +291,7 @@ fn run<'a>(
     scope.check_used().map_err(Error::unused)?;
     let plan =
         Plan { schema: Arc::clone(&schema), index, range, limit, filter, projection, segment, is_count };
-    let page = plan.page(tables);
+    let page = plan.page(tables, &tables.past(&request.table_name, request.consistent_read));
     let mut consumed = Consumed::by_reads(false);
     consumed.read(&request.table_name, page.bytes, request.consistent_read == Some(true));
     tables.count(&consumed);
@@ -424,14 +427,10 @@ fn is_of(segment: (u64, u64), hash: &str) -> bool {
 }
 
 impl Plan<'_> {
-    fn page(&self, tables: &Tables) -> Page {
+    fn page(&self, tables: &Tables, past: &Past) -> Page {
         let mut page = Page::default();
-        let space = if self.index.is_some() { Space::Indexes } else { Space::Rows };
-        tables.storage.visit(space, &self.range, |_, value| {
-            let row = if self.index.is_some() { tables.row(&RowKey::at(&value)) } else { Some(value) };
-            // An entry and its row are written together.
-            row.map_or(ControlFlow::Continue(()), |row| self.look_at(read(&row), &mut page))
-        });
+        let places = (&*self.schema, self.index, &self.range);
+        past.visit(&tables.storage, places, |row| self.look_at(read(row), &mut page));
         page
     }
 

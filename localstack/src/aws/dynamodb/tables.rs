@@ -2,6 +2,7 @@
 
 use super::capacity::Consumed;
 use super::error::Error;
+use super::lag::{Lag, Past};
 use super::schema::{RowKey, Schema, place};
 use super::tokens::Tokens;
 use super::value::Item;
@@ -14,6 +15,7 @@ use chrono::Utc;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How long a stream keeps its records: 24 hours, as in AWS.
 const STREAM_SECONDS: i64 = 24 * 3600;
@@ -51,6 +53,8 @@ pub struct Tables {
     schemas: BTreeMap<String, Arc<Schema>>,
     /// By table: the number of the newest record of its stream.
     newest: BTreeMap<String, u64>,
+    /// By table: how far its eventually consistent reads are behind.
+    lags: BTreeMap<String, Lag>,
     pub tokens: Tokens,
     pub meter: Meter,
     /// The last batch that changed a row. An answer shows what it and those before it wrote.
@@ -70,7 +74,8 @@ impl Tables {
             newest.insert(schema.name.clone(), newest_record(&storage, &schema.name));
             schemas.insert(schema.name.clone(), Arc::new(schema));
         }
-        Ok(Self { storage, schemas, newest, tokens: Tokens::default(), meter: Meter::default(), last: 0 })
+        let (lags, tokens, meter) = (BTreeMap::new(), Tokens::default(), Meter::default());
+        Ok(Self { storage, schemas, newest, lags, tokens, meter, last: 0 })
     }
 
     #[must_use]
@@ -92,6 +97,22 @@ impl Tables {
     #[must_use]
     pub fn row(&self, key: &RowKey) -> Option<Bytes> {
         self.storage.get(Space::Rows, key.as_bytes())
+    }
+
+    /// How far behind the eventually consistent reads of a table are from now on.
+    pub fn lag(&mut self, table: &str, by: Duration) {
+        if by.is_zero() {
+            self.lags.remove(table);
+        } else {
+            self.lags.entry(table.to_owned()).or_default().set(by);
+        }
+    }
+
+    /// What a read of a table shows instead of what is there now: nothing, if it is consistent.
+    #[must_use]
+    pub fn past(&self, table: &str, is_consistent: Option<bool>) -> Past {
+        let lag = self.lags.get(table).filter(|_| is_consistent != Some(true));
+        lag.map(Lag::past).unwrap_or_default()
     }
 
     /// A row.
@@ -120,6 +141,9 @@ impl Tables {
     fn stage(&mut self, batch: &mut Batch, change: Change, now: i64) {
         let Change { schema, key, before, after } = change;
         stage_places(batch, &schema, &key, before.as_ref(), after.as_ref());
+        if let Some(lag) = self.lags.get_mut(&schema.name) {
+            lag.keep(&key, before.as_ref().map(json));
+        }
         let image = after.as_ref().map(json);
         let image = if schema.has_stream {
             let kind = match (&before, &after) {

@@ -4,6 +4,7 @@
 //! `DIFFERENTIAL_CASES=100000 cargo test --release -p localstack differential` looks further than CI does.
 
 mod calls;
+mod lagging;
 mod reference;
 
 use super::Database;
