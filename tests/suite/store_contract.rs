@@ -2,12 +2,13 @@
 
 use crate::platform::{in_trouble, on_platform, run};
 use crate::stores::Faulty;
+use aws_sdk_dynamodb::types::AttributeValue;
 use chassis::Failure;
 use chassis::store::{
     Attr, CommitError, Condition, EVENTS, Grouped, Indexed, Item, Key, Limits, MAX_PAGE, MemoryStore,
     Rejected, Scan, Store, Write, all_until, every_row,
 };
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use localstack::faults::Fault;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -436,5 +437,42 @@ fn the_dynamodb_store_reads_what_it_wrote() {
         assert_eq!(newest().await, 0, "the index is behind");
         platform.stack.faults.clear();
         assert_eq!(newest().await, 1);
+    });
+}
+
+/// Guards: a row that cannot be read is the trouble of the one that asks for it, also when others ask at the same time.
+#[test]
+fn a_row_that_cannot_be_read_fails_alone() {
+    in_trouble("contract-unreadable", async |platform| {
+        let table = platform.table("test-quadrille-orders").await;
+        let (good, bad) = (key("good"), key("bad"));
+        seed(&table, Item::new(good.clone())).await;
+        let client = aws_sdk_dynamodb::Client::new(&platform.sdk().await);
+        let put =
+            client.put_item().table_name("test-quadrille-orders").item("odd", AttributeValue::Bool(true));
+        let put = put.item("pk", AttributeValue::S(bad.pk.clone()));
+        put.item("sk", AttributeValue::S(bad.sk.clone())).send().await.unwrap();
+        let grouped = Grouped::new(table, Limits::default());
+        let (good, bad) = join(grouped.load(&good), grouped.load(&bad)).await;
+        assert!(good.unwrap().is_some());
+        assert!(matches!(bad, Err(Failure::Poison(_))), "{bad:?}");
+    });
+}
+
+/// Guards: of two groups that write the same row one waits for the other. They would cancel each other.
+#[test]
+fn groups_that_write_the_same_row_take_turns() {
+    in_trouble("contract-hot", async |platform| {
+        platform.stack.faults.set(Fault::Hold { table: None, millis: 20 }).unwrap();
+        let table = platform.table("test-quadrille-orders").await;
+        let (store, hot) = (Grouped::new(table, Limits::default()), key("hot"));
+        let commits = (0..5).map(async |n| {
+            tokio::time::sleep(Duration::from_millis(5) * n).await;
+            let count = Write::Count { key: hot.clone(), by: vec![("orders", 1)] };
+            store.commit(vec![count, put(&key("beside"), 1, Condition::Absent)]).await
+        });
+        let outcomes = join_all(commits).await;
+        assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+        assert_eq!(store.load(&hot).await.unwrap().unwrap().count("orders"), Some(5));
     });
 }
