@@ -169,6 +169,25 @@ const BREAKS: &[(&str, &str, &str, &str)] = &[
         "- Id: written",
         "2 of its Metrics have ReturnData",
     ),
+    ("orders.yaml", "IF(written > 20", "IF(idle > 20", "idle: it computes with itself"),
+    (
+        "orders.yaml",
+        "Label: written and not published\n        - Id: written\n          ReturnData: false",
+        "ReturnData: false\n        - Id: written",
+        "idle: ReturnData is not that of the expression",
+    ),
+    (
+        "orders.yaml",
+        "- Id: idle\n          Expression: IF(written > 20 AND FILL(published, 0) == 0, 1, 0)\n          Label: written and not published\n        - Id: written\n          ReturnData: false",
+        "- Id: written",
+        "several metrics need an expression",
+    ),
+    (
+        "orders.yaml",
+        "Period: 60\n      EvaluationPeriods: 5",
+        "Period: 60\n      EvaluationPeriods: 181",
+        "it looks back 10860 s at a queue, of which the local stack knows 10800 s",
+    ),
     (
         "observability.yaml",
         "{\"widgets\": [",

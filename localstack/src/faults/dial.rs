@@ -116,7 +116,8 @@ impl Faults {
             ensure!(*times <= MOST_COPIES, "times is at most {MOST_COPIES}");
         }
         if let Fault::Lag { millis, .. } = &fault {
-            ensure!(*millis <= LONGEST_LAG_MILLIS, "millis is at most {LONGEST_LAG_MILLIS}");
+            let most = LONGEST_LAG_MILLIS;
+            ensure!((1..=most).contains(millis), "millis is between 1 and {most}");
         }
         if let Some(name) = name.filter(|name| !targets.contains(*name)) {
             bail!("there is no {what} {name}");
@@ -371,7 +372,9 @@ mod tests {
         let dial = faults(&[]);
         let error = dial.set(Fault::Stop { pipe: "c".into() }).unwrap_err();
         assert_eq!(error.to_string(), "there is no pipe c");
-        let error = dial.set(Fault::Lag { table: None, millis: 60_001 }).unwrap_err();
-        assert_eq!(error.to_string(), "millis is at most 60000");
+        for millis in [0, 60_001] {
+            let error = dial.set(Fault::Lag { table: None, millis }).unwrap_err();
+            assert_eq!(error.to_string(), "millis is between 1 and 60000");
+        }
     }
 }

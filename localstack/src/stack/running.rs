@@ -33,6 +33,8 @@ use tokio::task::{JoinHandle, JoinSet};
 
 /// How often is deleted what has expired.
 const SWEEP_PERIOD: Duration = Duration::from_secs(60);
+/// How often the queues are measured: each minute in any case.
+const MEASURE_PERIOD: Duration = Duration::from_secs(30);
 /// The key under which the journal keeps that the first products are listed.
 const SEEDED: &str = "seeded/";
 /// How long the first products may be on their way to the price list.
@@ -203,16 +205,22 @@ fn run(tasks: &mut JoinSet<()>, parts: &mut Parts, database: &Database) {
     }
     let (database, machines) = (database.clone(), parts.machines.clone());
     let cloudwatch = parts.endpoint.cloudwatch.clone();
+    tasks.spawn(async move {
+        let mut timer = tokio::time::interval(MEASURE_PERIOD);
+        loop {
+            timer.tick().await;
+            cloudwatch.measure(Utc::now().timestamp_millis());
+        }
+    });
     let (provider, replays) = (parts.simulators.provider.clone(), parts.endpoint.events.replays.clone());
     tasks.spawn(async move {
         let mut timer = tokio::time::interval(SWEEP_PERIOD);
         loop {
             timer.tick().await;
             database.sweep().await;
-            machines.forget(Utc::now());
+            machines.forget(Utc::now()).await;
             replays.forget(Utc::now());
             provider.forget().await;
-            cloudwatch.measure(Utc::now().timestamp_millis());
         }
     });
 }
@@ -223,7 +231,8 @@ fn serve(tasks: &mut JoinSet<()>, parts: &Parts, ports: Ports) -> TcpListener {
     let (endpoint, secret) = (Arc::clone(&parts.endpoint), ports.secret);
     let runtime_api = move |request| runtime_api::answer(functions.clone(), secret.clone(), request);
     let guard = Guard { pages: false, connections: handles::connections() };
-    // The functions' own processes: how many there are is limited elsewhere.
+    // The functions' own processes, each with a connection for every event that it can work on: how many there are is limited
+    // elsewhere.
     let of_functions = Guard { connections: Semaphore::MAX_PERMITS, ..guard };
     tasks.spawn(http::serve(ports.runtime_api, of_functions, runtime_api));
     let answer = move |request| endpoint::answer(Arc::clone(&endpoint), request);

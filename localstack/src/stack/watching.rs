@@ -1,6 +1,7 @@
 //! Checks at the start of what watches a stage: alarms, dashboards and saved queries. Whatever CloudWatch would
 //! refuse is refused, and so is a series that no resource of the stage would ever feed.
 
+use crate::aws::cloudwatch::depths;
 use crate::aws::cloudwatch::math::Expression;
 use crate::aws::cloudwatch::statistics::Statistic;
 use crate::template::names;
@@ -52,7 +53,7 @@ const OF_AWS: [(&str, &[&str], &[&str]); 7] = [
 const OURS: &str = "Quadrille";
 /// The commands of Logs Insights that a saved query may have.
 const COMMANDS: [&str; 7] = ["display", "fields", "filter", "limit", "parse", "sort", "stats"];
-/// How many metrics, and how many expressions, an alarm may have.
+/// How many metrics an alarm may have.
 const MOST_SERIES: usize = 10;
 
 /// Checks all of them.
@@ -105,7 +106,14 @@ fn check_alarm(model: &Model, alarm: &Alarm) -> Result<()> {
         "DatapointsToAlarm is {datapoints} of {} periods",
         alarm.evaluation_periods
     );
-    watched(alarm).iter().try_for_each(|series| is_fed(model, series))
+    let watched = watched(alarm);
+    let is_of_queue = watched.iter().any(|series| series.namespace == "AWS/SQS");
+    ensure!(
+        !is_of_queue || whole <= depths::SECONDS,
+        "it looks back {whole} s at a queue, of which the local stack knows {} s",
+        depths::SECONDS
+    );
+    watched.iter().try_for_each(|series| is_fed(model, series))
 }
 
 fn plain_period(alarm: &Alarm) -> Result<u32> {
@@ -130,11 +138,28 @@ fn computed_period(alarm: &Alarm) -> Result<u32> {
     ensure!(returned == 1, "{returned} of its Metrics have ReturnData");
     let stats: Vec<_> = alarm.metrics.iter().filter_map(|query| query.metric_stat.as_ref()).collect();
     ensure!(stats.len() <= MOST_SERIES, "more than {MOST_SERIES} metrics");
-    ensure!(alarm.metrics.len() - stats.len() <= MOST_SERIES, "more than {MOST_SERIES} expressions");
     alarm.metrics.iter().try_for_each(|query| check_series(query, &ids))?;
+    check_expression(alarm)?;
     let periods: BTreeSet<u32> = stats.iter().map(|stat| stat.period).collect();
     ensure!(periods.len() == 1, "its metrics have different periods");
     periods.first().copied().context("no metric")
+}
+
+/// AWS computes an expression with others, and of several metrics shows the one with ReturnData. The local stack computes one
+/// expression, with metrics.
+fn check_expression(alarm: &Alarm) -> Result<()> {
+    let expressions: Vec<&MetricQuery> =
+        alarm.metrics.iter().filter(|query| query.expression.is_some()).collect();
+    let [query] = expressions.as_slice() else {
+        let is_one = expressions.is_empty() && alarm.metrics.len() == 1;
+        ensure!(is_one, "several metrics need an expression, and one only is implemented by the local stack");
+        return Ok(());
+    };
+    ensure!(query.return_data.unwrap_or(true), "{}: ReturnData is not that of the expression", query.id);
+    let text = query.expression.as_deref().unwrap_or_default();
+    let expression = Expression::read(text).map_err(|why| anyhow!("{}: {why}", query.id))?;
+    ensure!(!expression.series().contains(&query.id.as_str()), "{}: it computes with itself", query.id);
+    Ok(())
 }
 
 fn check_statistic(name: &str) -> Result<()> {
@@ -162,9 +187,6 @@ fn check_series(query: &MetricQuery, ids: &BTreeSet<&str>) -> Result<()> {
         ensure!(!["SEARCH", "SELECT", "METRICS"].contains(&name), "{id}: an alarm may not use {name}");
         let is_series = name.starts_with(|c: char| c.is_ascii_lowercase());
         ensure!(!is_series || ids.contains(name), "{id}: there is no series {name}");
-    }
-    if let Some(text) = &query.expression {
-        Expression::read(text).map_err(|why| anyhow!("{id}: {why}"))?;
     }
     Ok(())
 }

@@ -84,7 +84,8 @@ impl Connection {
         number.and_then(|number| locked(&self.waiting).all.remove(&number));
     }
 
-    /// Returns when the connection is to make room. Whatever has begun to be answered meanwhile is.
+    /// Returns when the connection is to make room. Whatever has begun to be answered meanwhile is; an answer that is known already, and
+    /// larger than what a client takes at once, is cut short where the client does not read it.
     pub async fn makes_room(&self) {
         loop {
             self.left.notified().await;

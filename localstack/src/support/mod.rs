@@ -1,6 +1,7 @@
 //! What several parts of the bench need and no AWS service owns.
 
 mod connections;
+pub mod depth;
 pub mod handles;
 pub mod http;
 pub mod journal;

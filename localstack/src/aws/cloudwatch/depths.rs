@@ -11,6 +11,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 const MINUTE: i64 = 60_000;
 /// As many minutes are known; a stack that starts knows none.
 const KEPT: usize = 180;
+/// An alarm can look back so far.
+pub const SECONDS: u32 = 180 * 60;
 
 /// The metrics of a queue, by their names.
 type Measured = [(&'static str, f64); 4];

@@ -4,7 +4,7 @@ mod alarms;
 mod alarms_api;
 pub mod api;
 mod dashboards_api;
-mod depths;
+pub mod depths;
 pub mod math;
 mod metrics_api;
 mod samples;

@@ -70,10 +70,14 @@ pub fn since(cloudwatch: &Service, from: i64, wanted: Option<&BTreeSet<Series>>)
             true
         });
     }
-    for (series, at, value) in queues(cloudwatch).into_iter().chain(executions(cloudwatch)) {
+    let mut add = |series: Series, at: i64, value: f64| {
         if at >= from && is_wanted(&series) {
             samples.entry(series).or_default().push((at, value));
         }
+    };
+    queues(cloudwatch, &mut add);
+    if wanted.is_none_or(|wanted| wanted.iter().any(|series| series.namespace == STATES)) {
+        executions(cloudwatch, &mut add);
     }
     samples
 }
@@ -104,39 +108,45 @@ fn values(value: Option<&Value>) -> Vec<f64> {
     }
 }
 
-type Sample = (Series, i64, f64);
+const STATES: &str = "AWS/States";
 
 fn of(namespace: &str, metric: &str, dimension: &str, value: &str) -> Series {
     let dimensions = [(dimension.to_owned(), value.to_owned())].into();
     Series { namespace: namespace.to_owned(), metric: metric.to_owned(), dimensions }
 }
 
-fn queues(cloudwatch: &Service) -> Vec<Sample> {
-    let mut samples = Vec::new();
-    cloudwatch.depths().visit(
-        &cloudwatch.queues,
-        chrono::Utc::now().timestamp_millis(),
-        |queue, metric, at, value| {
-            samples.push((of("AWS/SQS", metric, "QueueName", queue), at, value));
-        },
-    );
-    samples
+fn queues(cloudwatch: &Service, add: &mut impl FnMut(Series, i64, f64)) {
+    let now = chrono::Utc::now().timestamp_millis();
+    cloudwatch.depths().visit(&cloudwatch.queues, now, |queue, metric, at, value| {
+        add(of("AWS/SQS", metric, "QueueName", queue), at, value);
+    });
 }
 
+/// Looks at every execution, one page after the other: how long one has run is not known before.
+///
 /// <https://docs.aws.amazon.com/step-functions/latest/dg/procedure-cw-metrics.html>
-fn executions(cloudwatch: &Service) -> Vec<Sample> {
-    let mut samples = Vec::new();
-    for execution in cloudwatch.machines.all() {
-        let arn = names::state_machine_arn(&execution.machine);
-        let series = |metric: &str| of("AWS/States", metric, "StateMachineArn", &arn);
-        samples.push((series("ExecutionsStarted"), execution.started(), 1.0));
-        let metric = match execution.status {
-            Status::Running => continue,
-            Status::Succeeded => "ExecutionsSucceeded",
-            Status::Failed => "ExecutionsFailed",
-            Status::Aborted => "ExecutionsAborted",
-        };
-        samples.extend(execution.ended().map(|at| (series(metric), at, 1.0)));
+fn executions(cloudwatch: &Service, add: &mut impl FnMut(Series, i64, f64)) {
+    for machine in cloudwatch.machines.machines() {
+        let name = &machine.declared.state_machine_name;
+        let arn = names::state_machine_arn(name);
+        let series = |metric: &str| of(STATES, metric, "StateMachineArn", &arn);
+        let mut after = None;
+        loop {
+            let (page, next) = cloudwatch.machines.newest(name, after.as_deref(), |_| true);
+            for (_, execution) in page {
+                add(series("ExecutionsStarted"), execution.started(), 1.0);
+                let metric = match execution.status {
+                    Status::Running => continue,
+                    Status::Succeeded => "ExecutionsSucceeded",
+                    Status::Failed => "ExecutionsFailed",
+                    Status::Aborted => "ExecutionsAborted",
+                };
+                execution.ended().into_iter().for_each(|at| add(series(metric), at, 1.0));
+            }
+            after = next;
+            if after.is_none() {
+                break;
+            }
+        }
     }
-    samples
 }

@@ -26,6 +26,7 @@ struct Shared {
     tables: Mutex<Tables>,
     storage: Storage,
     conflicts: Conflicts,
+    counting: tokio::sync::Mutex<()>,
     /// By table: notified by each commit to it.
     written: HashMap<String, Arc<Notify>>,
 }
@@ -40,7 +41,8 @@ impl Database {
         let written = declared.iter().map(|table| (table.table_name.clone(), Arc::new(Notify::new())));
         let (written, conflicts) = (written.collect(), Conflicts::new(tables.schemas().clone()));
         let (tables, storage) = (Mutex::new(tables), storage.clone());
-        Ok(Self(Arc::new(Shared { tables, storage, conflicts, written })))
+        let counting = tokio::sync::Mutex::default();
+        Ok(Self(Arc::new(Shared { tables, storage, conflicts, counting, written })))
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
@@ -67,6 +69,7 @@ impl Database {
     async fn counted(&self, request: &Request) -> Counted {
         let Request::Describe(Described::Table, named) = request else { return Counted::default() };
         let (storage, named) = (self.0.storage.clone(), named.clone());
+        let _one_at_a_time = self.0.counting.lock().await;
         tokio::task::spawn_blocking(move || describe::counted(&storage, &named)).await.unwrap_or_default()
     }
 

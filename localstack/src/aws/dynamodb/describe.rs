@@ -61,16 +61,27 @@ pub struct Counted {
     bytes: u64,
 }
 
+/// So many rows are read at a time: a store that is to be closed does not wait for the last one.
+const CHUNK: u64 = 1000;
+
 /// Counts a table's rows, of all of which it reads all: not for whom others wait for.
 pub fn counted(storage: &Storage, named: &Named) -> Counted {
     let mut counted = Counted::default();
-    let range = Range::prefix(&place(&[&named.table_name]));
-    storage.visit(Space::Rows, &range, |_, row| {
-        counted.rows += 1;
-        counted.bytes += row.len() as u64;
-        ControlFlow::Continue(())
-    });
-    counted
+    let mut range = Range::prefix(&place(&[&named.table_name]));
+    loop {
+        let (mut last, before) = (None, counted.rows);
+        storage.visit(Space::Rows, &range, |place, row| {
+            counted.rows += 1;
+            counted.bytes += row.len() as u64;
+            if counted.rows - before < CHUNK {
+                return ControlFlow::Continue(());
+            }
+            last = Some(place.to_vec());
+            ControlFlow::Break(())
+        });
+        let Some(last) = last else { return counted };
+        range = range.after(&last);
+    }
 }
 
 /// ListTables.

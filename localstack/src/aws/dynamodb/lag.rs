@@ -4,12 +4,15 @@
 //! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.ReadConsistency.html>
 
 use super::schema::{Index, RowKey, Schema};
-use super::tables::read;
+use super::value::read;
 use crate::support::storage::{Range, Space, Storage};
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
+
+/// Of so many changes is kept what was before. Where a table changes faster than that, reads are less far behind.
+const MOST_CHANGES: usize = 10_000;
 
 /// What changed in a table a moment ago.
 #[derive(Default)]
@@ -22,8 +25,10 @@ pub struct Lag {
 impl Lag {
     /// How far behind the reads are from now on: at most, for what changed before is not known.
     pub fn set(&mut self, by: Duration) {
+        let now = Instant::now();
+        self.forget(now);
         self.by = by;
-        self.forget(Instant::now());
+        self.forget(now);
     }
 
     fn forget(&mut self, now: Instant) {
@@ -35,6 +40,9 @@ impl Lag {
     pub fn keep(&mut self, key: &RowKey, before: Option<Bytes>) {
         let now = Instant::now();
         self.forget(now);
+        if self.changes.len() >= MOST_CHANGES {
+            self.changes.pop_front();
+        }
         self.changes.push_back((now, key.clone(), before));
     }
 

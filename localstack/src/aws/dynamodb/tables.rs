@@ -5,7 +5,7 @@ use super::error::Error;
 use super::lag::{Lag, Past};
 use super::schema::{RowKey, Schema, place};
 use super::tokens::Tokens;
-use super::value::Item;
+use super::value::{Item, json, read};
 use crate::support::meter::Meter;
 use crate::support::storage::{Batch, Range, Space, Storage, Written};
 use crate::template::resources::Table;
@@ -13,12 +13,14 @@ use anyhow::{Context, Result, ensure};
 use bytes::{BufMut, Bytes, BytesMut};
 use chrono::Utc;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a stream keeps its records: 24 hours, as in AWS.
 const STREAM_SECONDS: i64 = 24 * 3600;
+/// A row that expired longer ago is not deleted: five years, in seconds.
+const OLDEST_EXPIRY: i64 = 5 * 365 * 24 * 3600;
 /// The most rows or records that one step of a sweep deletes: others wait for the tables meanwhile.
 const SWEPT: usize = 500;
 /// What the records of a stream begin with before the keys: kind, time, length of the keys.
@@ -70,7 +72,7 @@ impl Tables {
         let (mut schemas, mut newest) = (BTreeMap::new(), BTreeMap::new());
         for table in declared {
             let schema = Schema::new(table).with_context(|| format!("table {}", table.table_name))?;
-            check_indexes(&storage, &schema)?;
+            check_places(&storage, &schema)?;
             newest.insert(schema.name.clone(), newest_record(&storage, &schema.name));
             schemas.insert(schema.name.clone(), Arc::new(schema));
         }
@@ -226,36 +228,34 @@ impl Tables {
         let schemas: Vec<Arc<Schema>> = self.schemas.values().cloned().collect();
         for schema in schemas {
             has_more |= self.trim(&schema.name, now - STREAM_SECONDS);
-            let (expired, stale) = self.expired(&schema, now);
-            has_more |= expired.len() + stale.len() >= SWEPT;
-            if !stale.is_empty() {
-                self.storage.write(stale);
-            }
+            let expired = self.expired(&schema, now);
+            has_more |= expired.len() >= SWEPT;
             written.extend(self.save(expired));
         }
         (has_more, written)
     }
 
-    /// Some rows whose time has come, and the deletions of places that no row has, as those of an attribute of an earlier template:
-    /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html>.
-    fn expired(&self, schema: &Arc<Schema>, now: i64) -> (Vec<Change>, Batch) {
-        let (mut expired, mut stale) = (Vec::new(), Batch::default());
-        let (prefix, now) = (place(&[&schema.name]), u64::try_from(now).unwrap_or(0));
-        self.storage.visit(Space::Expiries, &Range::prefix(&prefix), |place, row| {
-            let at = place.get(prefix.len()..prefix.len() + 8).and_then(|at| at.try_into().ok());
-            if at.map_or(0, u64::from_be_bytes) > now || expired.len() + stale.len() >= SWEPT {
-                return ControlFlow::Break(());
-            }
+    /// Some rows whose time has come. One whose time was more than five years ago stays, as on AWS: it is most likely no time in seconds.
+    ///
+    /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/time-to-live-ttl-before-you-start.html>
+    fn expired(&self, schema: &Arc<Schema>, now: i64) -> Vec<Change> {
+        let mut expired = Vec::new();
+        let at = |seconds: i64| {
+            let seconds = u64::try_from(seconds).unwrap_or(0).to_be_bytes();
+            [place(&[&schema.name]).as_slice(), &seconds].concat()
+        };
+        let range = Range {
+            from: Bound::Included(at(now - OLDEST_EXPIRY)),
+            to: Bound::Excluded(at(now.saturating_add(1))),
+            is_backward: false,
+        };
+        self.storage.visit(Space::Expiries, &range, |_, row| {
             let key = RowKey::at(&row);
             let before = self.item(&key);
-            if before.as_ref().and_then(|row| schema.expiry(row, &key)).as_deref() == Some(place) {
-                expired.push(Change { schema: Arc::clone(schema), key, before, after: None });
-            } else {
-                stale.delete(Space::Expiries, place);
-            }
-            ControlFlow::Continue(())
+            expired.push(Change { schema: Arc::clone(schema), key, before, after: None });
+            if expired.len() < SWEPT { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
-        (expired, stale)
+        expired
     }
 
     /// Counts what a call consumed.
@@ -286,20 +286,6 @@ fn stage_places(
     }
     let expiry = |item: &Item| schema.expiry(item, key);
     moves(Space::Expiries, before.and_then(expiry), after.and_then(expiry));
-}
-
-/// A row's JSON.
-#[must_use]
-pub fn json(item: &Item) -> Bytes {
-    // Texts and numbers can always be written.
-    serde_json::to_vec(item).unwrap_or_default().into()
-}
-
-/// A row from the storage.
-#[must_use]
-pub fn read(row: &[u8]) -> Item {
-    // Every row was written by `json`, and the storage has checked its checksum.
-    serde_json::from_slice(row).unwrap_or_default()
 }
 
 /// A stream's record, and the row's image in it: they share their bytes.
@@ -346,10 +332,14 @@ fn newest_record(storage: &Storage, table: &str) -> u64 {
     newest
 }
 
-/// A table of an earlier run must have the indexes that the template declares now.
-fn check_indexes(storage: &Storage, schema: &Schema) -> Result<()> {
-    let key = format!("indexes/{}", schema.name);
-    let now = serde_json::to_vec(&schema.declared.global_secondary_indexes)?;
+/// A table of an earlier run must have the indexes and the expiry that the template declares now: nothing makes the places of others.
+fn check_places(storage: &Storage, schema: &Schema) -> Result<()> {
+    let indexes = &schema.declared.global_secondary_indexes;
+    check_mark(storage, format!("indexes/{}", schema.name), serde_json::to_vec(indexes)?)?;
+    check_mark(storage, format!("expiry/{}", schema.name), serde_json::to_vec(&schema.expires)?)
+}
+
+fn check_mark(storage: &Storage, key: String, now: Vec<u8>) -> Result<()> {
     match storage.get(Space::Marks, key.as_bytes()) {
         None => {
             let mut batch = Batch::default();

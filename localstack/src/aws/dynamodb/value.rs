@@ -5,6 +5,7 @@
 use super::number::{Number, Unfit};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::cmp::Ordering;
@@ -231,4 +232,17 @@ fn tagged<S: Serializer>(
     value: &(impl Serialize + ?Sized),
 ) -> Result<S::Ok, S::Error> {
     serializer.collect_map([(kind, value)])
+}
+/// A row's JSON.
+#[must_use]
+pub fn json(item: &Item) -> Bytes {
+    // Texts and numbers can always be written.
+    serde_json::to_vec(item).unwrap_or_default().into()
+}
+
+/// A row from the storage.
+#[must_use]
+pub fn read(row: &[u8]) -> Item {
+    // Every row was written by `json`, and the storage has checked its checksum.
+    serde_json::from_slice(row).unwrap_or_default()
 }

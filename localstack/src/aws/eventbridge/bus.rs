@@ -7,6 +7,7 @@ use super::made::MadeRules;
 use crate::aws::sqs::{Queue, Queues};
 use crate::aws::stepfunctions::StateMachines;
 use crate::faults::{Delivery, Faults};
+use crate::support::depth::is_deep;
 use crate::support::journal::{Entry, Journal};
 use crate::support::meter::{Meter, Unit};
 use crate::template::names::{self, ACCOUNT, REGION};
@@ -22,10 +23,6 @@ use uuid::Uuid;
 
 /// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevents.html>
 const MAX_ENTRY_BYTES: usize = 256 * 1024;
-/// How deep a detail's arrays and objects may stand in each other: what matches it with patterns calls itself for each level. AWS has a
-/// limit as well, and says nothing of it.
-const MAX_DEPTH: usize = 100;
-
 /// One entry of PutEvents.
 #[derive(Clone, Debug)]
 pub struct PutEventsEntry {
@@ -58,22 +55,6 @@ impl PutEventsEntry {
         }
         Ok(())
     }
-}
-
-/// Whether a document nests deeper than [`MAX_DEPTH`].
-fn is_deep(json: &str) -> bool {
-    let (mut depth, mut in_text, mut is_escaped) = (0_usize, false, false);
-    json.bytes().any(|byte| {
-        match byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' => is_escaped = true,
-            b'"' => in_text = !in_text,
-            b'[' | b'{' if !in_text => depth += 1,
-            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        depth > MAX_DEPTH
-    })
 }
 
 /// An event as an archive keeps it.

@@ -97,6 +97,8 @@ impl Process {
     pub fn complaint(&self, since: u64) -> Option<String> {
         let mut log = File::open(&self.log).ok()?;
         let length = log.metadata().ok()?.len();
+        // Emptied meanwhile, it is all new.
+        let since = if since > length { 0 } else { since };
         log.seek(SeekFrom::Start(since.max(length.saturating_sub(LAST_BYTES)))).ok()?;
         let mut end = Vec::new();
         log.take(LAST_BYTES).read_to_end(&mut end).ok()?;

@@ -24,6 +24,8 @@ const RETENTION_SECONDS: u32 = 4 * 24 * 3600;
 ///
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-fifo.html>
 const FIFO_IN_FLIGHT: usize = 120_000;
+/// How often a receive that waits looks again, whatever it hears.
+const LOOKS_AGAIN: Duration = Duration::from_secs(1);
 /// The most messages past their retention that one receive deletes: others wait for the queue meanwhile.
 const MOST_EXPIRED: usize = 1000;
 
@@ -277,12 +279,12 @@ impl Queue {
                 }
                 return received;
             }
-            match self.next_deadline() {
-                Some(at) => tokio::select! {
-                    () = arrived => {}
-                    () = tokio::time::sleep_until(at.into()) => {}
-                },
-                None => arrived.await,
+            // Another caller may have what becomes visible next, and go away with it: then nobody says so.
+            let latest = Instant::now() + LOOKS_AGAIN;
+            let at = self.next_deadline().map_or(latest, |at| at.min(latest));
+            tokio::select! {
+                () = arrived => {}
+                () = tokio::time::sleep_until(at.into()) => {}
             }
         }
     }

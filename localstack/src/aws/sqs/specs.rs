@@ -289,3 +289,22 @@ fn a_queue_or_subscription_that_is_no_fifo_pair_stops_the_start() {
         assert!(error.contains(said), "{error}");
     }
 }
+
+/// Guards: a receive that waits gets what another one had and did not delete, once it is visible again, though nothing arrives.
+#[tokio::test]
+async fn who_waits_gets_what_another_gave_up() {
+    let (journal, _) = Journal::open(&Storage::memory()).unwrap();
+    let declared = serde_json::from_value(json!({"QueueName": "messages"})).unwrap();
+    let queue = Queues::start(&[declared], &journal).unwrap().get("messages").unwrap();
+    let wait = || {
+        let queue = Arc::clone(&queue);
+        tokio::spawn(async move { queue.receive_for(1, Duration::from_millis(100)).await })
+    };
+    let waiting = [wait(), wait()];
+    tokio::task::yield_now().await;
+    queue.send("x");
+    for one in waiting {
+        let received = tokio::time::timeout(Duration::from_secs(10), one).await;
+        assert_eq!(bodies(&received.expect("a receive sleeps").unwrap()), ["x"]);
+    }
+}

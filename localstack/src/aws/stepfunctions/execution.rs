@@ -1,9 +1,13 @@
 //! One execution of a state machine: its data, its state and its history.
 
+use crate::support::depth::is_deep;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
+
+/// The most entries of a history: an execution that goes in a circle ends.
+const MAX_HISTORY: usize = 1000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -116,6 +120,24 @@ impl Execution {
                 self.record("entered", None, self.data.clone(), now);
             }
         }
+    }
+
+    /// Ends it where it is too much to go on with, or to be read again.
+    pub fn check(&mut self, now: DateTime<Utc>) {
+        if is_deep(&self.data.to_string()) {
+            self.data = Value::Null;
+            self.history.iter_mut().rev().take(2).for_each(|event| event.data = Value::Null);
+            self.fail("the data nest too deep", now);
+        }
+        if self.status == Status::Running && self.history.len() > MAX_HISTORY {
+            self.fail("too many events", now);
+        }
+    }
+
+    /// Ends it by an error that no state may catch.
+    pub fn fail(&mut self, why: &str, now: DateTime<Utc>) {
+        self.record("failed", Some("States.Runtime"), why.into(), now);
+        self.status = Status::Failed;
     }
 
     /// Places a result at a path of the data, or instead of the data.

@@ -8,6 +8,7 @@ use super::history::events;
 use super::service::{Included, Service, limit};
 use crate::aws::protocol::pages::page;
 use crate::aws::protocol::{ApiError, Call, Outcome, ok, seconds, without_nulls};
+use crate::support::depth::{MAX_DEPTH, is_deep};
 use crate::template::names;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -86,7 +87,11 @@ pub async fn start(states: &Service, call: &Call<'_>) -> Outcome {
     let name = request.name.unwrap_or_else(|| Uuid::new_v4().to_string());
     check_name(&name)?;
     let (started, is_new) = states.machines.start(machine, name, input.clone());
-    if !is_new && (started.status != Status::Running || started.input != input) {
+    let is_same = |known: &Execution| {
+        let of = &machine.declared.state_machine_name;
+        known.status == Status::Running && known.input == input && known.machine == *of
+    };
+    if !is_new && !is_same(&started) {
         let text = format!("Execution Already Exists: '{}'", arn(&started));
         return Err(ApiError::new("ExecutionAlreadyExists", text));
     }
@@ -100,6 +105,9 @@ fn input(text: &str) -> Result<Value, ApiError> {
     };
     if text.len() > MAX_INPUT {
         return Err(refused(format!("it has more than {MAX_INPUT} bytes")));
+    }
+    if is_deep(text) {
+        return Err(refused(format!("it nests deeper than {MAX_DEPTH}")));
     }
     serde_json::from_str(text).map_err(|error| refused(error.to_string()))
 }

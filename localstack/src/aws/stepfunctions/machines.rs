@@ -22,8 +22,6 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 
-/// The most entries of a history: an execution that goes in a circle ends.
-const MAX_HISTORY: usize = 1000;
 /// An execution that waits so long is at rest: nothing comes of it for now.
 const LONG: Duration = Duration::from_secs(3600);
 /// The prefix of executions in the journal, by their ids.
@@ -155,8 +153,17 @@ impl StateMachines {
         (found.filter(|(_, execution)| is_wanted(execution)).collect(), last)
     }
 
-    /// Forgets the executions that ended long ago, at most a page of each state machine.
-    pub fn forget(&self, now: DateTime<Utc>) {
+    /// Forgets the executions that ended long ago.
+    pub async fn forget(&self, now: DateTime<Utc>) {
+        while self.forget_some(now) {
+            // Others take their turn.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// At most a page of each state machine. Whether there may be more.
+    fn forget_some(&self, now: DateTime<Utc>) -> bool {
+        let mut is_full = false;
         let oldest = (now - KNOWN).timestamp_millis();
         for machine in self.0.machines.keys() {
             let prefix = format!("{NEWEST}{machine}/");
@@ -166,8 +173,11 @@ impl StateMachines {
                 let is_old = self.execution(id)?.ended().is_some_and(|ended| ended < oldest);
                 is_old.then(|| [key(id), format!("{prefix}{place}")])
             });
-            self.0.journal.write(old.flatten().map(|key| Entry::Forgotten { key }).collect());
+            let old: Vec<Entry> = old.flatten().map(|key| Entry::Forgotten { key }).collect();
+            is_full |= old.len() >= 2 * PAGE;
+            self.0.journal.write(old);
         }
+        is_full
     }
 
     fn resting(&self) -> MutexGuard<'_, BTreeSet<String>> {
@@ -246,8 +256,9 @@ impl StateMachines {
         executions.insert(execution.id.clone(), execution.clone());
         let listed = listed.map(|key| Entry::Record { key, value: "true".into() });
         self.0.journal.write([vec![entry(&execution)], listed.into()].concat());
-        drop(executions);
+        // Before anybody can stop it: what stops it finds what runs.
         self.spawn(execution.clone());
+        drop(executions);
         (execution, true)
     }
 
@@ -290,7 +301,8 @@ impl StateMachines {
     }
 
     /// Keeps an execution as it is now, unless it was stopped meanwhile.
-    fn keep(&self, execution: &Execution) {
+    fn keep(&self, execution: &mut Execution) {
+        execution.check(Utc::now());
         let mut executions = self.executions();
         let Some(kept) = executions.get_mut(&execution.id) else { return };
         self.write(execution);
@@ -315,11 +327,7 @@ impl StateMachines {
     async fn run(&self, mut execution: Execution) {
         while execution.status == Status::Running {
             self.step(&mut execution).await;
-            if execution.history.len() > MAX_HISTORY {
-                execution.record("failed", Some("States.Runtime"), "too many events".into(), Utc::now());
-                execution.status = Status::Failed;
-            }
-            self.keep(&execution);
+            self.keep(&mut execution);
         }
     }
 
@@ -331,8 +339,7 @@ impl StateMachines {
         self.0.meter.count(Unit::Transitions, &execution.machine, 1);
         if let Err(error) = self.enter(machine, execution).await {
             tracing::error!("execution {} of {}: {error}", execution.id, execution.machine);
-            execution.record("failed", Some("States.Runtime"), error.to_string().into(), Utc::now());
-            execution.status = Status::Failed;
+            execution.fail(&error.to_string(), Utc::now());
         }
     }
 

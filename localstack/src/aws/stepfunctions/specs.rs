@@ -124,9 +124,9 @@ async fn executions_are_forgotten_after_ninety_days() {
     let running = machines(&storage, &folder.0, 1);
     let second = running.start_execution("wait", json!(2)).unwrap();
     let now = Utc::now();
-    running.forget(now + KNOWN - chrono::TimeDelta::minutes(1));
+    running.forget(now + KNOWN - chrono::TimeDelta::minutes(1)).await;
     assert_eq!(running.all().len(), 2);
-    running.forget(now + KNOWN + chrono::TimeDelta::minutes(1));
+    running.forget(now + KNOWN + chrono::TimeDelta::minutes(1)).await;
     assert!(running.execution(&first).is_none() && running.execution(&second).is_some());
     let (listed, _) = running.newest("wait", None, any);
     assert_eq!((listed.len(), running.all().len()), (1, 1));
@@ -146,4 +146,16 @@ async fn a_list_of_executions_has_pages() {
     let (second, end) = machines.newest("wait", next.as_deref(), any);
     assert_eq!((first.len(), second.len(), end), (count - 1, 1, None));
     assert!(first.iter().all(|(place, _)| *place != second[0].0));
+}
+
+/// Guards: an execution is known after its end, however deep its data nest; what could not be read again ends it.
+#[tokio::test]
+async fn what_nests_deep_is_known_after_its_end() {
+    let (folder, storage) = (Folder::new(), Storage::memory());
+    let machines = machines(&storage, &folder.0, 1_000_000);
+    let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
+    let ids = [100, 101, 120].map(|levels| machines.start_execution("wait", nested(levels)).unwrap());
+    at_rest(&machines).await;
+    let statuses = ids.map(|id| machines.execution(&id).map(|execution| execution.status));
+    assert_eq!(statuses, [Some(Status::Succeeded), Some(Status::Failed), Some(Status::Failed)]);
 }

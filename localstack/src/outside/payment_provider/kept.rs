@@ -2,6 +2,7 @@
 
 use super::account::{Account, Call, KEPT_SECONDS, Record};
 use super::objects::{Intent, Payment, Refund};
+use super::state::Kept as KeptAnswer;
 use crate::support::journal::{Entry, Journal, PAGE};
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -126,10 +127,16 @@ impl Kept {
         let old = times.filter_map(|(place, _)| {
             let (at, key) = place.split_once('/')?;
             let at: i64 = at.parse().ok()?;
-            (now - at >= KEPT_SECONDS).then(|| [format!("{TIMES}{place}"), format!("{KEYS}{key}")])
+            (now - at >= KEPT_SECONDS).then(|| (format!("{TIMES}{place}"), format!("{KEYS}{key}"), at))
         });
-        let old: Vec<_> = old.flatten().map(|key| Entry::Forgotten { key }).collect();
-        let is_full = old.len() >= 2 * PAGE;
+        let old: Vec<_> = old.collect();
+        let is_full = old.len() >= PAGE;
+        let forgotten = old.into_iter().flat_map(|(place, key, at)| {
+            // A key that was used again since has a newer answer.
+            let is_its = self.0.record::<KeptAnswer>(&key).is_some_and(|kept| kept.at == at);
+            [Some(place), is_its.then_some(key)].into_iter().flatten()
+        });
+        let old = forgotten.map(|key| Entry::Forgotten { key }).collect();
         self.0.write(old);
         is_full
     }

@@ -118,3 +118,18 @@ fn answers_are_deleted_and_the_book_has_pages() {
     assert!(first.keys().all(|id| !second.contains_key(id)));
     assert!(first.values().chain(second.values()).all(|payment| payment.captured == 500));
 }
+
+/// Guards: the answer of a key that is used again, a day later, is kept for a day as well: without it the third call would charge again.
+#[test]
+fn a_key_that_is_used_again_keeps_its_newer_answer() {
+    let journal = journal();
+    let kept = Kept::new(&journal);
+    let mut shared = Shared::new(kept.clone());
+    let form = "amount=500&currency=usd&payment_method_types[]=card&payment_method=pm_card_visa&confirm=true";
+    let path = "/v1/payment_intents";
+    let call = Call { method: "POST", path, query: "", idempotency_key: Some("key"), form };
+    let mut is_replayed = |now: i64| shared.answer_at(&call, now, Duration::ZERO).is_replayed;
+    assert!(!is_replayed(0) && !is_replayed(KEPT_SECONDS));
+    kept.forget(KEPT_SECONDS + 1);
+    assert!(is_replayed(KEPT_SECONDS + 2));
+}
