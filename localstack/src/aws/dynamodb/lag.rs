@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 /// Of so many changes is kept what was before. Where a table changes faster than that, reads are less far behind.
-const MOST_CHANGES: usize = 10_000;
+pub const MOST_CHANGES: usize = 10_000;
 
 /// What changed in a table a moment ago.
 #[derive(Default)]

@@ -3,6 +3,7 @@
 use super::calls::Calls;
 use super::{pages, plain, tables};
 use crate::aws::dynamodb::Database;
+use crate::aws::dynamodb::lag::MOST_CHANGES;
 use crate::support::storage::Storage;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -67,7 +68,8 @@ fn a_read_that_is_behind_shows_what_was() {
     assert!(differing > 100, "{differing} reads would have shown a difference");
 }
 
-/// Guards: a lag has an end. What changed longer ago is shown, and so is everything once no fault wants a lag.
+/// Guards: a lag has an end. What changed longer ago, or before many other changes, is shown, and so is everything once no fault
+/// wants a lag.
 #[test]
 fn what_changed_longer_ago_is_shown() {
     let database = database();
@@ -91,4 +93,16 @@ fn what_changed_longer_ago_is_shown() {
     assert_eq!(kind(), "second");
     database.lag("single", Duration::ZERO);
     assert_eq!(kind(), "third");
+    database.lag("single", Duration::from_secs(3600));
+    put("fourth");
+    let other = json!({"TableName": "single", "Item": {"pk": {"S": "other"}}});
+    let remove = json!({"TableName": "single", "Key": {"pk": {"S": "other"}}});
+    for (operation, body) in [("PutItem", &other), ("DeleteItem", &remove)].repeat(MOST_CHANGES / 2 - 1) {
+        assert_eq!(ask(&database, operation, body).0, 200);
+    }
+    assert_eq!(kind(), "third");
+    assert_eq!(ask(&database, "PutItem", &other).0, 200);
+    assert_eq!(kind(), "third");
+    assert_eq!(ask(&database, "DeleteItem", &remove).0, 200);
+    assert_eq!(kind(), "fourth");
 }
