@@ -51,58 +51,72 @@ release-contracts number:
 # The operator's commands: with `--stage prod` at the end, on AWS; `just dlq --help` and so on for more.
 
 # One order, `just order timeline 018f2b9e-…`: show, timeline, events, trace, cancel, retry-compensation
+[no-exit-message]
 order *flags:
     @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} order "$@"
 
 # List orders, `just orders --status FAILED`: by status, customer or time
+[no-exit-message]
 orders *flags:
     @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} orders "$@"
 
 # List the orders that wait: FAILED ones, which need an operator, and those with an overdue step
+[no-exit-message]
 waiting *flags:
     @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} waiting "$@"
 
 # Remind every silent step now, `just sweep --ahead 3600`: also what will be overdue within so many seconds
+[no-exit-message]
 sweep *flags:
     @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} sweep "$@"
 
 # Dead letters, `just dlq redrive payments-events-dlq --order 018f2b9e-…`: list, show, redrive, drop
+[no-exit-message]
 dlq *flags:
     @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} dlq "$@"
 
 # Stock, `just stock show`: show, count
+[no-exit-message]
 stock *flags:
     @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} stock "$@"
 
 # The circuit between payments and its provider, `just breaker show`: show, reset
+[no-exit-message]
 breaker *flags:
     @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} breaker "$@"
 
 # Print each event as it comes, `just bus tail --order 018f2b9e-…`
+[no-exit-message]
 bus *flags:
     @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} bus "$@"
 
 # Compare the tables with the events and with each other, `just audit`
+[no-exit-message]
 audit *flags:
     @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} audit "$@"
 
 # Publish events again as they were, what a pipe lost: `just republish --subject 018f2b9e-…`
+[no-exit-message]
 republish *flags:
     @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} republish "$@"
 
 # Build a projection anew from the log: `just rebuild --projection sales`, prices or admission
+[no-exit-message]
 rebuild *flags:
     @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} rebuild "$@"
 
 # Make a customer's addresses unreadable everywhere, `just forget --customer ada`
+[no-exit-message]
 forget *flags:
     @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} forget "$@"
 
 # The pipes of a stage, `just pipes stop orders`: list, stop, start
+[no-exit-message]
 pipes *flags:
     @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} pipes "$@"
 
 # Publish events of the log once more, `just replay --order 018f2b9e-…`
+[no-exit-message]
 replay *flags:
     @{{ if flags =~ "--stage" { operator_on_aws } else { operator_here } }} replay "$@"
 

@@ -15,7 +15,8 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// Guards: nothing rests on how one issuer writes tokens. Its parameters are all that a stage needs to be set to.
 async fn access_holds(dialect: Dialect) {
     let name = format!("dialect-{dialect:?}").to_lowercase();
-    let platform = Platform::start(&Options { issuer: dialect, ..options(&name) }).await.unwrap();
+    let stage = "local".to_owned();
+    let platform = Platform::start(&Options { issuer: dialect, stage, ..options(&name) }).await.unwrap();
     access::routes_ask_for_scopes(&platform).await;
     access::orders_are_the_customers_own(&platform).await;
     edge::keys_are_the_customers_own(&platform).await;

@@ -246,6 +246,10 @@ fn a_data_folder_in_use_is_refused_before_it_is_emptied() {
         let second = Options { fresh: true, ..first.clone() };
         let error = Stack::start(&second).await.map(drop).unwrap_err().to_string();
         assert!(error.ends_with("is in use by another stack; choose another with --data-dir DIR"), "{error}");
+        // The logs lie in it also then.
+        let third = Options { in_memory: true, ..first.clone() };
+        let error = Stack::start(&third).await.map(drop).unwrap_err().to_string();
+        assert!(error.contains("is in use by another stack"), "{error}");
         drop(running);
         Stack::start(&second).await.unwrap();
     });

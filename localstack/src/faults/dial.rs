@@ -115,9 +115,10 @@ impl Faults {
         if let Fault::Duplicate { times, .. } = &fault {
             ensure!(*times <= MOST_COPIES, "times is at most {MOST_COPIES}");
         }
+        ensure!(!fault.does_nothing(), "a fault of 0 does nothing");
         if let Fault::Lag { millis, .. } = &fault {
             let most = LONGEST_LAG_MILLIS;
-            ensure!((1..=most).contains(millis), "millis is between 1 and {most}");
+            ensure!(*millis <= most, "millis is at most {most}");
         }
         if let Some(name) = name.filter(|name| !targets.contains(*name)) {
             bail!("there is no {what} {name}");
@@ -372,9 +373,9 @@ mod tests {
         let dial = faults(&[]);
         let error = dial.set(Fault::Stop { pipe: "c".into() }).unwrap_err();
         assert_eq!(error.to_string(), "there is no pipe c");
-        for millis in [0, 60_001] {
+        for (millis, expected) in [(0, "a fault of 0 does nothing"), (60_001, "millis is at most 60000")] {
             let error = dial.set(Fault::Lag { table: None, millis }).unwrap_err();
-            assert_eq!(error.to_string(), "millis is between 1 and 60000");
+            assert_eq!(error.to_string(), expected);
         }
     }
 }

@@ -115,6 +115,29 @@ fn applies(to: Option<&String>, name: &str) -> bool {
 }
 
 impl Fault {
+    /// Whether it would never happen.
+    pub(super) const fn does_nothing(&self) -> bool {
+        match self {
+            Self::Delay { millis, .. }
+            | Self::Reverse { millis, .. }
+            | Self::Hold { millis, .. }
+            | Self::Lag { millis, .. } => *millis == 0,
+            Self::Kill { nth: times, .. }
+            | Self::Duplicate { times, .. }
+            | Self::Drop { times, .. }
+            | Self::LoseAnswer { times, .. }
+            | Self::Throttle { times, .. }
+            | Self::Conflict { times, .. }
+            | Self::Unprocessed { times, .. }
+            | Self::Hang { times, .. }
+            | Self::ThrottleFunction { times, .. }
+            | Self::Refuse { times, .. }
+            | Self::Provider { times }
+            | Self::Carrier { times } => *times == 0,
+            Self::Stop { .. } | Self::ForgetStream { .. } => false,
+        }
+    }
+
     pub(super) fn concerns_event(&self, to: &str, kind: &str) -> bool {
         match self {
             Self::Duplicate { queue, .. } | Self::Delay { queue, .. } | Self::Reverse { queue, .. } => {

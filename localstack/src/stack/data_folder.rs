@@ -39,7 +39,7 @@ pub struct DataFolder {
 /// Claims the folder for as long as it is held. Then the storage is closed, though others still have it.
 pub struct Claim {
     storage: Storage,
-    _lock: Option<File>,
+    _lock: File,
 }
 
 impl Drop for Claim {
@@ -81,9 +81,9 @@ fn spoiled(folder: &Path) -> String {
     format!("cannot use {}; put a copy back, or start with --fresh, which deletes it", path.display())
 }
 
-/// Claims the folder: two stacks on one folder would lose what each acknowledged.
-fn lock(options: &Options) -> Result<Option<File>> {
-    let Some(folder) = options.kept() else { return Ok(None) };
+/// Claims the folder: two stacks on one folder would lose what each acknowledged, and write to the same logs also in memory.
+fn lock(options: &Options) -> Result<File> {
+    let folder = &options.data;
     let path = folder.join("lock");
     let file = File::create(&path).with_context(|| path.display().to_string())?;
     file.try_lock().map_err(|_| {
@@ -92,7 +92,7 @@ fn lock(options: &Options) -> Result<Option<File>> {
             "the data folder {data} is in use by another stack; choose another with --data-dir DIR"
         )
     })?;
-    Ok(Some(file))
+    Ok(file)
 }
 
 /// Deletes what is to be deleted.

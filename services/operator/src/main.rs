@@ -25,7 +25,7 @@ use aws::sdk::Unreachable;
 use breaker::BreakerCommand;
 use bus::BusCommand;
 use chassis::Failure;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 use dlq::DlqCommand;
 use forgetting::ForgetArguments;
@@ -149,7 +149,10 @@ fn refuse(error: &clap::Error) -> ExitCode {
         let text = error.to_string();
         let first = text.split("\n\n").next().unwrap_or_default();
         let line = first.split_whitespace().collect::<Vec<_>>().join(" ");
-        let _ = writeln!(std::io::stderr(), "{}; try --help", printable(&line));
+        // The local stack calls itself `quadrille dev`.
+        let is_dev = error.get(ContextKind::InvalidSubcommand) == Some(&ContextValue::String("dev".into()));
+        let hint = if is_dev { "the local stack starts with `cargo dev`" } else { "try --help" };
+        let _ = writeln!(std::io::stderr(), "{}; {hint}", printable(&line));
     }
     ExitCode::from(if error.exit_code() == 0 { 0 } else { 2 })
 }

@@ -72,7 +72,8 @@ pub fn report(iam: &Iam, meter: &Meter) -> Response {
 pub fn published(topics: &Topics, topic: &str, query: &str) -> Response {
     let after = http::after(query);
     let Some(messages) = topics.page(topic, after.as_deref(), PAGE) else {
-        return http::empty(StatusCode::NOT_FOUND);
+        let why = json!({"message": format!("there is no topic {topic}")});
+        return http::json(404, "application/json", why.to_string());
     };
     let shown = messages.into_iter().map(|(number, message)| {
         let mut entry = json!(message);
