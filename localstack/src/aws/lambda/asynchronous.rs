@@ -162,7 +162,9 @@ mod tests {
     async fn what_fails_is_repeated_as_declared() {
         for (retries, throttles, age, started) in [(0, 0, 60, 2), (2, 3, 60, 6), (0, 20, 3, 0)] {
             let faults = Faults::new(Targets { functions: ["f".into()].into(), ..Targets::default() });
-            faults.set(Fault::ThrottleFunction { function: None, times: throttles }).unwrap();
+            if throttles > 0 {
+                faults.set(Fault::ThrottleFunction { function: None, times: throttles }).unwrap();
+            }
             let (function, _watchdog) = broken(&faults);
             let supervised = tokio::spawn(Arc::clone(&function).supervise());
             let queue = serde_json::from_value(json!({"QueueName": "dlq"})).unwrap();
