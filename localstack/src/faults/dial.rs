@@ -42,6 +42,8 @@ pub struct Targets {
 
 /// An event arrives at most so often at once: it is copied in one go.
 const MOST_COPIES: u32 = 1000;
+/// Events and transactions wait for an hour at most.
+const LONGEST_MILLIS: u64 = 3_600_000;
 /// Reads are at most so far behind: what rows were is kept so long.
 const LONGEST_LAG_MILLIS: u64 = 60_000;
 
@@ -119,6 +121,11 @@ impl Faults {
         if let Fault::Lag { millis, .. } = &fault {
             let most = LONGEST_LAG_MILLIS;
             ensure!(*millis <= most, "millis is at most {most}");
+        }
+        if let Fault::Delay { millis, .. } | Fault::Reverse { millis, .. } | Fault::Hold { millis, .. } =
+            &fault
+        {
+            ensure!(*millis <= LONGEST_MILLIS, "millis is at most {LONGEST_MILLIS}");
         }
         if let Some(name) = name.filter(|name| !targets.contains(*name)) {
             bail!("there is no {what} {name}");

@@ -8,7 +8,7 @@ use super::expression::key_condition::{Clauses, KeyCondition, Wanted};
 use super::expression::projection::Projection;
 use super::lag::Past;
 use super::request::{BatchGet, Get, Keys, Names, Read, TransactGet, check_number, wants_capacity};
-use super::schema::{Index, Projected, Schema, begin, place};
+use super::schema::{Index, MAX_HASH_BYTES, MAX_RANGE_BYTES, Projected, Schema, begin, check_length, place};
 use super::tables::Tables;
 use super::value::{Item, Value, json, read, size};
 use crate::support::storage::{Range, end};
@@ -388,19 +388,20 @@ fn range(
 }
 
 /// A value that a key is compared with.
-fn text(value: &Value) -> Result<&str, Error> {
+fn text(value: &Value, most: usize) -> Result<&str, Error> {
     match value {
-        Value::S(text) if !text.is_empty() => Ok(text),
+        Value::S(text) if !text.is_empty() => check_length(text, most).map(|()| text.as_str()),
         _ => Err(Error::invalid("Condition parameter type does not match schema type")),
     }
 }
 
 /// The places of one partition, as far as the sort key is wanted.
 fn wanted(mut first: Vec<u8>, condition: &KeyCondition<'_>) -> Result<Range, Error> {
-    first.extend(place(&[text(condition.hash)?]));
+    first.extend(place(&[text(condition.hash, MAX_HASH_BYTES)?]));
     let partition = Range::prefix(&first);
     let Some(wanted) = condition.range else { return Ok(partition) };
-    let whole = |value: &Value| Ok::<_, Error>([first.as_slice(), &place(&[text(value)?])].concat());
+    let whole =
+        |value: &Value| Ok::<_, Error>([first.as_slice(), &place(&[text(value, MAX_RANGE_BYTES)?])].concat());
     let behind = |place: Vec<u8>| end(&place).map_or(Bound::Unbounded, Bound::Included);
     let up_to = |place: Vec<u8>| end(&place).map_or(Bound::Unbounded, Bound::Excluded);
     Ok(match wanted {
@@ -414,7 +415,7 @@ fn wanted(mut first: Vec<u8>, condition: &KeyCondition<'_>) -> Result<Range, Err
         }
         Wanted::BeginsWith(value) => {
             let mut prefix = first.clone();
-            begin(&mut prefix, text(value)?);
+            begin(&mut prefix, text(value, MAX_RANGE_BYTES)?);
             Range::prefix(&prefix)
         }
     })

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
-const MAX_HASH_BYTES: usize = 2048;
-const MAX_RANGE_BYTES: usize = 1024;
+pub const MAX_HASH_BYTES: usize = 2048;
+pub const MAX_RANGE_BYTES: usize = 1024;
 
 /// The names of the attributes of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -236,10 +236,12 @@ impl Schema {
         let mut indexes: Vec<&Index> = self.indexes.iter().collect();
         indexes.sort_by_key(|index| &index.name);
         for index in indexes {
-            for name in [Some(&index.key.hash), index.key.range.as_ref()].into_iter().flatten() {
+            let hash = Some((&index.key.hash, MAX_HASH_BYTES));
+            let range = index.key.range.as_ref().map(|name| (name, MAX_RANGE_BYTES));
+            for (name, most) in [hash, range].into_iter().flatten() {
                 match item.get(name) {
                     None => {}
-                    Some(Value::S(text)) if !text.is_empty() => {}
+                    Some(Value::S(text)) if !text.is_empty() => check_length(text, most)?,
                     Some(Value::S(_)) => {
                         return Err(Error::EmptyKey(format!(
                             "One or more parameter values are not valid. A value specified for a secondary index key is not supported. The AttributeValue for a key attribute cannot contain an empty string value. IndexName: {}, IndexKey: {name}",
@@ -367,6 +369,11 @@ fn check_key(name: &str, text: &str, most: usize) -> Result<(), Error> {
             "One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty string value. Key: {name}"
         )));
     }
+    check_length(text, most)
+}
+
+/// Refuses the text of a key, or of what a key is compared with, that is longer than a key may be.
+pub fn check_length(text: &str, most: usize) -> Result<(), Error> {
     match text.len() > most {
         true if most == MAX_HASH_BYTES => {
             Err(Error::invalid("Size of hashkey has exceeded the maximum size limit of2048 bytes"))

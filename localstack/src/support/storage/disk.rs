@@ -3,7 +3,7 @@
 //! The store writes a batch into its log without syncing it. [`Log::sync`] syncs the log through a handle of its own: the store's
 //! own call would hold the log's lock for as long as the disk needs, and every writer would wait with it.
 
-use super::{Batch, Change, Range, Space, logs};
+use super::{Batch, Change, MOST_KEY_BYTES, Range, Space, logs};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use fjall::compaction::Leveled;
@@ -40,6 +40,8 @@ const FORMAT_FILE: &str = "format";
 const SYNCED: &str = "synced";
 /// Where the store has a folder for each space.
 const SPACES: &str = "keyspaces";
+/// The file of a space that says which files it has.
+const CURRENT: &str = "current";
 
 pub struct Disk {
     store: Database,
@@ -98,6 +100,16 @@ fn create(folder: &Path, fsync: &Fsync) -> Result<()> {
     folder.parent().map_or(Ok(()), |parent| fsynced(parent, fsync))
 }
 
+/// The store makes a space anew of which it finds no version, and deletes what is left of it. It numbers them as they were made, from
+/// 1; its own is 0.
+fn check_spaces(folder: &Path) -> Result<()> {
+    for number in 0..=Space::ALL.len() {
+        let current = folder.join(SPACES).join(number.to_string()).join(CURRENT);
+        ensure!(current.exists(), "its file {} is gone", current.display());
+    }
+    Ok(())
+}
+
 /// What a space keeps in memory before it is sorted into files: most where most is written, and where what was written is soon written
 /// again or deleted, so that it never gets into a file.
 const fn buffer_bytes(space: Space) -> u64 {
@@ -130,6 +142,7 @@ impl Disk {
         let noted = std::fs::read(folder.join(SYNCED)).with_context(|| format!("its file {SYNCED}"))?;
         ensure!([0, 8].contains(&noted.len()), "its file {SYNCED} has {} bytes instead of 8", noted.len());
         let noted = number(&noted);
+        check_spaces(folder)?;
         logs::mend(folder, noted)?;
         let disk = Arc::new(Self::of(folder)?);
         let log = Log::open(folder, Arc::clone(&disk), (noted, fsync))?;
@@ -160,6 +173,9 @@ impl Disk {
     }
 
     pub fn get(&self, space: Space, key: &[u8]) -> Option<Bytes> {
+        if key.len() > MOST_KEY_BYTES {
+            return None;
+        }
         self.settle(space);
         must(self.space(space).get(key), "read").map(Bytes::from)
     }
@@ -171,7 +187,7 @@ impl Disk {
         visit: &mut impl FnMut(&[u8], Bytes) -> ControlFlow<()>,
     ) {
         self.settle(space);
-        let mut found = self.space(space).range((range.from.clone(), range.to.clone()));
+        let mut found = self.space(space).range(range.within(MOST_KEY_BYTES));
         while let Some(entry) = if range.is_backward { found.next_back() } else { found.next() } {
             let (key, value) = must(entry.into_inner(), "read");
             if visit(&key, value.into()).is_break() {

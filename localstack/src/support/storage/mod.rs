@@ -111,6 +111,9 @@ impl Batch {
     }
 }
 
+/// The most bytes of a key, for the store on disk.
+pub const MOST_KEY_BYTES: usize = 65_535;
+
 /// The keys between two bounds, in order or against it.
 #[derive(Clone, Debug)]
 pub struct Range {
@@ -146,6 +149,20 @@ impl Range {
             &(self.from.as_ref().map(Vec::as_slice), self.to.as_ref().map(Vec::as_slice)),
             key,
         )
+    }
+
+    /// The same keys, of which none is longer than `most` bytes, between bounds that are not longer either.
+    fn within(&self, most: usize) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+        let cut = |bound: &Bound<Vec<u8>>| match bound {
+            Bound::Included(key) | Bound::Excluded(key) => {
+                key.get(..most).filter(|_| key.len() > most).map(<[u8]>::to_vec)
+            }
+            Bound::Unbounded => None,
+        };
+        // What begins as such a bound does, and is not longer than `most`, is before it.
+        let from = cut(&self.from).map_or_else(|| self.from.clone(), Bound::Excluded);
+        let to = cut(&self.to).map_or_else(|| self.to.clone(), Bound::Included);
+        (from, to)
     }
 
     fn is_empty(&self) -> bool {
@@ -269,7 +286,13 @@ impl Storage {
     }
 
     /// Writes a batch; [`Storage::synced`] says when it is safe.
+    ///
+    /// # Panics
+    /// For a key that is longer than [`MOST_KEY_BYTES`]: whoever makes keys of what callers send has limits for it. Here, before
+    /// others' changes are in hand, it is the trouble of one caller.
     pub fn write(&self, batch: Batch) -> Written {
+        let is_short = |(_, key, _): &(Space, Vec<u8>, Change)| key.len() <= MOST_KEY_BYTES;
+        assert!(batch.0.iter().all(is_short), "a key has more than {MOST_KEY_BYTES} bytes");
         match &self.shared.place {
             Place::Memory(memory) => memory.write(batch),
             Place::Disk(disk) => {

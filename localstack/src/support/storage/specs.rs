@@ -1,7 +1,7 @@
 //! Storage in memory and on disk: one behaviour, and what a crash leaves.
 
 use super::power_cuts::copy;
-use super::{Batch, Range, Space, Storage, end};
+use super::{Batch, MOST_KEY_BYTES, Range, Space, Storage, end};
 use bytes::Bytes;
 use std::ops::{Bound, ControlFlow};
 use std::path::PathBuf;
@@ -281,4 +281,50 @@ async fn what_waits_is_synced() {
     let storage = Storage::open(&folder.0).unwrap();
     storage.synced(put_message(&storage, "first")).await;
     assert_eq!(crashed(&folder).1.get(Space::Messages, b"first"), Some(Bytes::from("first")));
+}
+
+/// Guards: what others have written and is not in the log yet, when a caller's key is longer than the store takes; and that such a key
+/// is looked for as any other.
+#[tokio::test]
+async fn a_key_that_is_too_long_is_the_trouble_of_its_caller() {
+    let folder = Folder::new();
+    let storage = Storage::open(&folder.0).unwrap();
+    let mut batch = Batch::default();
+    batch.put(Space::Messages, "waits", "1");
+    storage.write(batch);
+    let long = "a".repeat(MOST_KEY_BYTES + 1);
+    let writes = std::panic::AssertUnwindSafe(|| put(&storage, &[("a", "1"), (&long, "2")]));
+    assert!(std::panic::catch_unwind(writes).is_err());
+    let longest = "a".repeat(MOST_KEY_BYTES);
+    put(&storage, &[(&longest, "3"), ("b", "4")]);
+    assert_eq!(storage.get(Space::Rows, long.as_bytes()), None);
+    assert_eq!(keys(&storage, &Range::prefix(long.as_bytes())), Vec::<String>::new());
+    let all = Range { from: Bound::Unbounded, to: Bound::Unbounded, is_backward: false };
+    assert_eq!(keys(&storage, &all.clone().after(long.as_bytes())), ["b"]);
+    assert_eq!(keys(&storage, &all.backward(true).after(long.as_bytes())), [longest.as_str()]);
+    storage.flush().await;
+    storage.close();
+    let storage = Storage::open(&folder.0).unwrap();
+    assert_eq!(storage.get(Space::Messages, b"waits"), Some(Bytes::from("1")));
+}
+
+/// Guards: a space that lost its folder, or the file that says what it has. The store would make it anew, and delete the rest of it.
+#[tokio::test]
+async fn a_space_that_is_gone_is_refused() {
+    let folder = Folder::new();
+    twenty(&folder).await;
+    let names = || {
+        let entries = std::fs::read_dir(folder.0.join("keyspaces")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name()).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(names().len(), 1 + Space::ALL.len());
+    for number in 0..=Space::ALL.len() {
+        let current = folder.0.join(format!("keyspaces/{number}/current"));
+        let kept = std::fs::read(&current).unwrap();
+        std::fs::remove_file(&current).unwrap();
+        let refused = format!("{:#}", Storage::open(&folder.0).err().unwrap());
+        assert!(refused.contains(&format!("keyspaces/{number}/current is gone")), "{refused}");
+        std::fs::write(&current, kept).unwrap();
+    }
+    assert_eq!(keys(&Storage::open(&folder.0).unwrap(), &Range::prefix(b"")).len(), 20);
 }

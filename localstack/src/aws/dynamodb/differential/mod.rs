@@ -205,3 +205,40 @@ fn the_same_calls_have_the_same_answers() {
     // Calls that all fail would compare nothing.
     assert!(answered > refused && refused * 20 > answered, "{answered} answered, {refused} refused");
 }
+
+/// Guards: the lengths of keys, of indexes too, and of what they are compared with. The other side has them for the tables' own keys
+/// only.
+#[test]
+fn keys_have_their_lengths() {
+    let case = Case::start();
+    let row = |name: &str, length: usize| {
+        let mut item =
+            json!({"pk": {"S": "one"}, "sk": {"S": "a"}, "group": {"S": "g"}, "moment": {"S": "m"}});
+        item[name] = json!({"S": "x".repeat(length)});
+        ("PutItem", json!({"TableName": "rows", "Item": item}))
+    };
+    let query = |index: Option<&str>, names: [&str; 2], condition: &str, lengths: [usize; 2]| {
+        let [hash, range] = lengths.map(|length| json!({"S": "x".repeat(length)}));
+        let condition = format!("#h = :h AND {}", condition.replace('R', "#r"));
+        let mut body = json!({"TableName": "rows", "KeyConditionExpression": condition,
+            "ExpressionAttributeNames": {"#h": names[0], "#r": names[1]},
+            "ExpressionAttributeValues": {":h": hash, ":r": range}});
+        index.into_iter().for_each(|index| body["IndexName"] = index.into());
+        ("Query", body)
+    };
+    let mut calls = Vec::new();
+    for (name, most) in [("pk", 2048), ("sk", 1024), ("group", 2048), ("moment", 1024)] {
+        calls.extend([(200, row(name, most)), (400, row(name, most + 1))]);
+    }
+    for condition in ["R = :r", "R < :r", "R >= :r", "begins_with(R, :r)"] {
+        for (index, names) in [(None, ["pk", "sk"]), (Some("by-group"), ["group", "moment"])] {
+            calls.push((200, query(index, names, condition, [2048, 1024])));
+            calls.push((400, query(index, names, condition, [2049, 1024])));
+            calls.push((400, query(index, names, condition, [2048, 1025])));
+        }
+    }
+    for (expected, (operation, body)) in calls {
+        let (status, answer) = case.ours(operation, &body);
+        assert_eq!(status, expected, "{answer} {operation} {}", body.to_string().replace("xx", ""));
+    }
+}
