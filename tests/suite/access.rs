@@ -190,8 +190,11 @@ fn the_access_log_names_the_route_and_not_the_customer() {
         assert_eq!(of("$default", "404")["ip"], "127.0.0.1");
         let token = platform.stack.issuer.token("ada", "orders:read").unwrap();
         let header = token.split('.').next().unwrap();
+        // A request's id is made of digits and letters from a to f, and may have a name in it by chance.
+        let ids = lines.iter().filter_map(|line| line["requestId"].as_str());
+        let said = ids.fold(log.clone(), |said, id| said.replace(id, ""));
         for secret in [header, "ada", "customer", product.as_str()] {
-            assert!(!log.contains(secret), "{secret} in {log}");
+            assert!(!said.contains(secret), "{secret} in {log}");
         }
     });
 }

@@ -1,7 +1,7 @@
 //! What the local stack's report says: every permission of the templates is needed by something, and what an order costs.
 
 use crate::bench::{Bench, Trouble};
-use crate::platform::{BINARIES, Platform, options, root, run, scratch};
+use crate::platform::{BINARIES, Platform, on_platform, options, root, run, scratch};
 use crate::stories::{charging, losses, outcomes, paid_with};
 use chassis::store::{Condition, Key, Store, Write};
 use chrono::{TimeDelta, Utc};
@@ -124,6 +124,19 @@ fn no_permission_is_unused() {
         assert!(permissions["granted"].as_u64() > Some(100), "{permissions:#}");
         assert_eq!(permissions["unused"], json!([]), "of {}", permissions["granted"]);
         assert_eq!(permissions["on_everything"], json!([]));
+    });
+}
+
+/// Guards: a call that is meant to change something is not answered by what only shows something.
+#[test]
+fn what_only_shows_something_is_only_read() {
+    on_platform(async |platform| {
+        let endpoint = Client::new(&platform.stack.endpoint);
+        for path in ["/report", "/functions", "/topics/test-quadrille-notifications.fifo"] {
+            let read = endpoint.get(path).await.unwrap().status;
+            let sent = endpoint.send(Method::POST, path, "{}").await.unwrap().status;
+            assert_eq!((read, sent), (200, 405), "{path}");
+        }
     });
 }
 

@@ -29,7 +29,7 @@ async fn collector() -> (String, Collected) {
     let url = format!("http://{}", listener.local_addr().unwrap());
     let collected = Collected::default();
     let spans = Arc::clone(&collected);
-    let guard = http::Guard { pages: false, connections: 100 };
+    let guard = http::Guard { pages: false, connections: 100, bodies: http::BODIES };
     tokio::spawn(http::serve(listener, guard, move |request: http::Request| {
         let spans = Arc::clone(&spans);
         async move {

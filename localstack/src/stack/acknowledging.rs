@@ -128,7 +128,7 @@ async fn simulators(journal: &Journal) -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let simulators = Simulators::new(journal, &Faults::default(), 1);
-    let guard = Guard { pages: false, connections: 10 };
+    let guard = Guard { pages: false, connections: 10, bodies: http::BODIES };
     tokio::spawn(http::serve(listener, guard, move |request| simulators.clone().answer(request)));
     port
 }

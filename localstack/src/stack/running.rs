@@ -230,7 +230,7 @@ fn serve(tasks: &mut JoinSet<()>, parts: &Parts, ports: Ports) -> TcpListener {
     let (functions, simulators) = (parts.functions.clone(), parts.simulators.clone());
     let (endpoint, secret) = (Arc::clone(&parts.endpoint), ports.secret);
     let runtime_api = move |request| runtime_api::answer(functions.clone(), secret.clone(), request);
-    let guard = Guard { pages: false, connections: handles::connections() };
+    let guard = Guard { pages: false, connections: handles::connections(), bodies: http::BODIES };
     // The functions' own processes, each with a connection for every event that it can work on: how many there are is limited
     // elsewhere.
     let of_functions = Guard { connections: Semaphore::MAX_PERMITS, ..guard };
@@ -243,7 +243,7 @@ fn serve(tasks: &mut JoinSet<()>, parts: &Parts, ports: Ports) -> TcpListener {
 
 /// Answers at the API's port. Which pages may call it is for the gateway to say.
 async fn answer_api(listener: TcpListener, gateway: Arc<Gateway>) {
-    let guard = Guard { pages: true, connections: handles::connections() };
+    let guard = Guard { pages: true, connections: handles::connections(), bodies: http::BODIES };
     let answer = move |request| gateway::answer(Arc::clone(&gateway), request);
     http::serve(listener, guard, answer).await;
 }

@@ -13,6 +13,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub struct Connections {
     places: Arc<Semaphore>,
+    /// A permit for each byte of a body that is being read.
+    room: Arc<Semaphore>,
     waiting: Arc<Mutex<Waiting>>,
 }
 
@@ -29,6 +31,7 @@ pub struct Connection {
     /// Its number while it waits.
     number: Mutex<Option<u64>>,
     left: Arc<Notify>,
+    room: Arc<Semaphore>,
     _place: Option<OwnedSemaphorePermit>,
 }
 
@@ -42,8 +45,10 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Connections {
-    pub fn new(most: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(most)), waiting: Arc::default() }
+    /// At most so many connections, and so many bytes of bodies that are being read.
+    pub fn new(most: usize, bytes: usize) -> Self {
+        let (places, room) = (Arc::new(Semaphore::new(most)), Arc::new(Semaphore::new(bytes)));
+        Self { places, room, waiting: Arc::default() }
     }
 
     /// A place. While every connection is being answered, it is the caller who waits.
@@ -55,8 +60,8 @@ impl Connections {
             // The semaphore is never closed.
             place = freed.ok().and_then(Result::ok);
         }
-        let (waiting, left) = (Arc::clone(&self.waiting), Arc::default());
-        let connection = Connection { waiting, number: Mutex::default(), left, _place: place };
+        let (waiting, room, left) = (Arc::clone(&self.waiting), Arc::clone(&self.room), Arc::default());
+        let connection = Connection { waiting, number: Mutex::default(), left, room, _place: place };
         connection.waits();
         Arc::new(connection)
     }
@@ -82,6 +87,11 @@ impl Connection {
     pub fn answers(&self) {
         let number = locked(&self.number).take();
         number.and_then(|number| locked(&self.waiting).all.remove(&number));
+    }
+
+    /// Room for so many bytes of a body, if there is.
+    pub fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.room).try_acquire_many_owned(u32::try_from(bytes).ok()?).ok()
     }
 
     /// Returns when the connection is to make room. Whatever has begun to be answered meanwhile is; an answer that is known already, and

@@ -3,9 +3,9 @@
 //!
 //! Loopback keeps other machines out, and not the pages that a browser shows on this one. [`Guard`] does.
 
-use super::connections::{CONNECTION, Connections};
+use super::connections::{CONNECTION, Connection, Connections};
 use super::rarely::Rarely;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::future::Either;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::StatusCode;
@@ -14,10 +14,12 @@ use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
+use std::error::Error;
 use std::future::{Future, ready};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
+use tokio::sync::OwnedSemaphorePermit;
 
 pub type Request = hyper::Request<Incoming>;
 pub type Response = hyper::Response<Full<Bytes>>;
@@ -27,13 +29,16 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
 const USUAL_PORT: u16 = 80;
 
+/// Room for 32 of the largest bodies that the endpoint takes.
+pub const BODIES: usize = 256 * 1024 * 1024;
+
 /// Answers every request on `listener` that `guard` lets in with `answer`, for as long as the process lives.
 pub async fn serve<F, Fut>(listener: TcpListener, guard: Guard, answer: F)
 where
     F: Fn(Request) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = Response> + Send + 'static,
 {
-    let (connections, guard) = (Connections::new(guard.connections), guard.at(&listener));
+    let (connections, guard) = (Connections::new(guard.connections, guard.bodies), guard.at(&listener));
     let refusals = Rarely::default();
     loop {
         let stream = match listener.accept().await {
@@ -88,6 +93,8 @@ pub struct Guard {
     /// The most connections. For one more, the one that has waited longest for its client is closed; while all are being answered, it
     /// waits. An idle one is closed after [`HEADER_TIMEOUT`] anyway.
     pub connections: usize,
+    /// The most bytes of bodies that are being read at a time. A request that brings more gets 503.
+    pub bodies: usize,
 }
 
 impl Guard {
@@ -133,19 +140,43 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Reads a body of at most `max` bytes.
 ///
 /// # Errors
-/// The status that says what is wrong: 413 too large, 408 too slow, 400 broken.
+/// The status that says what is wrong: 413 too large, 408 too slow, 400 broken, 503 when the listener has no room for it.
 pub async fn body(incoming: Incoming, max: usize) -> Result<Bytes, StatusCode> {
     // While the client sends, its connection may have to make room. A body is read by the task of its connection.
     let connection = CONNECTION.try_with(Arc::clone).ok();
     connection.iter().for_each(|connection| connection.waits());
-    let read = tokio::time::timeout(BODY_TIMEOUT, Limited::new(incoming, max).collect()).await;
+    let whole = collected(Limited::new(incoming, max), connection.as_deref());
+    let read = tokio::time::timeout(BODY_TIMEOUT, whole).await;
     connection.iter().for_each(|connection| connection.answers());
-    match read {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
-        Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),
-        Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
+    read.unwrap_or(Err(StatusCode::REQUEST_TIMEOUT))
+}
+
+/// Most bodies are one frame, which is not copied.
+async fn collected(
+    mut incoming: Limited<Incoming>,
+    connection: Option<&Connection>,
+) -> Result<Bytes, StatusCode> {
+    let (mut first, mut rest, mut held) = (Bytes::new(), BytesMut::new(), None::<OwnedSemaphorePermit>);
+    while let Some(frame) = incoming.frame().await {
+        let Ok(data) = frame.map_err(|error| status_of(&*error))?.into_data() else { continue };
+        if let Some(connection) = connection {
+            let room = connection.room(data.len()).ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
+            match &mut held {
+                Some(held) => held.merge(room),
+                None => held = Some(room),
+            }
+        }
+        if first.is_empty() {
+            first = data;
+        } else {
+            rest.extend_from_slice(&data);
+        }
     }
+    Ok(if rest.is_empty() { first } else { [first, rest.freeze()].concat().into() })
+}
+
+fn status_of(error: &(dyn Error + Send + Sync + 'static)) -> StatusCode {
+    if error.is::<LengthLimitError>() { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST }
 }
 
 /// An answer with a body of this content type.
@@ -179,11 +210,11 @@ mod tests {
     use tokio::sync::Semaphore;
     use tokio::time::timeout;
 
-    /// A listener with two places. A request for `/slow` is answered after the permit that it has to wait for.
+    /// A listener with two places, and room for ten bytes of bodies. A request for `/slow` is answered after the permit that it has to wait for.
     async fn of_two_places(permits: Arc<Semaphore>) -> std::net::SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let guard = Guard { pages: false, connections: 2 };
+        let guard = Guard { pages: false, connections: 2, bodies: 10 };
         tokio::spawn(serve(listener, guard, move |request: Request| {
             let permits = Arc::clone(&permits);
             async move {
@@ -252,5 +283,25 @@ mod tests {
         }
         assert_eq!(answered(&mut half_body).await, "closed");
         assert_eq!(answered(&mut half_head).await, "waits");
+    }
+
+    /// Guards: the room that bodies have together, and that it comes back when a client goes.
+    #[tokio::test]
+    async fn a_body_without_room_is_refused() {
+        let address = of_two_places(Arc::new(Semaphore::new(0))).await;
+        let half = |sent: &str| format!("POST / HTTP/1.0\r\ncontent-length: 9\r\n\r\n{sent}");
+        let mut first = sends(address, &half("12345")).await;
+        let mut second = sends(address, &half("123456")).await;
+        assert_eq!(answered(&mut second).await, "HTTP/1.0 503");
+        first.write_all(b"678").await.unwrap();
+        drop(second);
+        assert_eq!(answered(&mut first).await, "waits");
+        let mut third = sends(address, &half("123")).await;
+        assert_eq!(answered(&mut third).await, "HTTP/1.0 503");
+        first.write_all(b"9").await.unwrap();
+        assert_eq!(answered(&mut first).await, "HTTP/1.0 204");
+        for sent in ["123456789", "123456789"] {
+            assert_eq!(answered(&mut sends(address, &half(sent)).await).await, "HTTP/1.0 204");
+        }
     }
 }

@@ -94,6 +94,7 @@ fn remains(forgotten: usize, found: &Found, provider_customer: Option<&str>) -> 
         let orders = listed(&found.clear);
         lines.push(format!("placed before addresses were sealed, and still in the clear: {orders}"));
     }
+    lines.push("an order of the last seconds may not be in the index yet: run this again if the customer still orders".into());
     lines.push(
         "what remains here: ids, products, amounts and dates, which the books need; no log had an address"
             .into(),

@@ -21,6 +21,8 @@ pub const FUNCTIONS: &str = "/functions";
 pub const TOPICS: &str = "/topics/";
 pub const REPORT: &str = "/report";
 pub const LOGS: &str = "/logs";
+/// The pages that only show something.
+pub const SHOWN: [&str; 3] = [FUNCTIONS, REPORT, LOGS];
 
 /// The most lines of one answer, and their most bytes together: an operator's client reads 256 KiB.
 const MAX_LINES: usize = 1000;

@@ -20,7 +20,7 @@ use crate::outside::token_issuer::{self, TokenIssuer};
 use crate::support::http::{self, Request, Response};
 use crate::support::meter::{Meter, Unit};
 use bytes::Bytes;
-use hyper::{HeaderMap, Method};
+use hyper::{HeaderMap, Method, StatusCode};
 use std::sync::Arc;
 
 /// The most bytes of a request: what a TransactWriteItems may carry is 4 MiB, in JSON somewhat more.
@@ -113,11 +113,18 @@ impl Endpoint {
 
     /// One of the bench's own pages, which AWS does not have.
     async fn page(&self, method: &Method, (path, query): (&str, &str), body: &[u8]) -> Option<Response> {
-        if let Some(topic) = path.strip_prefix(bench::TOPICS) {
+        if path == bench::FAULTS {
+            return Some(bench::faults(&self.faults, method, body));
+        }
+        let topic = path.strip_prefix(bench::TOPICS);
+        let is_shown = topic.is_some() || bench::SHOWN.contains(&path);
+        if is_shown && method != Method::GET {
+            return Some(http::empty(StatusCode::METHOD_NOT_ALLOWED));
+        }
+        if let Some(topic) = topic {
             return Some(bench::published(&self.sns.topics, topic, query));
         }
         match path {
-            bench::FAULTS => Some(bench::faults(&self.faults, method, body)),
             bench::REPORT => Some(bench::report(&self.iam, &self.meter)),
             bench::FUNCTIONS => Some(bench::environments(&self.lambda.functions)),
             bench::LOGS => Some(bench::logs(&self.lambda.functions, &self.lambda.logs, query).await),

@@ -30,8 +30,14 @@ pub fn read(form: &[u8]) -> Result<Asked, ApiError> {
     let (mut operation, mut version, mut request) = (String::new(), String::new(), Value::Object(Map::new()));
     for (name, value) in form_urlencoded::parse(form).into_owned() {
         match name.as_str() {
-            "Action" => operation = value,
-            "Version" => version = value,
+            "Action" if operation.is_empty() => operation = value,
+            "Version" if version.is_empty() => version = value,
+            "Action" | "Version" => {
+                return Err(ApiError::new(
+                    "MalformedQueryString",
+                    format!("{name} stands in the form twice"),
+                ));
+            }
             name if name.split('.').nth(MAX_PARTS).is_some() => {
                 let text = format!("a parameter's name has at most {MAX_PARTS} parts");
                 return Err(ApiError::new("MalformedQueryString", text));
@@ -141,7 +147,9 @@ mod tests {
         let (operation, body) = read(form).unwrap();
         let expected = json!({"A": "x", "L": ["b", "j"], "M": [{"key": "k", "value": "v"}], "S": {"T": "u"}});
         assert_eq!((operation.as_str(), serde_json::from_slice::<Value>(&body).unwrap()), ("Do", expected));
-        assert!(read("A=1&A=2").is_err() && read("A=1&A.b=2").is_err());
+        for form in ["A=1&A=2", "A=1&A.b=2", "Action=Do&Action=Do", "Action=Do&Version=1&Version=1"] {
+            assert!(read(form).is_err(), "{form}");
+        }
     }
 
     /// Guards: the stack's life. A level of the request is a call of what reads it, and a form comes before any permission.
