@@ -18,30 +18,29 @@ use crate::support::storage::Storage;
 use crate::template::names;
 use crate::template::resources::Model;
 use serde_json::{Value, json};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// A call that waits for no disk is answered sooner.
 const SOON: Duration = Duration::from_millis(200);
 
-/// A folder with a store whose disk can be stopped, and a state machine; deleted at the end.
+/// A folder with a store whose disk can be stopped, and a state machine.
 struct Bench {
-    folder: PathBuf,
+    folder: TempDir,
     storage: Storage,
     is_stopped: Arc<AtomicBool>,
 }
 
 impl Bench {
     fn new() -> Self {
-        let folder = std::env::temp_dir().join(format!("acknowledging-{}", uuid::Uuid::new_v4()));
-        std::fs::create_dir(&folder).unwrap();
+        let folder = TempDir::new().unwrap();
         let definition = json!({"StartAt": "A", "States": {
             "A": {"Type": "Wait", "Seconds": 3000, "Next": "B"}, "B": {"Type": "Succeed"}}});
-        std::fs::write(folder.join("wait.json"), definition.to_string()).unwrap();
+        std::fs::write(folder.path().join("wait.json"), definition.to_string()).unwrap();
         let is_stopped = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&is_stopped);
         let fsync = Box::new(move |_: &_, _: &_| {
@@ -50,7 +49,7 @@ impl Bench {
             }
             Ok(())
         });
-        let storage = Storage::open_with(&folder.join("store"), fsync).unwrap();
+        let storage = Storage::open_with(&folder.path().join("store"), fsync).unwrap();
         Self { folder, storage, is_stopped }
     }
 
@@ -70,7 +69,6 @@ impl Bench {
 impl Drop for Bench {
     fn drop(&mut self) {
         self.storage.close();
-        std::fs::remove_dir_all(&self.folder).unwrap();
     }
 }
 
@@ -152,7 +150,7 @@ impl Stage {
         let database = Database::start(&bench.storage, &model.tables).unwrap();
         let queues = Queues::start(&model.queues, &journal).unwrap();
         let (functions, faults) = ([].into_iter().collect(), Faults::default());
-        let (infra, journal, meter) = (&bench.folder, &journal, &meter);
+        let (infra, journal, meter) = (bench.folder.path(), &journal, &meter);
         let setup = Setup { functions: &functions, infra, time_scale: 1, journal, meter };
         let machines = StateMachines::new(&model.machines, &setup).unwrap();
         let (queues, machines) = (&queues, &machines);

@@ -324,7 +324,8 @@ async fn there_are_ten_replays_at_a_time_and_each_has_a_name_of_its_own() {
 fn a_replay_goes_on_after_a_restart() {
     // So many that it is not through while its start waits for the disk.
     const LONG: usize = 3000;
-    let path = std::env::temp_dir().join(format!("replay-{}", uuid::Uuid::new_v4()));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
     let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
     // When its runtime ends, so does the replay: before the journal is waited for, which leaves it time to go on.
     let bench = runtime().block_on(async {

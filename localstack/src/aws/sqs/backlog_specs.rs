@@ -7,28 +7,13 @@ use crate::support::journal::Journal;
 use crate::support::storage::Storage;
 use crate::template::resources::Queue as Declared;
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use uuid::Uuid;
+use tempfile::TempDir;
 
 /// So few that a few messages more lie on disk alone.
 const IN_MEMORY: usize = 4;
-
-/// A folder that goes with the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        Self(std::env::temp_dir().join(format!("backlog-{}", Uuid::new_v4())))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 fn declared(name: &str) -> Declared {
     let is_fifo = name.ends_with(".fifo").then_some(true);
@@ -37,7 +22,7 @@ fn declared(name: &str) -> Declared {
 
 /// The queue of this name with what a folder holds of it.
 fn opened(folder: &Path, name: &str) -> Queue {
-    let (journal, _) = Journal::open(&Storage::open(folder).unwrap()).unwrap();
+    let (journal, _) = Journal::open(&Storage::open(&folder.join("store")).unwrap()).unwrap();
     let mut queue = Queue::new(&declared(name), journal);
     queue.most_in_memory = IN_MEMORY;
     queue.resume();
@@ -68,8 +53,8 @@ fn texts(numbers: std::ops::Range<usize>) -> Vec<String> {
 /// Guards: a queue that nobody reads does not grow in memory, and every message of it comes once and in its turn, over a restart too.
 #[tokio::test]
 async fn what_nobody_reads_is_on_disk_alone() {
-    let folder = Folder::new();
-    let queue = opened(&folder.0, "notes.fifo");
+    let folder = TempDir::new().unwrap();
+    let queue = opened(folder.path(), "notes.fifo");
     for text in texts(0..1300) {
         queue.send_in_group(&text, "order-1", &text);
     }
@@ -79,7 +64,7 @@ async fn what_nobody_reads_is_on_disk_alone() {
     let last = queue.send_in_group("1300", "order-1", "1300");
     queue.flush().await;
     drop(queue);
-    let queue = opened(&folder.0, "notes.fifo");
+    let queue = opened(folder.path(), "notes.fifo");
     assert_eq!((in_memory(&queue), queue.depth()), (IN_MEMORY, (1301, 0)));
     // Its id and its number are known though it was not in memory.
     assert_eq!(queue.send_in_group("again", "order-1", "1300"), last);
@@ -94,8 +79,8 @@ async fn what_nobody_reads_is_on_disk_alone() {
 /// Guards: a message that was sent with a delay is in memory while others before and behind it are not, and comes once.
 #[tokio::test]
 async fn a_delayed_message_comes_once() {
-    let folder = Folder::new();
-    let queue = opened(&folder.0, "events");
+    let folder = TempDir::new().unwrap();
+    let queue = opened(folder.path(), "events");
     texts(0..6).iter().for_each(|text| drop(queue.send(text)));
     queue.send_delayed("late", Duration::from_millis(50));
     texts(6..9).iter().for_each(|text| drop(queue.send(text)));
@@ -110,8 +95,8 @@ async fn a_delayed_message_comes_once() {
 /// Guards: a message that went ahead of others with a delay, and is a dead letter by the time when its page comes back, is one dead letter.
 #[tokio::test]
 async fn a_delayed_message_is_one_dead_letter() {
-    let folder = Folder::new();
-    let (journal, _) = Journal::open(&Storage::open(&folder.0).unwrap()).unwrap();
+    let folder = TempDir::new().unwrap();
+    let (journal, _) = Journal::open(&Storage::open(&folder.path().join("store")).unwrap()).unwrap();
     let dead = Arc::new(Queue::new(&declared("dead"), journal.clone()));
     let mut queue = Queue::new(&declared("events"), journal);
     queue.most_in_memory = IN_MEMORY;
@@ -130,8 +115,8 @@ async fn a_delayed_message_is_one_dead_letter() {
 /// Guards: messages that fail again and again do not keep those away that are on disk alone.
 #[tokio::test]
 async fn what_comes_back_does_not_keep_the_rest_away() {
-    let folder = Folder::new();
-    let queue = opened(&folder.0, "events");
+    let folder = TempDir::new().unwrap();
+    let queue = opened(folder.path(), "events");
     texts(0..9).iter().for_each(|text| drop(queue.send(text)));
     for _ in 0..1000 {
         let received = queue.receive_for(2, Duration::ZERO).await;
@@ -145,8 +130,8 @@ async fn what_comes_back_does_not_keep_the_rest_away() {
 /// Guards: in a FIFO queue whose first groups are in flight, the groups behind them are found on disk.
 #[tokio::test]
 async fn a_free_group_is_found_behind_busy_ones() {
-    let folder = Folder::new();
-    let queue = opened(&folder.0, "notes.fifo");
+    let folder = TempDir::new().unwrap();
+    let queue = opened(folder.path(), "notes.fifo");
     for text in texts(0..20) {
         queue.send_in_group(&text, if text == "19" { "free" } else { "busy" }, &text);
     }
@@ -157,22 +142,22 @@ async fn a_free_group_is_found_behind_busy_ones() {
 /// Guards: a purge deletes what is on disk alone too.
 #[tokio::test]
 async fn a_purge_leaves_nothing_behind() {
-    let folder = Folder::new();
-    let queue = opened(&folder.0, "events");
+    let folder = TempDir::new().unwrap();
+    let queue = opened(folder.path(), "events");
     texts(0..2500).iter().for_each(|text| drop(queue.send(text)));
     queue.purge();
     assert_eq!(queue.depth(), (0, 0));
     queue.flush().await;
     drop(queue);
-    assert_eq!(opened(&folder.0, "events").depth(), (0, 0));
+    assert_eq!(opened(folder.path(), "events").depth(), (0, 0));
 }
 
 /// Guards: a task moves what is on disk alone too, and what is moved into a queue that was made at run time is gone with it: a start
 /// would not know the queue.
 #[tokio::test]
 async fn what_is_moved_to_a_queue_that_was_made_does_not_stop_a_start() {
-    let folder = Folder::new();
-    let storage = Storage::open(&folder.0).unwrap();
+    let folder = TempDir::new().unwrap();
+    let storage = Storage::open(&folder.path().join("store")).unwrap();
     let (journal, _) = Journal::open(&storage).unwrap();
     let mut dead = Queue::new(&declared("dead"), journal.clone());
     dead.most_in_memory = IN_MEMORY;

@@ -194,7 +194,8 @@ async fn a_purge_deletes_every_message() {
 /// Guards: what is moved is in one of the two queues at every moment, and over a restart in one alone.
 #[tokio::test]
 async fn what_is_moved_is_in_one_queue() {
-    let path = std::env::temp_dir().join(format!("moved-{}", uuid::Uuid::new_v4()));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
     let open = || {
         let (journal, _) = Journal::open(&Storage::open(&path).unwrap()).unwrap();
         let declared = |name: &str| serde_json::from_value(json!({ "QueueName": name })).unwrap();
@@ -210,6 +211,4 @@ async fn what_is_moved_is_in_one_queue() {
     assert_eq!((dead.depth(), live.depth()), ((0, 0), (1, 0)));
     let received = live.receive(1).await;
     assert!(received[0].message.id != first && received[0].message.receives == 1);
-    drop((dead, live));
-    std::fs::remove_dir_all(&path).unwrap();
 }

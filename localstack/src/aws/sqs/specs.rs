@@ -137,8 +137,8 @@ async fn a_repeated_send_is_accepted_and_not_delivered() {
 /// Guards: what SNS has accepted is in the queue after a crash, once, in its order, with group and deduplication id.
 #[tokio::test]
 async fn a_published_message_survives_in_the_queue() {
-    let path = std::env::temp_dir().join(format!("quadrille-fifo-{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&path);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
     let before = {
         let (_, topics, _) = started(Some(&path));
         for body in ["one", "two", "one"] {
@@ -163,7 +163,6 @@ async fn a_published_message_survives_in_the_queue() {
     // Had the crash come before the topic's own record, the queue would recognise the second delivery.
     queue.send_in_group("one", "order-1", "one");
     assert_eq!(queue.depth(), (0, 2));
-    let _ = std::fs::remove_dir_all(&path);
 }
 
 async fn call(queues: &Queues, operation: &str, mut body: Value) -> Result<Value, ApiError> {

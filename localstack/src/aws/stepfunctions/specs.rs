@@ -7,32 +7,26 @@ use crate::support::meter::Meter;
 use crate::support::storage::Storage;
 use chrono::Utc;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
+use tempfile::TempDir;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A folder with a definition and a store in it, which is deleted at the end.
-struct Folder(PathBuf);
+/// A folder with a definition and a store in it.
+struct Folder(TempDir);
 
 impl Folder {
     fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("executions-{}", uuid::Uuid::new_v4()));
-        std::fs::create_dir(&path).unwrap();
+        let folder = TempDir::new().unwrap();
         let definition = json!({"StartAt": "A", "States": {
             "A": {"Type": "Wait", "Seconds": 3000, "Next": "B"}, "B": {"Type": "Succeed"}}});
-        std::fs::write(path.join("wait.json"), definition.to_string()).unwrap();
-        Self(path)
+        std::fs::write(folder.path().join("wait.json"), definition.to_string()).unwrap();
+        Self(folder)
     }
 
     fn store(&self) -> Storage {
-        Storage::open(&self.0.join("store")).unwrap()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).unwrap();
+        Storage::open(&self.0.path().join("store")).unwrap()
     }
 }
 
@@ -66,7 +60,7 @@ async fn executions_that_ended_are_on_disk() {
     let folder = Folder::new();
     let first = {
         let storage = folder.store();
-        let machines = machines(&storage, &folder.0, 1_000_000);
+        let machines = machines(&storage, folder.0.path(), 1_000_000);
         let first = machines.start_execution("wait", json!(1)).unwrap();
         at_rest(&machines).await;
         machines.flush().await;
@@ -76,13 +70,13 @@ async fn executions_that_ended_are_on_disk() {
     };
     let second = {
         let storage = folder.store();
-        let machines = machines(&storage, &folder.0, 1);
+        let machines = machines(&storage, folder.0.path(), 1);
         let second = machines.start_execution("wait", json!(2)).unwrap();
         machines.flush().await;
         storage.close();
         second
     };
-    let machines = machines(&folder.store(), &folder.0, 1_000_000);
+    let machines = machines(&folder.store(), folder.0.path(), 1_000_000);
     assert_eq!(machines.running_now(), 1);
     machines.resume();
     at_rest(&machines).await;
@@ -96,7 +90,7 @@ async fn executions_that_ended_are_on_disk() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_callers_start_one_execution() {
     let folder = Folder::new();
-    let machines = machines(&Storage::memory(), &folder.0, 1);
+    let machines = machines(&Storage::memory(), folder.0.path(), 1);
     for n in 0..200 {
         let started = ["a", "b", "c"].map(|who| {
             let machines = machines.clone();
@@ -118,10 +112,10 @@ async fn two_callers_start_one_execution() {
 #[tokio::test]
 async fn executions_are_forgotten_after_ninety_days() {
     let (folder, storage) = (Folder::new(), Storage::memory());
-    let ended = machines(&storage, &folder.0, 1_000_000);
+    let ended = machines(&storage, folder.0.path(), 1_000_000);
     let first = ended.start_execution("wait", json!(1)).unwrap();
     at_rest(&ended).await;
-    let running = machines(&storage, &folder.0, 1);
+    let running = machines(&storage, folder.0.path(), 1);
     let second = running.start_execution("wait", json!(2)).unwrap();
     let now = Utc::now();
     running.forget(now + KNOWN - chrono::TimeDelta::minutes(1)).await;
@@ -136,7 +130,7 @@ async fn executions_are_forgotten_after_ninety_days() {
 #[tokio::test]
 async fn a_list_of_executions_has_pages() {
     let (folder, storage) = (Folder::new(), Storage::memory());
-    let machines = machines(&storage, &folder.0, 1_000_000);
+    let machines = machines(&storage, folder.0.path(), 1_000_000);
     let count = crate::support::journal::PAGE + 1;
     for n in 0..count {
         machines.start_execution("wait", json!(n)).unwrap();
@@ -152,7 +146,7 @@ async fn a_list_of_executions_has_pages() {
 #[tokio::test]
 async fn what_nests_deep_is_known_after_its_end() {
     let (folder, storage) = (Folder::new(), Storage::memory());
-    let machines = machines(&storage, &folder.0, 1_000_000);
+    let machines = machines(&storage, folder.0.path(), 1_000_000);
     let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
     let ids = [100, 101, 120].map(|levels| machines.start_execution("wait", nested(levels)).unwrap());
     at_rest(&machines).await;

@@ -127,7 +127,8 @@ mod tests {
     /// Guards: what a switch says survives a restart.
     #[tokio::test]
     async fn a_stopped_reader_is_stopped_after_a_restart() {
-        let path = std::env::temp_dir().join(format!("switch-{}", uuid::Uuid::new_v4()));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
         let open = || Journal::open(&Storage::open(&path).unwrap()).unwrap();
         let (journal, _) = open();
         let kept = journal.records(PREFIX);

@@ -15,6 +15,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tempfile::TempDir;
 
 /// How many cuts; `POWER_CUTS` names another number.
 const CUTS: u64 = 200;
@@ -74,27 +75,18 @@ fn fsync(known: &Known, mut rng: Rng) -> Fsync {
     })
 }
 
-/// A folder that is deleted at the end.
-struct Folder(PathBuf);
+/// A folder with a store in it, where nothing needs a disk that syncs.
+struct Folder(TempDir);
 
 impl Folder {
     fn new() -> Self {
-        // Nothing here needs a disk that syncs.
         let memory = Path::new("/dev/shm");
         let folder = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-        let path = folder.join(format!("power-{}", uuid::Uuid::new_v4()));
-        std::fs::create_dir(&path).unwrap();
-        Self(path)
+        Self(TempDir::new_in(folder).unwrap())
     }
 
     fn store(&self) -> PathBuf {
-        self.0.join("store")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).unwrap();
+        self.0.path().join("store")
     }
 }
 
@@ -229,7 +221,7 @@ pub(super) fn copy(from: &Path, to: &Path) {
 /// Opens what a cut left: everything that was acknowledged is there, what is there is whole, and the store goes on.
 fn survives(moment: &Moment, folder: &Folder, rng: &mut Rng, context: &str) -> bool {
     let left = Folder::new();
-    moment.cut(&folder.0, &left.0, rng);
+    moment.cut(folder.0.path(), left.0.path(), rng);
     let open = |what: &str| {
         Storage::open_with(&left.store(), Box::new(|_, _| Ok(())))
             .unwrap_or_else(|error| panic!("{context}: {what} is refused: {error:#}"))

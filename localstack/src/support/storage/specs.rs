@@ -5,20 +5,11 @@ use super::{Batch, MOST_KEY_BYTES, Range, Space, Storage, end};
 use bytes::Bytes;
 use std::ops::{Bound, ControlFlow};
 use std::path::PathBuf;
+use tempfile::TempDir;
 
-/// A folder that is deleted at the end of a test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        Self(std::env::temp_dir().join(format!("storage-{}", uuid::Uuid::new_v4())))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).unwrap();
-    }
+/// Where the store of a test lies.
+fn store(folder: &TempDir) -> PathBuf {
+    folder.path().join("store")
 }
 
 fn put(storage: &Storage, pairs: &[(&str, &str)]) -> u64 {
@@ -68,8 +59,8 @@ fn behaves(storage: &Storage) {
 #[test]
 fn memory_and_disk_behave_alike() {
     behaves(&Storage::memory());
-    let folder = Folder::new();
-    behaves(&Storage::open(&folder.0).unwrap());
+    let folder = TempDir::new().unwrap();
+    behaves(&Storage::open(&store(&folder)).unwrap());
 }
 
 #[test]
@@ -80,31 +71,31 @@ fn a_prefix_ends_before_the_next_key() {
 }
 
 /// The file of the log that is written.
-fn log(folder: &Folder) -> PathBuf {
-    let files = std::fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().path());
+fn log(folder: &TempDir) -> PathBuf {
+    let files = std::fs::read_dir(store(folder)).unwrap().map(|entry| entry.unwrap().path());
     files.filter(|path| path.extension().is_some_and(|suffix| suffix == "jnl")).max().unwrap()
 }
 
 /// Guards: what was acknowledged is there after a crash, and what tears at the end of the log is cut.
 #[tokio::test]
 async fn a_torn_tail_is_cut() {
-    let folder = Folder::new();
-    let storage = Storage::open(&folder.0).unwrap();
+    let folder = TempDir::new().unwrap();
+    let storage = Storage::open(&store(&folder)).unwrap();
     storage.synced(put(&storage, &[("a", "1")])).await;
     drop(storage);
     let mut torn = std::fs::read(log(&folder)).unwrap();
     torn.extend_from_slice(&[0; 100]);
     std::fs::write(log(&folder), torn).unwrap();
-    let storage = Storage::open(&folder.0).unwrap();
+    let storage = Storage::open(&store(&folder)).unwrap();
     assert_eq!(keys(&storage, &Range::prefix(b"")), ["a"]);
     storage.synced(put(&storage, &[("b", "1")])).await;
     drop(storage);
-    assert_eq!(keys(&Storage::open(&folder.0).unwrap(), &Range::prefix(b"")), ["a", "b"]);
+    assert_eq!(keys(&Storage::open(&store(&folder)).unwrap(), &Range::prefix(b"")), ["a", "b"]);
 }
 
 /// A store with twenty keys, each of them acknowledged, and its log.
-async fn twenty(folder: &Folder) -> Vec<u8> {
-    let storage = Storage::open(&folder.0).unwrap();
+async fn twenty(folder: &TempDir) -> Vec<u8> {
+    let storage = Storage::open(&store(folder)).unwrap();
     for n in 0..20 {
         storage.synced(put(&storage, &[(&format!("key {n}"), "value")])).await;
     }
@@ -115,9 +106,9 @@ async fn twenty(folder: &Folder) -> Vec<u8> {
 }
 
 /// Refused with these words, and left as it is.
-fn is_refused(folder: &Folder, spoiled: &[u8], words: &str) {
+fn is_refused(folder: &TempDir, spoiled: &[u8], words: &str) {
     std::fs::write(log(folder), spoiled).unwrap();
-    let refused = format!("{:#}", Storage::open(&folder.0).err().unwrap());
+    let refused = format!("{:#}", Storage::open(&store(folder)).err().unwrap());
     assert!(refused.contains(words) && refused.contains("its log is spoiled"), "{refused}");
     assert!(std::fs::read(log(folder)).unwrap() == spoiled, "the log was changed");
 }
@@ -125,7 +116,7 @@ fn is_refused(folder: &Folder, spoiled: &[u8], words: &str) {
 /// Guards: what was acknowledged and is not there any more is said with its place, not passed over, and nothing is changed.
 #[tokio::test]
 async fn a_spoiled_log_is_refused() {
-    let folder = Folder::new();
+    let folder = TempDir::new().unwrap();
     let whole = twenty(&folder).await;
     for at in [whole.len() / 2, whole.len() / 3] {
         let mut spoiled = whole.clone();
@@ -137,7 +128,7 @@ async fn a_spoiled_log_is_refused() {
         is_refused(&folder, &flipped, "0.jnl at byte");
     }
     std::fs::write(log(&folder), "").unwrap();
-    let refused = Storage::open(&folder.0).err().unwrap();
+    let refused = Storage::open(&store(&folder)).err().unwrap();
     assert!(format!("{refused:#}").contains("its log is spoiled"), "{refused:#}");
 }
 
@@ -145,10 +136,10 @@ async fn a_spoiled_log_is_refused() {
 /// are gone.
 #[tokio::test]
 async fn values_apart_from_their_keys_are_read() {
-    let folder = Folder::new();
+    let folder = TempDir::new().unwrap();
     let value = |round: u64, n: u64| format!("{round}/{n}/").repeat(40);
     let key = |n: u64| format!("key {n:05}");
-    let storage = Storage::open(&folder.0).unwrap();
+    let storage = Storage::open(&store(&folder)).unwrap();
     // Each round fills a buffer, and writes half of what the one before wrote again.
     for round in 0..4 {
         for n in round * 6000..round * 6000 + 12_000 {
@@ -162,9 +153,9 @@ async fn values_apart_from_their_keys_are_read() {
     }
     storage.flush().await;
     drop(storage);
-    let records = folder.0.join("keyspaces/7/blobs");
+    let records = store(&folder).join("keyspaces/7/blobs");
     assert!(std::fs::read_dir(&records).unwrap().next().is_some(), "nothing lies apart");
-    let storage = Storage::open(&folder.0).unwrap();
+    let storage = Storage::open(&store(&folder)).unwrap();
     for n in 0..30_000 {
         let round = (n / 6000).min(3);
         let expected = (n % 7 != 0).then(|| value(round, n) + &"x".repeat(600));
@@ -175,12 +166,12 @@ async fn values_apart_from_their_keys_are_read() {
 /// Guards: a store of another version is refused and left as it is: its keys would be misread.
 #[tokio::test]
 async fn a_store_of_another_version_is_refused() {
-    let folder = Folder::new();
+    let folder = TempDir::new().unwrap();
     let before = twenty(&folder).await;
     for format in [Some("1"), None] {
-        let path = folder.0.join("format");
+        let path = store(&folder).join("format");
         format.map_or_else(|| std::fs::remove_file(&path), |format| std::fs::write(&path, format)).unwrap();
-        let refused = format!("{:#}", Storage::open(&folder.0).err().unwrap());
+        let refused = format!("{:#}", Storage::open(&store(&folder)).err().unwrap());
         assert!(refused.contains("it is of another version"), "{refused}");
     }
     assert!(std::fs::read(log(&folder)).unwrap().starts_with(&before), "the log was changed");
@@ -189,9 +180,9 @@ async fn a_store_of_another_version_is_refused() {
 /// Guards: a mark in the log proves that the one before it was synced, though the file that notes it was lost with the machine.
 #[tokio::test]
 async fn what_a_later_mark_proves_is_not_cut() {
-    let folder = Folder::new();
+    let folder = TempDir::new().unwrap();
     let whole = twenty(&folder).await;
-    std::fs::write(folder.0.join("synced"), "").unwrap();
+    std::fs::write(store(&folder).join("synced"), "").unwrap();
     let mut flipped = whole.clone();
     flipped[whole.len() / 2] ^= 1;
     is_refused(&folder, &flipped, "0.jnl at byte");
@@ -199,14 +190,14 @@ async fn what_a_later_mark_proves_is_not_cut() {
     let mut torn = whole.clone();
     torn[whole.len() - 5] ^= 1;
     std::fs::write(log(&folder), &torn).unwrap();
-    let storage = Storage::open(&folder.0).unwrap();
+    let storage = Storage::open(&store(&folder)).unwrap();
     assert_eq!(keys(&storage, &Range::prefix(b"")).len(), 20);
 }
 
 /// Guards: a log that is no longer written was synced to its end; the store would cut it, and go on with the next.
 #[tokio::test]
 async fn a_spoiled_older_log_is_refused() {
-    let folder = Folder::new();
+    let folder = TempDir::new().unwrap();
     let whole = twenty(&folder).await;
     let mut older = whole.clone();
     older[whole.len() / 2] ^= 1;
@@ -218,11 +209,11 @@ async fn a_spoiled_older_log_is_refused() {
 /// Guards: a store that a crash left half made is made anew.
 #[tokio::test]
 async fn a_store_that_is_half_made_is_made_anew() {
-    let folder = Folder::new();
-    let new = folder.0.with_extension("new");
+    let folder = TempDir::new().unwrap();
+    let new = store(&folder).with_extension("new");
     std::fs::create_dir(&new).unwrap();
     std::fs::write(new.join("0.jnl"), "").unwrap();
-    let storage = Storage::open(&folder.0).unwrap();
+    let storage = Storage::open(&store(&folder)).unwrap();
     storage.synced(put(&storage, &[("a", "1")])).await;
     assert!(!new.exists());
 }
@@ -234,29 +225,29 @@ fn put_message(storage: &Storage, key: &str) -> u64 {
 }
 
 /// What a crash of the process leaves now.
-fn crashed(folder: &Folder) -> (Folder, Storage) {
-    let left = Folder::new();
-    copy(&folder.0, &left.0);
-    let storage = Storage::open(&left.0).unwrap();
+fn crashed(folder: &TempDir) -> (TempDir, Storage) {
+    let left = TempDir::new().unwrap();
+    copy(&store(folder), &store(&left));
+    let storage = Storage::open(&store(&left)).unwrap();
     (left, storage)
 }
 
 /// A storage whose disk syncs when a bell is rung, and the bell.
-fn waiting_for_its_disk(folder: &Folder) -> (Storage, std::sync::mpsc::Sender<()>) {
-    drop(Storage::open(&folder.0).unwrap());
+fn waiting_for_its_disk(folder: &TempDir) -> (Storage, std::sync::mpsc::Sender<()>) {
+    drop(Storage::open(&store(folder)).unwrap());
     let (bell, rings) = std::sync::mpsc::channel();
     let fsync = Box::new(move |_: &std::path::Path, _: &std::fs::File| {
         // Without the bell nothing holds it back.
         let _ = rings.recv();
         Ok(())
     });
-    (Storage::open_with(&folder.0, fsync).unwrap(), bell)
+    (Storage::open_with(&store(folder), fsync).unwrap(), bell)
 }
 
 /// Guards: what waits for the next batch stands in the log before it, and a reader sees it.
 #[test]
 fn what_waits_is_written_first_and_is_seen() {
-    let folder = Folder::new();
+    let folder = TempDir::new().unwrap();
     let (storage, bell) = waiting_for_its_disk(&folder);
     // From here on the syncer waits for its disk.
     put(&storage, &[("a", "1")]);
@@ -277,8 +268,8 @@ fn what_waits_is_written_first_and_is_seen() {
 /// Guards: what waits is written by the next sync, which says that it is safe.
 #[tokio::test]
 async fn what_waits_is_synced() {
-    let folder = Folder::new();
-    let storage = Storage::open(&folder.0).unwrap();
+    let folder = TempDir::new().unwrap();
+    let storage = Storage::open(&store(&folder)).unwrap();
     storage.synced(put_message(&storage, "first")).await;
     assert_eq!(crashed(&folder).1.get(Space::Messages, b"first"), Some(Bytes::from("first")));
 }
@@ -287,8 +278,8 @@ async fn what_waits_is_synced() {
 /// is looked for as any other.
 #[tokio::test]
 async fn a_key_that_is_too_long_is_the_trouble_of_its_caller() {
-    let folder = Folder::new();
-    let storage = Storage::open(&folder.0).unwrap();
+    let folder = TempDir::new().unwrap();
+    let storage = Storage::open(&store(&folder)).unwrap();
     let long = "a".repeat(MOST_KEY_BYTES + 1);
     // The syncer may be faster than one of them.
     for n in 0..50 {
@@ -307,7 +298,7 @@ async fn a_key_that_is_too_long_is_the_trouble_of_its_caller() {
     assert_eq!(keys(&storage, &all.backward(true).after(long.as_bytes())), [longest.as_str()]);
     storage.flush().await;
     storage.close();
-    let storage = Storage::open(&folder.0).unwrap();
+    let storage = Storage::open(&store(&folder)).unwrap();
     let mut kept = 0;
     storage.visit(Space::Messages, &Range::prefix(b"waits"), |_, _| {
         kept += 1;
@@ -319,20 +310,20 @@ async fn a_key_that_is_too_long_is_the_trouble_of_its_caller() {
 /// Guards: a space that lost its folder, or the file that says what it has. The store would make it anew, and delete the rest of it.
 #[tokio::test]
 async fn a_space_that_is_gone_is_refused() {
-    let folder = Folder::new();
+    let folder = TempDir::new().unwrap();
     twenty(&folder).await;
     let names = || {
-        let entries = std::fs::read_dir(folder.0.join("keyspaces")).unwrap();
+        let entries = std::fs::read_dir(store(&folder).join("keyspaces")).unwrap();
         entries.map(|entry| entry.unwrap().file_name()).collect::<std::collections::BTreeSet<_>>()
     };
     assert_eq!(names().len(), 1 + Space::ALL.len());
     for number in 0..=Space::ALL.len() {
-        let current = folder.0.join(format!("keyspaces/{number}/current"));
+        let current = store(&folder).join(format!("keyspaces/{number}/current"));
         let kept = std::fs::read(&current).unwrap();
         std::fs::remove_file(&current).unwrap();
-        let refused = format!("{:#}", Storage::open(&folder.0).err().unwrap());
+        let refused = format!("{:#}", Storage::open(&store(&folder)).err().unwrap());
         assert!(refused.contains(&format!("keyspaces/{number}/current is gone")), "{refused}");
         std::fs::write(&current, kept).unwrap();
     }
-    assert_eq!(keys(&Storage::open(&folder.0).unwrap(), &Range::prefix(b"")).len(), 20);
+    assert_eq!(keys(&Storage::open(&store(&folder)).unwrap(), &Range::prefix(b"")).len(), 20);
 }
