@@ -122,7 +122,8 @@ mod tests {
     /// Guards: a line is shown once and whole, from where the file ended; a file that is emptied is read from its beginning.
     #[test]
     fn a_file_is_followed_from_its_end() {
-        let path = std::env::temp_dir().join(format!("quadrille-follow-{}", std::process::id()));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
         std::fs::write(&path, "before\n").unwrap();
         let mut tail = Tail::new("a", &path);
         let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
@@ -140,7 +141,8 @@ mod tests {
     /// Guards: an order's lines stand in the order in which they were logged, whichever function's they are.
     #[test]
     fn lines_of_several_files_are_sorted_by_their_time() {
-        let path = |name: &str| std::env::temp_dir().join(format!("quadrille-{name}-{}", std::process::id()));
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
         let mut tails = ["sorted-a", "sorted-b"].map(|name| Tail::new(name, &path(name)));
         let line = |at: &str| format!("{{\"timestamp\":\"{at}\"}}\n");
         std::fs::write(path("sorted-a"), format!("{}{}", line("1"), line("3"))).unwrap();
@@ -149,13 +151,13 @@ mod tests {
         let expected = ["1", "2", "panic", "3", "4"]
             .map(|at| line(at).trim().replace("{\"timestamp\":\"panic\"}", "panic"));
         assert_eq!(lines.collect::<Vec<_>>(), expected);
-        tails.iter().for_each(|tail| std::fs::remove_file(&tail.path).unwrap());
     }
 
     /// Guards: the memory of a log that grows faster than it is shown, and of a line without an end.
     #[test]
     fn what_is_too_long_is_cut_and_what_is_too_far_behind_is_skipped() {
-        let path = std::env::temp_dir().join(format!("quadrille-follow-far-{}", std::process::id()));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
         std::fs::write(&path, "").unwrap();
         let mut tail = Tail::new("a", &path);
         std::fs::write(&path, vec![b'x'; usize::try_from(MAX_BEHIND).unwrap() + 1]).unwrap();
@@ -163,6 +165,5 @@ mod tests {
         let left_out = MAX_BEHIND + 1 - CHUNK;
         assert_eq!(lines[0], format!("… {left_out} bytes are left out: this terminal is too slow for them"));
         assert_eq!((lines.len(), tail.at), (2, MAX_BEHIND + 1));
-        std::fs::remove_file(&path).unwrap();
     }
 }

@@ -144,7 +144,8 @@ mod tests {
         let mut text: Vec<String> = (0..MAX_LINES + 5).map(|n| line(n, &id)).collect();
         text.push(line(99_999, "other"));
         text.push(format!("a panic about {id}"));
-        let log = std::env::temp_dir().join(format!("quadrille-logs-{}", std::process::id()));
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
         std::fs::write(&log, text.join("\n")).unwrap();
         let logs = [("f".to_owned(), log.clone()), ("none".to_owned(), log.with_extension("none"))];
         let lines = lines_of(&logs, ("correlation_id", &id));
@@ -158,6 +159,5 @@ mod tests {
         )
         .unwrap();
         assert_eq!(lines_of(&logs, ("correlation_id", &id)), Vec::<Value>::new());
-        std::fs::remove_file(&log).unwrap();
     }
 }

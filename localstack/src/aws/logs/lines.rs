@@ -110,7 +110,8 @@ mod tests {
     /// Guards: a line is found by its time wherever it stands in a file of many blocks, and a panic between two lines too.
     #[test]
     fn lines_are_found_by_their_times() {
-        let path = std::env::temp_dir().join(format!("lines-{}.log", uuid::Uuid::new_v4()));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lines.log");
         let line = |at: i64| format!("{{\"_aws\":{{\"Timestamp\":{at}}},\"x\":\"{}\"}}\n", "y".repeat(200));
         let mut text: String = (0..5000).map(|n| line(n * 10)).collect();
         text.push_str("thread panicked\n{\"timestamp\":\"1970-01-01T00:01:00.000Z\"}\n{\"time\":\"01/Jan/1970:00:01:01 +0000\"}\nunfinis");
@@ -120,6 +121,5 @@ mod tests {
         assert_eq!(times, [49_980, 49_990, 49_990, 60_000, 61_000]);
         assert_eq!(found[2].1, "thread panicked");
         assert_eq!((lines(&path, 0).len(), lines(&path.with_extension("none"), 0).len()), (5003, 0));
-        std::fs::remove_file(&path).unwrap();
     }
 }

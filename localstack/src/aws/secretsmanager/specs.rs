@@ -38,9 +38,8 @@ fn put(text: &str, token: &str) -> Value {
 /// Guards: what an operator puts is the current text at once, and after a restart; the same call again changes nothing.
 #[test]
 fn what_is_put_is_current_and_kept() {
-    let folder = std::env::temp_dir().join(format!("secrets-{}", uuid::Uuid::new_v4()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let secrets = open(Some(&folder));
+    let folder = tempfile::tempdir().unwrap();
+    let secrets = open(Some(folder.path()));
     assert_eq!(text(&secrets, NAME).unwrap(), "old");
     for _ in 0..2 {
         let answer = asked(&secrets, "PutSecretValue", &put("new", TOKEN)).unwrap();
@@ -50,9 +49,8 @@ fn what_is_put_is_current_and_kept() {
     assert_eq!(stages["VersionIdsToStages"][TOKEN], json!(["AWSCURRENT"]));
     assert_eq!(stages["VersionIdsToStages"].as_object().unwrap().len(), 2);
     assert_eq!(text(&secrets, &names::secret_arn(NAME)).unwrap(), "new");
-    assert_eq!(text(&open(Some(&folder)), NAME).unwrap(), "new");
+    assert_eq!(text(&open(Some(folder.path())), NAME).unwrap(), "new");
     assert_eq!(text(&open(None), NAME).unwrap(), "old");
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 /// Guards: what Secrets Manager refuses is refused here, and changes nothing.

@@ -75,19 +75,16 @@ fn fsync(known: &Known, mut rng: Rng) -> Fsync {
     })
 }
 
-/// A folder with a store in it, where nothing needs a disk that syncs.
-struct Folder(TempDir);
+/// A folder where nothing needs a disk that syncs.
+fn new_folder() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    TempDir::new_in(parent).unwrap()
+}
 
-impl Folder {
-    fn new() -> Self {
-        let memory = Path::new("/dev/shm");
-        let folder = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-        Self(TempDir::new_in(folder).unwrap())
-    }
-
-    fn store(&self) -> PathBuf {
-        self.0.path().join("store")
-    }
+/// Where the store of a test lies: a store makes its own folder.
+pub(super) fn store(folder: &TempDir) -> PathBuf {
+    folder.path().join("store")
 }
 
 /// The values of the batch with this number: its own, one that each batch writes anew, and one that the next deletes.
@@ -219,11 +216,11 @@ pub(super) fn copy(from: &Path, to: &Path) {
 }
 
 /// Opens what a cut left: everything that was acknowledged is there, what is there is whole, and the store goes on.
-fn survives(moment: &Moment, folder: &Folder, rng: &mut Rng, context: &str) -> bool {
-    let left = Folder::new();
-    moment.cut(folder.0.path(), left.0.path(), rng);
+fn survives(moment: &Moment, folder: &TempDir, rng: &mut Rng, context: &str) -> bool {
+    let left = new_folder();
+    moment.cut(folder.path(), left.path(), rng);
     let open = |what: &str| {
-        Storage::open_with(&left.store(), Box::new(|_, _| Ok(())))
+        Storage::open_with(&store(&left), Box::new(|_, _| Ok(())))
             .unwrap_or_else(|error| panic!("{context}: {what} is refused: {error:#}"))
     };
     let storage = open("the start");
@@ -244,8 +241,8 @@ fn survives(moment: &Moment, folder: &Folder, rng: &mut Rng, context: &str) -> b
 
 /// Writes for a while, and cuts the power at every few batches; how many cuts left more than was acknowledged.
 async fn live(life: u64, cuts: u64) -> u64 {
-    let (folder, known, mut rng) = (Folder::new(), Known::default(), Rng::with_seed(life));
-    let storage = Storage::open_with(&folder.store(), fsync(&known, rng.fork())).unwrap();
+    let (folder, known, mut rng) = (new_folder(), Known::default(), Rng::with_seed(life));
+    let storage = Storage::open_with(&store(&folder), fsync(&known, rng.fork())).unwrap();
     let (mut number, mut acknowledged, mut more) = (0, 0, 0);
     for cut in 0..cuts {
         for _ in 0..rng.u64(0..12) {
@@ -256,7 +253,7 @@ async fn live(life: u64, cuts: u64) -> u64 {
                 acknowledged = number;
             }
         }
-        let moment = Moment::of(acknowledged, &folder.store(), &known);
+        let moment = Moment::of(acknowledged, &store(&folder), &known);
         let context = format!("life {life}, cut {cut}");
         more += u64::from(survives(&moment, &folder, &mut rng, &context));
     }

@@ -1,16 +1,11 @@
 //! Storage in memory and on disk: one behaviour, and what a crash leaves.
 
-use super::power_cuts::copy;
+use super::power_cuts::{copy, store};
 use super::{Batch, MOST_KEY_BYTES, Range, Space, Storage, end};
 use bytes::Bytes;
 use std::ops::{Bound, ControlFlow};
 use std::path::PathBuf;
 use tempfile::TempDir;
-
-/// Where the store of a test lies.
-fn store(folder: &TempDir) -> PathBuf {
-    folder.path().join("store")
-}
 
 fn put(storage: &Storage, pairs: &[(&str, &str)]) -> u64 {
     let mut batch = Batch::default();
